@@ -1,0 +1,123 @@
+"""Network namespaces joined by veth pairs and bridges: a home, its box, and visitors, on one machine.
+
+Everything is made by a `Network` and goes with it. Traffic stays inside. Root is needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CLONE_NEWNET = 0x40000000
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run(*command: str, stdin: str | None = None) -> str:
+    """Runs a command to its end and returns what it printed; its error output is the exception's message."""
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """This thread is in the namespace within the block; sockets made there stay there."""
+    with Path("/proc/self/ns/net").open() as here, Path(f"/run/netns/{namespace}").open() as there:
+        if libc.setns(there.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+        try:
+            yield
+        finally:
+            if libc.setns(here.fileno(), CLONE_NEWNET):
+                os._exit(70)  # a thread left in the wrong namespace would spoil every later test
+
+
+class Host:
+    """One namespace. Commands run in it with `command(...)` in front; `socket_factory` makes sockets of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        run("ip", "netns", "add", name)
+        self.ip("link", "set", "lo", "up")
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line that runs `arguments` in this namespace."""
+        return ["ip", "netns", "exec", self.name, *arguments]
+
+    def run(self, *arguments: str, stdin: str | None = None) -> str:
+        """Runs a command here."""
+        return run(*self.command(*arguments), stdin=stdin)
+
+    def ip(self, *arguments: str) -> str:
+        """Runs ip(8) for this namespace."""
+        return run("ip", "-netns", self.name, *arguments)
+
+    def nft(self, rules: str) -> None:
+        """Loads nftables rules (added to those there)."""
+        self.run("nft", "-f", "-", stdin=rules)
+
+    def socket_factory(self, info: tuple[object, ...]) -> socket.socket:
+        """For aiohttp.TCPConnector: a TCP socket that lives in this namespace."""
+        family, kind, protocol = info[0], info[1], info[2]
+        with inside(self.name):
+            made = socket.socket(family, kind, protocol)  # type: ignore[arg-type]
+        made.setblocking(False)
+        return made
+
+    def wrapper(self, path: Path, program: str, environment: dict[str, str] | None = None) -> Path:
+        """Writes an executable that starts `program` in this namespace with its own arguments."""
+        words = " ".join(f"{name}={value}" for name, value in (environment or {}).items())
+        path.write_text(f'#!/bin/sh\nexec env {words} ip netns exec {self.name} {program} "$@"\n')
+        path.chmod(0o755)
+        return path
+
+
+class Network:
+    """Makes hosts and joins them; `close` takes all of it down."""
+
+    def __init__(self) -> None:
+        self._tag = secrets.token_hex(2)
+        self._hosts: list[Host] = []
+        self._links = 0
+
+    def host(self, name: str) -> Host:
+        """A new namespace, its name made unique for this network."""
+        made = Host(f"t{self._tag}-{name}")
+        self._hosts.append(made)
+        return made
+
+    def link(self, left: Host, left_address: str, right: Host, right_address: str) -> tuple[str, str]:
+        """A veth pair between two hosts, each end with an address in CIDR form ("" for none); the interface names."""
+        self._links += 1
+        names = (f"v{self._links}a", f"v{self._links}b")
+        left.ip("link", "add", names[0], "type", "veth", "peer", "name", names[1], "netns", right.name)
+        for host, name, address in ((left, names[0], left_address), (right, names[1], right_address)):
+            if address:
+                host.ip("address", "add", address, "dev", name)
+            host.ip("link", "set", name, "up")
+        return names
+
+    def lan(self, switch: Host, members: dict[Host, str]) -> dict[Host, str]:
+        """A bridge in `switch` with a port for each member, which gets the address in CIDR form; members' interface names."""
+        switch.ip("link", "add", "br0", "type", "bridge")
+        switch.ip("link", "set", "br0", "up")
+        interfaces = {}
+        for member, address in members.items():
+            port, interface = self.link(switch, "", member, address)
+            switch.ip("link", "set", port, "master", "br0")
+            interfaces[member] = interface
+        return interfaces
+
+    def close(self) -> None:
+        """Removes every namespace, and with it what was in it."""
+        for host in self._hosts:
+            subprocess.run(["ip", "netns", "pids", host.name], capture_output=True, check=False)
+            subprocess.run(["ip", "netns", "delete", host.name], capture_output=True, check=False)
+        self._hosts.clear()

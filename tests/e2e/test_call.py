@@ -1,0 +1,109 @@
+"""Calls between real browsers through the real daemon on one LAN."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from tests.e2e.browsers import Chromium, Firefox
+from tests.e2e.call import Person, until
+from tests.e2e.conftest import DAEMON_ADDRESS, PersonFactory
+from tests.e2e.daemon import Daemon, total
+from tests.e2e.network import Host
+
+pytestmark = [pytest.mark.browser, pytest.mark.netns]
+ROOM = f"https://{DAEMON_ADDRESS}:8443/r/test-room"
+
+
+async def steady(people: list[Person], seconds: float) -> None:
+    """Everybody decodes moving video and audio of all others in every second of the time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        moving = await asyncio.gather(*(one.moving(len(people) - 1) for one in people))
+        if not all(moving):  # one slow second on a busy machine is not a stall; two are
+            moving = await asyncio.gather(*(one.moving(len(people) - 1) for one in people))
+        assert all(moving), dict(zip((one.name for one in people), moving, strict=True))
+
+
+async def three_parties(person: PersonFactory, lan: dict[str, Host], query: str = "") -> list[Person]:
+    people = [
+        await person("Ada", Chromium, lan["a"]),
+        await person("Bob", Chromium, lan["b"]),
+        await person("Chloé", Firefox, lan["c"]),
+    ]
+    await asyncio.gather(people[0].join(ROOM + query), *(one.join(ROOM) for one in people[1:]))
+    await asyncio.gather(*(one.sees_others(2, 30) for one in people))
+    return people
+
+
+async def test_three_parties_see_and_hear_each_other(daemon: Daemon, lan: dict[str, Host], person: PersonFactory) -> None:
+    people = await three_parties(person, lan)
+    await steady(people, 20)
+    for one in people:
+        assert all(video["width"] > 0 for video in await one.sees())
+        assert (await one.pair("publish"))["type"] in {"host", "prflx"}  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("query", "relay", "port"),
+    [
+        ("?relay=udp", "udp", 3478),
+        ("?relay=tcp", "tcp", 3478),
+        ("?relay=tls&port=5349", "tls", 5349),
+        ("?relay=tls&port=8443", "tls", 8443),
+    ],
+)
+async def test_a_relayed_party_is_delivered_in_memory(
+    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, query: str, relay: str, port: int
+) -> None:
+    people = await three_parties(person, lan, query)
+    await steady(people, 5)
+    for connection in ("publish", "subscribe"):
+        pair = await people[0].pair(connection)
+        assert pair
+        assert pair["type"] == "relay"
+        assert pair["relay"] == relay
+        assert f":{port}?" in pair["url"] + "?"
+    before = await daemon.metrics()
+    await steady(people, 2)
+    after = await daemon.metrics()
+    for component in ("relay", "sfu"):
+        name = f'turnd_udp_memory_deliveries_total{{component="{component}"}}'
+        assert after[name] - before[name] > 100
+    relayed = r"turnd_turn_relayed_packets_total\{.*\}"
+    assert total(after, relayed) - total(before, relayed) > 200
+    # What the relay sent or received through the kernel is the client's leg alone: nothing went out to a peer.
+    kernel = 'turnd_udp_datagrams_total{component="relay",direction="out"}'
+    assert after[kernel] == before[kernel]
+
+
+async def back_together(people: list[Person], seconds: float) -> float:
+    """Awaits that everybody's streams move again; the seconds it took."""
+    started = time.monotonic()
+
+    async def probe() -> bool:
+        return all(await asyncio.gather(*(one.moving(len(people) - 1) for one in people)))
+
+    await until("all are back in the call", probe, seconds)
+    return time.monotonic() - started
+
+
+async def test_a_power_cut_heals_within_ten_seconds(daemon: Daemon, lan: dict[str, Host], person: PersonFactory) -> None:
+    people = await three_parties(person, lan)
+    await daemon.kill()
+    await asyncio.sleep(3)
+    await daemon.start()
+    took = await back_together(people, 10)
+    print(f"back in the call {took:.1f} s after the daemon's return")
+
+
+async def test_twenty_seconds_without_network_heal(daemon: Daemon, lan: dict[str, Host], person: PersonFactory) -> None:
+    people = await three_parties(person, lan)
+    interface = lan["a"].ip("-o", "link", "show", "type", "veth").split(":")[1].split("@")[0].strip()
+    lan["a"].ip("link", "set", interface, "down")
+    await asyncio.sleep(20)
+    lan["a"].ip("link", "set", interface, "up")
+    took = await back_together(people, 10)
+    print(f"back in the call {took:.1f} s after the network's return")
