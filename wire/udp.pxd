@@ -15,8 +15,10 @@ cdef struct endpoint_t:
 
 
 cdef struct packet_t:
-    # One received datagram (GRO runs are already split). `data` may be overwritten in place and has UDP_TAILROOM bytes
-    # of room behind `length`; it lives until the receive function returns.
+    # One received datagram (GRO runs are already split). The `length` bytes at `data` may be overwritten in place, and
+    # shrunk (SRTP unprotect). The UDP_TAILROOM bytes behind them may be read, never written: in a GRO run the next
+    # datagram begins there. To grow a datagram, copy it (udp_reserve). No alignment is promised. All of it lives until
+    # the receive function returns.
     uint8_t *data
     uint32_t length
     endpoint_t source
@@ -31,7 +33,8 @@ cdef enum:
 # Handles `count` datagrams of one batch, in order of arrival, those of one sender mostly adjacent.
 ctypedef void (*receive_fn)(void *context, packet_t *packets, int count) noexcept nogil
 
-cdef struct socket_t                # private to udp.pyx
+cdef struct socket_t                # private to udp.pyx; lives as long as its UdpSocket, open or closed
+cdef struct queue_t                 # private to udp.pyx
 
 
 cdef class Receiver:
@@ -42,8 +45,9 @@ cdef class Receiver:
     """
     cdef receive_fn receive
     cdef void *context
-    cdef void *pending              # private: datagrams kept for Python
-    cdef bint touched               # private
+    cdef queue_t *kept              # private: datagrams kept for Python
+    cdef bint touched               # private: dispatch is due
+    cdef void *next_touched         # private
     cdef bint keep(self, const packet_t *packet, int tag) noexcept nogil      # False: the bound was reached, counted
     cdef list take(self)            # [(tag, data: bytes, source: (host, port), local: (host, port)), ...]
     cdef void wake(self) noexcept nogil
@@ -54,6 +58,8 @@ cdef class UdpSocket:
     cdef socket_t *handle
     cdef readonly Receiver receiver
     cdef object _loop
+    cdef object _socket
+    cdef readonly str component
     cdef object __weakref__
 
 
@@ -63,6 +69,7 @@ cdef class UdpSocket:
 cdef uint8_t *udp_reserve(int size) noexcept nogil                  # never NULL for size <= UDP_MAX_PAYLOAD
 cdef void udp_commit(socket_t *handle, const endpoint_t *remote, const endpoint_t *local, int length) noexcept nogil
 cdef void udp_flush() noexcept nogil                                # drains call it; Python-driven senders must
+# Nothing else may reserve, commit or flush between a reserve and its commit. A commit counts its drop and never fails.
 # `local`: source address to use (the alias of ours the flow was addressed to), or NULL for the socket's own choice.
 
 cdef uint64_t monotonic_us() noexcept nogil                         # CLOCK_MONOTONIC, the clock of loop.time()
