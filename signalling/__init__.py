@@ -1,0 +1,1 @@
+"""Rooms and the signalling protocol over WebSocket, and the web page."""

@@ -1,0 +1,145 @@
+"""The web page's files, held in memory, and how they are answered (RFC 9110 §8.8.3, RFC 9111).
+
+Read once at start: what is served cannot change under a running call, and nothing of the file system is reachable by URL.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+CONTENT_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+_COMPRESSED: Final = frozenset({".css", ".html", ".js", ".json", ".svg", ".txt", ".wasm", ".webmanifest"})
+# Of the directory, what is for those who work on the page.
+_DEVELOPMENT_DIRECTORIES: Final = frozenset({"node_modules", "tests"})
+_DEVELOPMENT_FILES: Final = frozenset({"eslint.config.js", "package.json", "package-lock.json", "tsconfig.json"})
+
+MAX_ASSET_BYTES = 16 * 1024 * 1024
+_LEAST_WORTH_COMPRESSING = 512
+
+
+class AssetsError(Exception):
+    """The page's files are not where they should be."""
+
+
+def find_assets() -> Path:
+    """The page's directory: `turnd_web` beside the packages when installed, `web` in a checkout; AssetsError."""
+    root = Path(__file__).resolve().parent.parent
+    candidates = [root / "turnd_web"]
+    if (root / "pyproject.toml").is_file():
+        candidates.append(root / "web")
+    for candidate in candidates:
+        if (candidate / "index.html").is_file():
+            return candidate
+    raise AssetsError(f"the web page is not in {' or '.join(str(candidate) for candidate in candidates)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file."""
+
+    content_type: str
+    body: bytes
+    etag: str
+    compressed: bytes | None
+    """The body in gzip, when that is shorter."""
+
+    @classmethod
+    def of(cls, suffix: str, body: bytes) -> Asset:
+        """The asset of a file's content."""
+        compressed: bytes | None = None
+        if suffix in _COMPRESSED and len(body) >= _LEAST_WORTH_COMPRESSING:
+            compressed = gzip.compress(body, mtime=0)
+        if compressed is not None and len(compressed) >= len(body):
+            compressed = None
+        return cls(CONTENT_TYPES[suffix], body, hashlib.sha256(body).hexdigest()[:20], compressed)
+
+    def response(self, request: web.Request) -> web.Response:
+        """200 or 304; to be asked about each time, so that a new version is seen at once."""
+        zipped = self.compressed if _accepts_gzip(request) else None
+        # A strong validator names one sequence of bytes, so the encodings have different ones.
+        etag = f"{self.etag}-gzip" if zipped is not None else self.etag
+        headers = {"Cache-Control": "no-cache", "ETag": f'"{etag}"'}
+        if self.compressed is not None:
+            headers["Vary"] = "Accept-Encoding"
+        if _matches(request, etag):
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = self.content_type
+        if zipped is not None:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=self.body if zipped is None else zipped, headers=headers)
+
+
+def _accepts_gzip(request: web.Request) -> bool:
+    for item in request.headers.get("Accept-Encoding", "").lower().split(","):
+        coding, _, parameters = item.strip().partition(";")
+        if coding.strip() in {"gzip", "*"}:
+            return parameters.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
+
+
+def _matches(request: web.Request, etag: str) -> bool:
+    return any(tag.value in {"*", etag} for tag in request.if_none_match or ())
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if path.name not in _DEVELOPMENT_DIRECTORIES:
+                yield from _files(path)
+        elif path.suffix in CONTENT_TYPES and path.name not in _DEVELOPMENT_FILES:
+            yield path
+
+
+class Assets:
+    """All files by their URL path without the leading slash."""
+
+    def __init__(self, directory: Path) -> None:
+        self._by_path: dict[str, Asset] = {}
+        if not (directory / "index.html").is_file():
+            raise AssetsError(f"no index.html in {directory}")
+        for path in _files(directory):
+            if path.stat().st_size > MAX_ASSET_BYTES:
+                raise AssetsError(f"{path} is over {MAX_ASSET_BYTES} bytes")
+            self._by_path[path.relative_to(directory).as_posix()] = Asset.of(path.suffix, path.read_bytes())
+
+    def get(self, path: str) -> Asset | None:
+        """The file of that URL path."""
+        return self._by_path.get(path)
+
+    @property
+    def home(self) -> Asset:
+        """The page at `/`."""
+        return self._by_path["index.html"]
+
+    @property
+    def room(self) -> Asset:
+        """The page at `/r/<room>`: `room.html`, or the same as at `/`."""
+        return self._by_path.get("room.html", self.home)
+
+    def __len__(self) -> int:
+        return len(self._by_path)

@@ -1,0 +1,307 @@
+"""What is done for one client: its session's effects carried out on the rooms.
+
+The `Reception` belongs to the service and is shared; a `Conversation` belongs to one socket's handler and is the
+connection that its seat sees.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from signalling import messages
+from signalling.access import SourceLimiter
+from signalling.counters import Counters
+from signalling.hosts import HostAddresses, is_loopback
+from signalling.media import SdpError
+from signalling.messages import (
+    MAX_CHAT_LENGTH,
+    MAX_MESSAGE_BYTES,
+    MAX_NAME_LENGTH,
+    Answer,
+    Chat,
+    Closing,
+    Error,
+    ErrorCode,
+    Frame,
+    Join,
+    Joined,
+    Leave,
+    Publish,
+    Published,
+    Resubscribe,
+    ServerMessage,
+    State,
+    encode,
+)
+from signalling.rooms import JoinRefusedError, Rooms, Seat
+from signalling.session import (
+    CLOSE_RESTART,
+    INVALID,
+    PING_SECONDS,
+    TIMEOUT_SECONDS,
+    Accepted,
+    Effect,
+    End,
+    Phase,
+    Reply,
+    Session,
+)
+from signalling.websocket import Socket
+
+logger = logging.getLogger(__name__)
+
+IceServers = Callable[[str, str], Sequence[dict[str, object]]]
+
+# Burst and attempts per second for one source. Clients behind one address all come back at once after a restart.
+JOINS: Final = (100, 5.0)
+WRONG_PASSWORDS: Final = (10, 0.1)
+DRAINING_RETRY_MS: Final = 1000
+
+
+class Reception:
+    """What all conversations share."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        counters: Counters,
+        ice_servers: IceServers,
+        addresses: HostAddresses,
+        version: str,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.rooms = rooms
+        self.counters = counters
+        self.ice_servers = ice_servers
+        self.addresses = addresses
+        self.version = version
+        self.clock = clock
+        self.wall = wall
+        self.draining = False
+        self.joins = SourceLimiter(*JOINS)
+        self.wrong_passwords = SourceLimiter(*WRONG_PASSWORDS)
+
+
+class Conversation:
+    """One client, from its socket's opening to its end."""
+
+    def __init__(self, reception: Reception, socket: Socket, *, room_name: str, host: str, source: str) -> None:
+        self._reception = reception
+        self._socket = socket
+        self._room_name = room_name
+        self._host = host
+        self._source = source
+        self._session = Session(reception.clock())
+        self._seat: Seat | None = None
+
+    # --- the seat's connection ---
+
+    def send(self, frame: Frame) -> None:
+        """Queues the frame."""
+        self._socket.send(frame)
+
+    def close(self, message: ServerMessage | None, code: int) -> None:
+        """Closes the socket; the seat is kept unless it has been given up or taken over."""
+        self._session.ended()
+        self._socket.close(message, code)
+        self._release()
+
+    def drain(self, retry_ms: int) -> None:
+        """Sends the client away to come back later."""
+        self.close(Closing(reason="draining", retry_ms=retry_ms), CLOSE_RESTART)
+
+    # --- the socket's receiver ---
+
+    async def receive_text(self, text: str) -> None:
+        """One text message."""
+        await self._act(self._session.receive(text, self._reception.clock()))
+
+    async def receive_binary(self) -> None:
+        """One binary message."""
+        await self._act(self._session.receive_binary(self._reception.clock()))
+
+    def too_large(self) -> ServerMessage | None:
+        """What is said about a message over the limit."""
+        self._reception.counters.messages_in[INVALID] += 1
+        end = self._session.too_large()
+        self._release()
+        return end.message
+
+    def gone(self) -> None:
+        """The socket is closed or broken."""
+        self._session.ended()
+        self._release()
+
+    def handle_timer(self, now: float) -> None:
+        """Pings a silent client and ends a dead one."""
+        for effect in self._session.handle_timer(now):
+            self._carry_out(effect)
+
+    def _release(self) -> None:
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            self._reception.rooms.detach(seat, self, self._reception.clock())
+
+    # --- effects ---
+
+    async def _act(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if not isinstance(effect, Accepted):
+                self._carry_out(effect)
+            elif isinstance(effect.message, Join):
+                await self._guarded_join(effect.message)
+            else:
+                self._guarded_serve(effect.message)
+        counters = self._reception.counters
+        counters.messages_in[self._session.received_type] += 1
+        if self._session.limited_scope is not None:
+            counters.rate_limited[self._session.limited_scope] += 1
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Reply):
+            self.send(encode(effect.message))
+        elif isinstance(effect, End):
+            if isinstance(effect.message, Error) and effect.message.code == "version":
+                self._reception.counters.joins["version"] += 1
+            self.close(effect.message, effect.code)
+
+    def _refuse(self, code: ErrorCode, message: str, request: str | None) -> None:
+        for effect in self._session.refuse(code, message, self._reception.clock(), request):
+            self._carry_out(effect)
+
+    # --- joining ---
+
+    async def _guarded_join(self, join: Join) -> None:
+        """A fault of ours costs this client its socket and nobody anything else."""
+        started_at = self._reception.clock()
+        try:
+            await self._join(join, started_at)
+        except Exception:
+            logger.exception("joining failed")
+            self._reception.counters.internal_errors += 1
+            self._refuse_join("internal", "the server failed", join.request)
+
+    def _refuse_join(self, code: ErrorCode, message: str, request: str | None, *, retry_ms: int | None = None) -> None:
+        self._reception.counters.joins[code] += 1
+        self._carry_out(self._session.refuse_join(code, message, request, retry_ms=retry_ms))
+
+    def _refuse_early(self, join: Join) -> bool:
+        """Refuses what need not be looked at: whether it did."""
+        reception, now = self._reception, self._reception.clock()
+        if reception.draining:
+            self._refuse_join("draining", "the server restarts", join.request, retry_ms=DRAINING_RETRY_MS)
+        elif not is_loopback(self._source) and not reception.joins.take(self._source, now):
+            reception.counters.rate_limited["join"] += 1
+            self._refuse_join("rate", "too many joins from this address", join.request, retry_ms=5000)
+        else:
+            return False
+        return True
+
+    def _may_guess(self, join: Join) -> bool:
+        """Whether this source may try the room's password, if it has one; refuses otherwise."""
+        reception = self._reception
+        room = reception.rooms.get(self._room_name)
+        if room is None or not room.password.required:
+            return True
+        if not reception.wrong_passwords.exhausted(self._source, reception.clock()):
+            return True
+        reception.counters.rate_limited["password"] += 1
+        self._refuse_join("rate", "too many wrong passwords from this address", join.request, retry_ms=10_000)
+        return False
+
+    async def _join(self, join: Join, started_at: float) -> None:
+        reception = self._reception
+        if self._refuse_early(join):
+            return
+        seat = reception.rooms.resume(self._room_name, join) if join.resume else None
+        if join.resume:
+            reception.counters.reconnects["resumed" if seat is not None else "unknown"] += 1
+        resumed = seat is not None
+        if seat is None:
+            if not self._may_guess(join):
+                return
+            addresses = await reception.addresses.of(self._host)
+            if self._session.phase is Phase.ENDED:
+                return
+            seat = self._take(join, addresses)
+        if seat is not None:
+            self._welcome(seat, join, resumed)
+            reception.counters.joins["resumed" if resumed else "ok"] += 1
+            reception.counters.join_seconds.observe(reception.clock() - started_at)
+
+    def _take(self, join: Join, addresses: Sequence[str]) -> Seat | None:
+        reception, now = self._reception, self._reception.clock()
+        try:
+            return reception.rooms.take(self._room_name, join, now, addresses)
+        except JoinRefusedError as error:
+            if error.code == "password":
+                reception.wrong_passwords.take(self._source, now)
+                reception.counters.auth_failures["password"] += 1
+            self._refuse_join(error.code, error.message, join.request)
+            return None
+
+    def _welcome(self, seat: Seat, join: Join, resumed: bool) -> None:
+        reception = self._reception
+        self._session.joined()
+        self._seat = seat
+        self.send(encode(self._joined(seat, join, resumed)))
+        reception.rooms.attach(seat, self, resumed=resumed)
+        if join.subscribe and not resumed:
+            seat.subscribe(fresh=False, restart=False)
+
+    def _joined(self, seat: Seat, join: Join, resumed: bool) -> Joined:
+        reception = self._reception
+        limits = reception.rooms.limits
+        return Joined(
+            request=join.request,
+            room=seat.room.name,
+            own_id=seat.id,
+            resumed=resumed,
+            resume={"token": seat.token, "seconds": int(limits.keep_seconds)},
+            participants=seat.room.others(seat),
+            chat=seat.room.chat(),
+            ice_servers=reception.ice_servers(self._host, seat.id),
+            heartbeat={"interval_ms": int(PING_SECONDS * 1000), "timeout_ms": int(TIMEOUT_SECONDS * 1000)},
+            limits={
+                "name": MAX_NAME_LENGTH,
+                "chat": MAX_CHAT_LENGTH,
+                "message_bytes": MAX_MESSAGE_BYTES,
+                "participants": limits.participants,
+            },
+            server={"version": reception.version},
+        )
+
+    # --- everything else ---
+
+    def _guarded_serve(self, message: messages.ClientMessage) -> None:
+        seat = self._seat
+        if seat is None:
+            return
+        try:
+            self._serve(seat, message)
+        except SdpError as error:
+            self._refuse("sdp", str(error), message.request)
+        except Exception:
+            logger.exception("serving a %s message failed", message.type)
+            self._reception.counters.internal_errors += 1
+            self._refuse("internal", "the server failed", message.request)
+
+    def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
+        match message:
+            case Publish(sdp=sdp, tracks=tracks):
+                self.send(encode(Published(sdp=seat.publish(sdp, tracks), request=message.request)))
+            case Answer(sdp=sdp, generation=generation):
+                seat.answer(sdp, generation)
+            case Resubscribe(fresh=fresh):
+                seat.subscribe(fresh=fresh, restart=not fresh)
+            case State():
+                if seat.set_state(message):
+                    seat.room.announce("changed", seat)
+            case Chat(text=text):
+                seat.room.say(seat, text, self._reception.wall(), message.request)
+            case Leave():
+                self._seat = None
+                self._reception.rooms.leave(seat, self._reception.clock())

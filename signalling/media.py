@@ -1,0 +1,83 @@
+"""What signalling needs of the media side (see sfu.router and sfu.service, which provide it)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Literal, Protocol
+
+
+class SdpError(ValueError):
+    """The SDP cannot be used; the text says why."""
+
+
+class Source(StrEnum):
+    """What a track shows."""
+
+    MICROPHONE = "microphone"
+    CAMERA = "camera"
+    SCREEN = "screen"
+    SCREEN_AUDIO = "screen-audio"
+
+
+class SlotView(Protocol):
+    """Whose media an m-line of a subscribe connection carries."""
+
+    @property
+    def mid(self) -> str: ...  # noqa: D102
+    @property
+    def peer_id(self) -> str: ...  # noqa: D102
+    @property
+    def source(self) -> Source: ...  # noqa: D102
+
+
+class MediaListener(Protocol):
+    """What the media side tells about one peer, on the loop."""
+
+    def media_offer(self, sdp: str, generation: int, fresh: bool) -> None:
+        """The subscribe connection has a new offer."""
+
+    def media_slots(self, slots: Sequence[SlotView]) -> None:
+        """The whole list of who is where."""
+
+    def media_speaker(self, peer_id: str | None) -> None:
+        """Somebody else speaks now."""
+
+    def media_failed(self, connection: Literal["publish", "subscribe"]) -> None:
+        """The connection is gone (consent lost, DTLS failed)."""
+
+
+class MediaPeer(Protocol):
+    """One participant's media."""
+
+    def publish(self, sdp: str, tracks: Mapping[str, Source]) -> str:
+        """The answer; SdpError leaves what was agreed before."""
+
+    def subscribe(self, *, fresh: bool = False, restart: bool = False) -> None:
+        """Asks for an offer, which comes through the listener."""
+
+    def answer(self, sdp: str, generation: int) -> None:
+        """Takes the client's answer; SdpError."""
+
+    def set_muted(self, source: Source, muted: bool) -> None:
+        """A muted source is not forwarded."""
+
+    def leave(self) -> None:
+        """Ends both connections."""
+
+
+class MediaRoom(Protocol):
+    """Participants who receive each other."""
+
+    def join(self, peer_id: str, listener: MediaListener, *, extra_addresses: Sequence[str] = ()) -> MediaPeer:
+        """Adds a participant; `extra_addresses` are more candidate IPs for this one alone."""
+
+    def close(self) -> None:
+        """Ends what is left."""
+
+
+class MediaService(Protocol):
+    """Where rooms come from."""
+
+    def room(self) -> MediaRoom:
+        """A new, empty room."""

@@ -1,0 +1,309 @@
+"""Signalling over HTTP: the page, its files, and the WebSocket of each room (RFC 9110, RFC 6455).
+
+`SignallingService` is the adapter that owns the rooms, the sockets and the one timer; the daemon mounts its `protocol` on
+the listeners it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import logging
+import re
+import time
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from signalling.access import source_of
+from signalling.assets import Asset, Assets, find_assets
+from signalling.conversation import Conversation, IceServers, Reception
+from signalling.counters import Counters
+from signalling.hosts import Authority, HostAddresses, is_loopback, parse_authority, same_origin
+from signalling.media import MediaService
+from signalling.rooms import RoomLimits, Rooms
+from signalling.websocket import Socket
+from wire.measure import Measure
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.5
+MAX_ROOM_NAME_LENGTH = 64
+# Nothing that is served takes a body.
+MAX_BODY_BYTES = 1024
+# How far apart the clients of a draining server are asked to come back.
+DRAIN_SPREAD_MS = 2000
+
+_ROOM_NAME = re.compile(r"[a-z0-9-]{1,64}")
+
+_POLICY: Final = (
+    "default-src 'self'; connect-src 'self' ws://{host} wss://{host}; img-src 'self' data: blob:; "
+    "media-src 'self' blob: mediastream:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+)
+_HEADERS: Final = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "Server": "turnd",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_NOT_FOUND: Final = {
+    "en": ("Nothing here", "A room's name is made of 1 to 64 letters a-z, digits and hyphens.", "Make or open a room"),
+    "fr": (
+        "Rien ici",
+        "Le nom d'un salon est fait de 1 à 64 lettres a-z, chiffres et tirets.",
+        "Créer ou ouvrir un salon",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SignallingSettings:
+    """What can be set."""
+
+    https_port: int | None = None
+    """Where plain HTTP from another machine is sent; None: it is served."""
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    """How many rooms and participants, and how long seats are kept."""
+    max_sockets: int = 4000
+    """WebSockets at a time."""
+    max_sockets_per_source: int = 400
+    """WebSockets at a time from one IPv4 address or IPv6 /64; this machine itself has no limit."""
+
+
+def normal_room_name(text: str) -> str:
+    """The nearest room name: lower case, without accents, hyphens for all else; empty when nothing is left."""
+    plain = unicodedata.normalize("NFKD", text[: 4 * MAX_ROOM_NAME_LENGTH]).lower()
+    plain = "".join(character for character in plain if not unicodedata.combining(character))
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_ROOM_NAME_LENGTH].rstrip("-")
+
+
+def _not_found_page(request: web.Request) -> web.Response:
+    language = "fr" if request.headers.get("Accept-Language", "").lower().startswith("fr") else "en"
+    title, text, link = (html.escape(part) for part in _NOT_FOUND[language])
+    body = (
+        f'<!doctype html><html lang="{language}"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
+        f'<title>{title}</title><h1>{title}</h1><p>{text}</p><p><a href="/">{link}</a></p></html>'
+    )
+    return web.Response(status=404, text=body, content_type="text/html")
+
+
+class SignallingService:
+    """Everything between the listeners and the media."""
+
+    def __init__(
+        self,
+        settings: SignallingSettings | None = None,
+        *,
+        sfu: MediaService,
+        ice_servers: IceServers,
+        assets: Path | None = None,
+        loop: asyncio.AbstractEventLoop,
+        version: str,
+        clock: Callable[[], float] | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`ice_servers(host, name)` makes what RTCPeerConnection takes; AssetsError when the page is not found."""
+        self.settings = settings or SignallingSettings()
+        self.counters = Counters()
+        self._loop = loop
+        self._clock = clock or loop.time
+        self._assets = Assets(assets or find_assets())
+        self._addresses = HostAddresses(loop, self._clock)
+        self._rooms = Rooms(self.settings.limits, sfu, self.counters.room_seconds.observe)
+        self._reception = Reception(
+            self._rooms, self.counters, ice_servers, self._addresses, version, self._clock, wall
+        )
+        self._conversations: dict[Conversation, str] = {}
+        self._sockets_of: dict[str, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Makes `protocol` usable."""
+        await self._runner.setup()
+        self._schedule()
+
+    def protocol(self) -> asyncio.Protocol:
+        """A protocol for one accepted connection, plain or TLS."""
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the signalling service has not been started")
+        return server()
+
+    def drain(self) -> None:
+        """Refuses joins and sends everybody away to come back a little later."""
+        self._reception.draining = True
+        for index, conversation in enumerate(list(self._conversations)):
+            conversation.drain(500 + index * 50 % DRAIN_SPREAD_MS)
+
+    async def close(self) -> None:
+        """Ends all rooms and connections."""
+        self.drain()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rooms.close(self._clock())
+        await self._addresses.close()
+        await self._runner.cleanup()
+
+    def _schedule(self) -> None:
+        self._timer = self._loop.call_later(TICK_SECONDS, self._handle_timer)
+
+    def _handle_timer(self) -> None:
+        self._schedule()
+        self.tick()
+
+    def tick(self) -> None:
+        """Pings, times out, and ends seats nobody came back to, as of now."""
+        now = self._clock()
+        for conversation in list(self._conversations):
+            conversation.handle_timer(now)
+        self._rooms.expire(now)
+
+    def measures(self) -> Iterator[Measure]:
+        """Everything countable about signalling."""
+        yield from self.counters.measures()
+        yield Measure("rooms", {}, len(self._rooms))
+        yield Measure("participants", {"role": "participant"}, sum(1 for _ in self._rooms.seats()))
+
+    # --- routes ---
+
+    async def home(self, request: web.Request) -> web.StreamResponse:
+        """`/`"""
+        return self._assets.home.response(request)
+
+    async def asset(self, request: web.Request) -> web.StreamResponse:
+        """`/{path}`"""
+        asset: Asset | None = self._assets.get(request.match_info["path"])
+        return asset.response(request) if asset is not None else _not_found_page(request)
+
+    async def room(self, request: web.Request) -> web.StreamResponse:
+        """`/r/{room}`: the page, or a redirect to the name as it is written."""
+        name = request.match_info["room"]
+        if _ROOM_NAME.fullmatch(name):
+            return self._assets.room.response(request)
+        normal = normal_room_name(name)
+        if not normal:
+            return _not_found_page(request)
+        query = f"?{request.query_string}" if request.query_string else ""
+        return web.Response(status=302, headers={"Location": f"/r/{normal}{query}"})
+
+    async def room_with_slash(self, request: web.Request) -> web.StreamResponse:
+        """`/r/{room}/`: what people type."""
+        name = normal_room_name(request.match_info["room"])
+        if not name:
+            return _not_found_page(request)
+        return web.Response(status=302, headers={"Location": f"/r/{name}"})
+
+    async def websocket(self, request: web.Request) -> web.StreamResponse:
+        """`/r/{room}/ws`"""
+        name, authority = request.match_info["room"], parse_authority(request.host)
+        if authority is None or not _ROOM_NAME.fullmatch(name):
+            return web.Response(status=404, text="no such room name\n")
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return web.Response(status=426, headers={"Upgrade": "websocket"}, text="this is a WebSocket\n")
+        origin = request.headers.get("Origin")
+        if origin is not None and not same_origin(origin, request.host):
+            self.counters.auth_failures["origin"] += 1
+            return web.Response(status=403, text="wrong origin\n")
+        source = source_of(request.remote or "")
+        if self._is_full(source):
+            self.counters.rate_limited["sockets"] += 1
+            return web.Response(status=503, headers={"Retry-After": "5"}, text="too many connections\n")
+        return await self._converse(request, name, authority, source)
+
+    def _is_full(self, source: str) -> bool:
+        if len(self._conversations) >= self.settings.max_sockets:
+            return True
+        return not is_loopback(source) and self._sockets_of.get(source, 0) >= self.settings.max_sockets_per_source
+
+    async def _converse(self, request: web.Request, name: str, authority: Authority, source: str) -> web.StreamResponse:
+        socket = Socket(self.counters)
+        conversation = Conversation(self._reception, socket, room_name=name, host=authority.host, source=source)
+        self._conversations[conversation] = source
+        self._sockets_of[source] = self._sockets_of.get(source, 0) + 1
+        try:
+            return await socket.run(request, conversation)
+        finally:
+            del self._conversations[conversation]
+            self._sockets_of[source] -= 1
+            if not self._sockets_of[source]:
+                del self._sockets_of[source]
+
+    # --- around every route ---
+
+    def _elsewhere(self, request: web.Request, authority: Authority) -> web.Response | None:
+        """The redirect to HTTPS of what came in the clear from another machine."""
+        port = self.settings.https_port
+        if port is None or request.secure or is_loopback(request.remote or "") or is_loopback(authority.host):
+            return None
+        suffix = "" if port == 443 else f":{port}"
+        return web.Response(
+            status=307, headers={"Location": f"https://{authority.bracketed}{suffix}{request.rel_url.raw_path_qs}"}
+        )
+
+    async def answer(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """The middleware: what holds for every route. Nothing of an exception reaches the client."""
+        started_at = self._clock()
+        authority = parse_authority(request.host)
+        try:
+            if authority is None:
+                response: web.StreamResponse = web.Response(status=400, text="bad Host header\n")
+            else:
+                response = self._elsewhere(request, authority) or await handler(request)
+        except web.HTTPException as refusal:
+            allow = {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}
+            response = web.Response(status=refusal.status, headers=allow, text=f"{refusal.reason}\n")
+        except ConnectionError:
+            # The client went away while it was being answered.
+            raise
+        except Exception:
+            logger.exception("answering a request failed")
+            self.counters.internal_errors += 1
+            response = web.Response(status=500, text="Internal Server Error\n")
+        self.counters.request(_route_of(request), request.method, response.status)
+        if response.status != 101:
+            self.counters.request_seconds.observe(self._clock() - started_at)
+        return response
+
+
+def _route_of(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "/{path}"
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+    authority = parse_authority(request.host)
+    if authority is not None:
+        port = "" if authority.port is None else f":{authority.port}"
+        response.headers["Content-Security-Policy"] = _POLICY.format(host=f"{authority.bracketed}{port}")
+
+
+def build_app(service: SignallingService) -> web.Application:
+    """The routes of `service`."""
+
+    @web.middleware
+    async def answer(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        return await service.answer(request, handler)
+
+    app = web.Application(middlewares=[answer], client_max_size=MAX_BODY_BYTES)
+    app.on_response_prepare.append(_add_headers)
+    app.router.add_get("/", service.home)
+    app.router.add_get("/r/{room}/ws", service.websocket, allow_head=False)
+    app.router.add_get("/r/{room}", service.room)
+    app.router.add_get("/r/{room}/", service.room_with_slash)
+    app.router.add_get("/{path:.*}", service.asset)
+    return app
