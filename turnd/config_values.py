@@ -1,4 +1,4 @@
-"""Readers of single configuration values: each takes what TOML gave and returns the typed value or raises `RefusedError`.
+"""Readers of single configuration values: each takes what TOML gave; returns the typed value or raises `RefusedError`.
 
 The message of `RefusedError` says what is allowed, as the end of the sentence "<key> = <value>: ...".
 """
