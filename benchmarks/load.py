@@ -77,13 +77,17 @@ class Result:
     p99_us: int
 
 
-def build() -> ctypes.CDLL:
-    """Compiles load.c for this machine."""
+def compile_shared(name: str) -> ctypes.CDLL:
+    """Compiles a C file beside this one for this machine and loads it."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "load.so")
-        source = Path(__file__).with_name("load.c")
-        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", target, source], check=True)
-        library = ctypes.CDLL(str(target))
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", target, Path(__file__).with_name(name)], check=True)
+        return ctypes.CDLL(str(target))
+
+
+def build() -> ctypes.CDLL:
+    """The relay load."""
+    library = compile_shared("load.c")
     library.run.argtypes = [
         ctypes.POINTER(CFlow),
         ctypes.c_int,
