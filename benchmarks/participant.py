@@ -1,4 +1,4 @@
-"""A participant without a browser: speaks the signalling protocol, ICE and DTLS, and hands out sockets with SRTP sessions.
+"""A participant without a browser: speaks the signalling protocol, ICE and DTLS, and hands out SRTP sessions.
 
 It is written against PROTOCOL.md; its codec choices are VP8 and Opus.
 """
@@ -10,7 +10,6 @@ import itertools
 import re
 import secrets
 import socket
-import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -28,7 +27,8 @@ EXTENSIONS = f"""a=extmap:{EXTENSION_MID} urn:ietf:params:rtp-hdrext:sdes:mid
 a=extmap:{EXTENSION_TRANSPORT} http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
 """
 CODECS = {
-    "video": f"a=rtpmap:{VP8} VP8/90000\na=rtcp-fb:{VP8} nack\na=rtcp-fb:{VP8} nack pli\na=rtcp-fb:{VP8} transport-cc\n",
+    "video": f"a=rtpmap:{VP8} VP8/90000\n"
+    f"a=rtcp-fb:{VP8} nack\na=rtcp-fb:{VP8} nack pli\na=rtcp-fb:{VP8} transport-cc\n",
     "audio": f"a=rtpmap:{OPUS} opus/48000/2\na=rtcp-fb:{OPUS} transport-cc\n",
 }
 PAYLOADS = {"video": VP8, "audio": OPUS}
@@ -77,7 +77,8 @@ def offer_sdp(medias: list[Media], credentials: Credentials) -> str:
     """What we publish."""
     text = sdp_head([media.mid for media in medias])
     for media in medias:
-        text += f"m={media.kind} 9 UDP/TLS/RTP/SAVPF {PAYLOADS[media.kind]}\nc=IN IP4 0.0.0.0\na=mid:{media.mid}\na=sendonly\n"
+        text += f"m={media.kind} 9 UDP/TLS/RTP/SAVPF {PAYLOADS[media.kind]}\nc=IN IP4 0.0.0.0\n"
+        text += f"a=mid:{media.mid}\na=sendonly\n"
         text += credentials.lines("actpass") + EXTENSIONS + CODECS[media.kind]
         text += f"a=ssrc:{media.ssrc} cname:bench\n"
     return text.replace("\n", "\r\n")
@@ -92,7 +93,8 @@ def answer_sdp(offer: str, credentials: Credentials) -> str:
         codec = "VP8/90000" if kind == "video" else "opus/48000/2"
         payload = re.search(rf"a=rtpmap:(\d+) {codec}", section)[1]  # type: ignore[index]
         mid = re.search(r"a=mid:(\S+)", section)[1]  # type: ignore[index]
-        text += f"m={kind} 9 UDP/TLS/RTP/SAVPF {payload}\nc=IN IP4 0.0.0.0\na=mid:{mid}\na=recvonly\n"
+        text += f"m={kind} 9 UDP/TLS/RTP/SAVPF {payload}\nc=IN IP4 0.0.0.0\n"
+        text += f"a=mid:{mid}\na=recvonly\n"
         text += credentials.lines("active")
         text += "".join(line + "\n" for line in re.findall(r"a=extmap:.*", section))
         text += f"a=rtpmap:{payload} {codec}\n"

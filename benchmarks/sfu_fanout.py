@@ -85,7 +85,7 @@ class COutcome(ctypes.Structure):
 
 def session_pointer(session: Session) -> int:
     """The srtp_t behind a session."""
-    return int(ffi.cast("uintptr_t", session._srtp[0]))  # noqa: SLF001 - the only way to hand it to C
+    return int(ffi.cast("uintptr_t", session._srtp[0]))
 
 
 def function(name: str) -> ctypes.c_void_p:
