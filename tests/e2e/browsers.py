@@ -67,7 +67,7 @@ class Browser(Protocol):
     name: str
 
     async def open(self, url: str) -> None: ...
-    async def evaluate(self, expression: str) -> Any: ...  # noqa: ANN401 - JSON of any shape
+    async def evaluate(self, expression: str) -> Any: ...
     async def click(self, selector: str) -> None: ...
     async def fill(self, selector: str, text: str) -> None: ...
     async def screenshot(self, path: Path) -> None: ...
@@ -86,7 +86,7 @@ class Chromium:
         host: Host | None = None,
         *,
         arguments: list[str] | None = None,
-        **context_options: Any,  # noqa: ANN401 - Playwright's own
+        **context_options: Any,
     ) -> Chromium:
         """Starts the browser; `folder` takes its wrapper and profile, `host` is the namespace to live in."""
         self = cls()
@@ -96,10 +96,13 @@ class Chromium:
             executable = str(host.wrapper(folder / "chromium", executable, {"HOME": str(folder)}))
         self._playwright = await async_playwright().start()
         self._browser = await self._playwright.chromium.launch(
-            executable_path=executable, args=[*CHROMIUM_ARGUMENTS, *(arguments or [])], env={**os.environ, "HOME": str(folder)}
+            executable_path=executable,
+            args=[*CHROMIUM_ARGUMENTS, *(arguments or [])],
+            env={**os.environ, "HOME": str(folder)},
         )
         self._context = await self._browser.new_context(
-            **{"ignore_https_errors": True, "viewport": {"width": 1280, "height": 800}, "locale": "en-GB"} | context_options
+            **{"ignore_https_errors": True, "viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}
+            | context_options
         )
         self.page = await self._context.new_page()
         self.console: list[str] = []
@@ -111,7 +114,7 @@ class Chromium:
         """Loads a page."""
         await self.page.goto(url)
 
-    async def evaluate(self, expression: str) -> Any:  # noqa: ANN401
+    async def evaluate(self, expression: str) -> Any:
         """The JSON value of an expression, promises awaited."""
         return await self.page.evaluate(expression)
 
@@ -199,7 +202,7 @@ class Firefox:
             if not future.done():
                 future.set_exception(BidiError("the connection ended"))
 
-    async def command(self, method: str, params: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def command(self, method: str, params: dict[str, Any]) -> Any:
         """One BiDi command and its result."""
         number = next(self._numbers)
         future = self._replies[number] = asyncio.get_running_loop().create_future()
@@ -210,7 +213,7 @@ class Firefox:
         """Loads a page."""
         await self.command("browsingContext.navigate", {"context": self._context, "url": url, "wait": "complete"})
 
-    async def evaluate(self, expression: str) -> Any:  # noqa: ANN401
+    async def evaluate(self, expression: str) -> Any:
         """The JSON value of an expression (or of calling it when it is a function), promises awaited."""
         wrapped = (
             f"(async () => {{ let value = ({expression}); if (typeof value === 'function') value = value();"
@@ -261,7 +264,8 @@ class Firefox:
         await self.evaluate(f"document.querySelector({json.dumps(selector)}).select()")
         keys = [{"type": kind, "value": letter} for letter in text for kind in ("keyDown", "keyUp")]
         await self.command(
-            "input.performActions", {"context": self._context, "actions": [{"type": "key", "id": "keys", "actions": keys}]}
+            "input.performActions",
+            {"context": self._context, "actions": [{"type": "key", "id": "keys", "actions": keys}]},
         )
 
     async def screenshot(self, path: Path) -> None:

@@ -22,8 +22,10 @@ STATS = """(async () => {
 })()"""
 
 VIDEOS = """[...document.querySelectorAll('video[data-participant]')]
-  .filter(v => v.dataset.participant !== document.querySelector('turnd-call').dataset.self && v.videoWidth > 0 && !v.paused)
-  .map(v => ({participant: v.dataset.participant, source: v.dataset.source, width: v.videoWidth, height: v.videoHeight}))"""
+  .filter(v => v.dataset.participant !== document.querySelector('turnd-call').dataset.self)
+  .filter(v => v.videoWidth > 0 && !v.paused)
+  .map(v => ({participant: v.dataset.participant, source: v.dataset.source,
+              width: v.videoWidth, height: v.videoHeight}))"""
 
 PAIR = """(async () => {
   const connection = document.querySelector('turnd-call').call.%sConnection;
@@ -39,7 +41,7 @@ PAIR = """(async () => {
 })()"""
 
 
-async def until(what: str, probe: Callable[[], Awaitable[Any]], seconds: float) -> Any:  # noqa: ANN401
+async def until(what: str, probe: Callable[[], Awaitable[Any]], seconds: float) -> Any:
     """Polls a page or process we cannot await until `probe` gives something true; says what it last gave otherwise."""
     deadline = time.monotonic() + seconds
     while True:

@@ -54,7 +54,9 @@ async def person(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
     people: list[Person] = []
     async with AsyncExitStack() as stack:
 
-        async def make(name: str, engine: type[Chromium] | type[Firefox], host: Host | None = None, **options: object) -> Person:
+        async def make(
+            name: str, engine: type[Chromium] | type[Firefox], host: Host | None = None, **options: object
+        ) -> Person:
             browser = await engine.start(tmp_path / f"browser{next(numbers)}", host, **options)  # type: ignore[arg-type]
             stack.push_async_callback(browser.close)
             people.append(Person(name, browser))
@@ -65,6 +67,6 @@ async def person(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
         for one in people:
             try:
                 await one.browser.screenshot(SCREENSHOTS / f"{request.node.name}-{one.name}.png")
-            except Exception as error:  # noqa: BLE001 - a lost picture must not hide the test's own outcome
+            except Exception as error:
                 print("no screenshot of", one.name, error)
             print(one.name, "console:", *one.browser.console[-20:], sep="\n  ")

@@ -105,7 +105,7 @@ class Network:
         return names
 
     def lan(self, switch: Host, members: dict[Host, str]) -> dict[Host, str]:
-        """A bridge in `switch` with a port for each member, which gets the address in CIDR form; members' interface names."""
+        """A bridge in `switch`, each member with its address in CIDR form; the members' interface names."""
         switch.ip("link", "add", "br0", "type", "bridge")
         switch.ip("link", "set", "br0", "up")
         interfaces = {}

@@ -38,7 +38,9 @@ async def three_parties(person: PersonFactory, lan: dict[str, Host], query: str 
     return people
 
 
-async def test_three_parties_see_and_hear_each_other(daemon: Daemon, lan: dict[str, Host], person: PersonFactory) -> None:
+async def test_three_parties_see_and_hear_each_other(
+    daemon: Daemon, lan: dict[str, Host], person: PersonFactory
+) -> None:
     people = await three_parties(person, lan)
     await steady(people, 20)
     for one in people:
@@ -90,7 +92,9 @@ async def back_together(people: list[Person], seconds: float) -> float:
     return time.monotonic() - started
 
 
-async def test_a_power_cut_heals_within_ten_seconds(daemon: Daemon, lan: dict[str, Host], person: PersonFactory) -> None:
+async def test_a_power_cut_heals_within_ten_seconds(
+    daemon: Daemon, lan: dict[str, Host], person: PersonFactory
+) -> None:
     people = await three_parties(person, lan)
     await daemon.kill()
     await asyncio.sleep(3)

@@ -1,4 +1,4 @@
-"""Independent WebRTC stacks join over the documented protocol: aiortc, and libwebrtc through @roamhq/wrtc, beside a browser."""
+"""Independent WebRTC stacks join over the documented protocol beside a browser: aiortc, and libwebrtc in Node."""
 
 from __future__ import annotations
 

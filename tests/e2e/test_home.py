@@ -1,5 +1,7 @@
-"""The home: the daemon behind a masquerading box with the README's ports forwarded, a visitor behind a symmetric NAT, and
-somebody on the daemon's own LAN. Then loss on the visitor's path."""
+"""The home: the daemon behind a masquerading box with the README's ports forwarded, a visitor behind a symmetric NAT.
+
+Somebody else sits on the daemon's own LAN. Then there is loss on the visitor's path.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +21,24 @@ from tests.e2e.network import Host, Network
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
 
 BOX_PUBLIC = "203.0.113.7"
-BOX = f"""
-table ip box {{
-  chain prerouting {{
+BOX = """
+table ip box {
+  chain prerouting {
     type nat hook prerouting priority dstnat;
-    iifname "wan" tcp dport {{ 80, 443, 3478, 5349 }} dnat to 192.168.1.10
-    iifname "wan" udp dport {{ 3478, 5349, 40000-40100 }} dnat to 192.168.1.10
-  }}
-  chain postrouting {{
+    iifname "wan" tcp dport { 80, 443, 3478, 5349 } dnat to 192.168.1.10
+    iifname "wan" udp dport { 3478, 5349, 40000-40100 } dnat to 192.168.1.10
+  }
+  chain postrouting {
     type nat hook postrouting priority srcnat;
     oifname "wan" masquerade
-  }}
-  chain forward {{
+  }
+  chain forward {
     type filter hook forward priority filter; policy drop;
     ct state established,related accept
     iifname "lan" accept
     ct status dnat accept
-  }}
-}}
+  }
+}
 """
 # Symmetric: every flow gets a random outside port of its own, and only answers of the same peer come back.
 VISITOR_NAT = """
@@ -160,7 +162,15 @@ async def test_video_goes_on_through_five_percent_loss(daemon: Daemon, home: Hom
         after = await one.inbound()
         frozen = max(s["frozen"] for s in after) - max(s["frozen"] for s in before[one.name])
         worst = max(worst, frozen)
-        print(one.name, "frozen", frozen, "retransmitted", sum(s["retransmitted"] for s in after), "lost", sum(s["lost"] for s in after))
+        print(
+            one.name,
+            "frozen",
+            frozen,
+            "retransmitted",
+            sum(s["retransmitted"] for s in after),
+            "lost",
+            sum(s["lost"] for s in after),
+        )
     assert worst < 3
     assert sum(s["retransmitted"] or s["nacks"] for s in await people[0].inbound()) > 0
     samples = await daemon.metrics()
