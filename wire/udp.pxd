@@ -63,9 +63,9 @@ cdef class UdpSocket:
     cdef object __weakref__
 
 
-# Sending. Reserve, write the datagram (it must stay contiguous), commit; repeat; flush. Consecutive commits on one socket
-# to one remote of equal length (the last may be shorter) leave as one GSO send. A datagram whose remote is one of our own
-# addresses and an open port of ours never reaches the kernel: it is handed to that socket's receiver after this batch.
+# Sending. Reserve, write the datagram (it must stay contiguous), commit; repeat; flush. Consecutive commits on one
+# socket to one remote of equal length (the last may be shorter) leave as one GSO send. A datagram whose remote is one of
+# our own addresses and an open port of ours never reaches the kernel: that socket's receiver gets it after this batch.
 cdef uint8_t *udp_reserve(int size) noexcept nogil                  # never NULL for size <= UDP_MAX_PAYLOAD
 cdef void udp_commit(socket_t *handle, const endpoint_t *remote, const endpoint_t *local, int length) noexcept nogil
 cdef void udp_flush() noexcept nogil                                # drains call it; Python-driven senders must

@@ -19,8 +19,8 @@ class CallbackReceiver(Receiver):
 class UdpSocket:
     """A UDP socket bound at once to an IPv4 or (only) IPv6 address; OSError when that fails, ValueError for no address.
 
-    It receives until `close`. `component` is the metric label; `receive_buffer_bytes` is asked of the kernel, beyond its
-    limit where permitted.
+    It receives until `close`. `component` is the metric label; `receive_buffer_bytes` is asked of the kernel, beyond
+    its limit where permitted.
     """
 
     def __init__(
@@ -50,6 +50,9 @@ class UdpSocket:
 
     def send(self, data: bytes, remote: Address, local: Address | None = None) -> None:
         """Sends one datagram now, or in memory on the loop's next turn. What cannot be sent is counted, not raised."""
+
+    def send_batch(self, datagrams: list[bytes], remote: Address, local: Address | None = None) -> None:
+        """`send` of several, in order and in one system call; those of equal length as one GSO run."""
 
     def close(self) -> None:
         """Stops at once and drops what still waits to be sent. May be called anywhere on the loop, and twice."""

@@ -1,8 +1,8 @@
 """UDP sockets in batches: recvmmsg and GRO in, sendmmsg and GSO out, and delivery in memory between our own ports.
 
-One drain of a readable socket is: up to MAX_ROUNDS times recvmmsg -> the receiver's `receive` -> flush; then the datagrams
-that are for ourselves, which never reach the kernel; all of that without the GIL. Then `dispatch` of every receiver that
-was touched. What is left of the work in memory goes to the loop's next turn.
+One drain of a readable socket is: up to MAX_ROUNDS times recvmmsg -> the receiver's `receive` -> flush; then the
+datagrams that are for ourselves, which never reach the kernel; all of that without the GIL. Then `dispatch` of every
+receiver that was touched. What is left of the work in memory goes to the loop's next turn.
 
 The batch buffers, the queue in memory and the port table belong to the process: one event loop, one thread, no locks.
 A `socket_t` belongs to its `UdpSocket` and lives as long. Counted once each: a datagram that the kernel took is in
@@ -83,8 +83,8 @@ COUNTER_NAMES = (
 
 
 cdef struct datagram_t:
-    # A datagram, or a GSO run of `segments` of them, each `segment` bytes but for the last: committed (data in the arena),
-    # waiting in a send queue, in memory or for Python (data behind this header, with UDP_TAILROOM).
+    # A datagram, or a GSO run of `segments` of them, each `segment` bytes but for the last. Committed: its data is in the
+    # arena. Waiting in a send queue, in memory or for Python: its data is behind this header, with UDP_TAILROOM.
     datagram_t *next
     socket_t *socket                    # the receiving one, when in memory
     uint8_t *data
@@ -155,7 +155,7 @@ cdef bint settle_scheduled = False
 cdef object _loop = None
 cdef object _own_addresses = frozenset()
 cdef dict _components = {}              # name -> address of its counters; as many as there are names in our code
-cdef uint32_t V4_PREFIX = htonl(0xFFFF) # what stands before an IPv4 address in an endpoint's `low`
+cdef uint32_t V4_PREFIX = htonl(0xFFFF)     # what stands before an IPv4 address in an endpoint's `low`
 
 
 # ---- counters, addresses, queues ------------------------------------------------------------------------------------
@@ -333,8 +333,8 @@ cdef void reset_header(int index) noexcept nogil:
 
 cdef void receive_rounds(socket_t *s) noexcept nogil:
     """Receives and handles what the kernel holds, within bounds."""
-    cdef int turn, i, received, number
-    for turn in range(MAX_ROUNDS):
+    cdef int _turn, i, received, number
+    for _turn in range(MAX_ROUNDS):
         received = recvmmsg(s.fd, in_headers, BATCH, MSG_DONTWAIT, NULL)
         if received < 0:
             if errno == EINTR:
@@ -482,7 +482,7 @@ cdef void fill_header(int index, socket_t *s, datagram_t *d) noexcept nogil:
 cdef datagram_t *transmit(socket_t *s, datagram_t *first) noexcept nogil:
     """Sends a list of datagrams, drops what the kernel refuses; returns the first that found no room, or NULL."""
     cdef datagram_t *d
-    cdef int number, sent, i
+    cdef int number, sent, _i
     while first != NULL:
         number = 0
         d = first
@@ -491,7 +491,7 @@ cdef datagram_t *transmit(socket_t *s, datagram_t *first) noexcept nogil:
             number += 1
             d = d.next
         sent = sendmmsg(s.fd, out_headers, number, MSG_DONTWAIT)
-        for i in range(sent):
+        for _i in range(sent):
             count(s, DATAGRAMS_OUT, first.segments)
             count(s, BYTES_OUT, first.length)
             count(s, GSO_SENDS, first.segments > 1)
@@ -584,7 +584,6 @@ cdef void wait_for_room(socket_t *s, datagram_t *first) noexcept nogil:
 
 cdef void send_waiting(socket_t *s) noexcept nogil:
     cdef datagram_t *left
-    cdef size_t bytes_before
     shed_old(s, monotonic_us())
     if s.waiting.head != NULL:
         left = transmit(s, s.waiting.head)
@@ -617,7 +616,7 @@ cdef socket_t *own_socket(const endpoint_t *remote, bint v6) noexcept nogil:
 
 cdef void send_in_memory(
         socket_t *s, socket_t *to, const endpoint_t *remote, const endpoint_t *local, uint32_t length) noexcept nogil:
-    """Queues a copy of the reserved datagram. Its source is `local`, else `announced`, else what the kernel would take."""
+    """Queues a copy of the reserved datagram; its source is `local`, else `announced`, else as the kernel would."""
     cdef datagram_t *d = NULL
     if in_memory.count < MAX_MEMORY_DATAGRAMS and in_memory.bytes + length <= MAX_MEMORY_BYTES:
         d = copy_datagram(arena + arena_used, length)
@@ -644,8 +643,8 @@ cdef void deliver_in_memory() noexcept nogil:
     cdef queue_t batch
     cdef datagram_t *d
     cdef socket_t *s
-    cdef int turn, number
-    for turn in range(MAX_ROUNDS):
+    cdef int _turn, number
+    for _turn in range(MAX_ROUNDS):
         if in_memory.head == NULL:
             return
         batch = in_memory
@@ -896,14 +895,20 @@ cdef class UdpSocket:
         return counters_to_python(self.handle.counters)
 
     def send(self, bytes data not None, remote, local=None):
+        self.send_batch([data], remote, local)
+
+    def send_batch(self, list datagrams not None, remote, local=None):
         cdef endpoint_t to, source
-        cdef uint8_t *room
+        cdef bytes data
+        cdef int length
         endpoint_from_python(remote, &to)
         if local is not None:
             endpoint_from_python(local, &source)
-        room = udp_reserve(min(len(data), UDP_MAX_PAYLOAD))
-        memcpy(room, <const char *>data, min(len(data), UDP_MAX_PAYLOAD))
-        udp_commit(self.handle, &to, &source if local is not None else NULL, min(len(data), UDP_MAX_PAYLOAD + 1))
+        for data in datagrams:
+            length = min(len(data), UDP_MAX_PAYLOAD + 1)
+            if length <= UDP_MAX_PAYLOAD:
+                memcpy(udp_reserve(length), <const char *>data, length)
+            udp_commit(self.handle, &to, &source if local is not None else NULL, length)
         udp_flush()
 
     def close(self):
@@ -955,8 +960,8 @@ cdef void unlink_socket(socket_t *s) noexcept:
 cdef object open_socket(bint v6, address, int receive_buffer_bytes):
     """A bound, non-blocking socket with the options of this module. OSError when it cannot be bound.
 
-    Path MTU discovery is off, because a datagram that is too large has to be fragmented rather than lost and nobody would
-    read the error: for IPv4 forged ICMP is ignored too (OMIT), for IPv6 the sender alone can fragment (DONT listens).
+    A datagram too large for the path has to be fragmented rather than lost, since nobody would read the error: IPv4 goes
+    without DF and believes no (forged) ICMP (OMIT); for IPv6 only the sender can fragment, so it listens (DONT).
     """
     result = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
