@@ -1,7 +1,8 @@
 """Which addresses are this machine's, inside and outside the box, and a watch on them.
 
 `LocalAddresses` is what the interfaces and routes say at one moment. `AddressWatch` owns the netlink socket
-(rtnetlink(7)), the questions to the router and the latest `OwnAddresses`; it calls back on the event loop when they change.
+(rtnetlink(7)), the questions to the router and the latest `OwnAddresses`; it calls back on the
+event loop when they change.
 """
 
 from __future__ import annotations

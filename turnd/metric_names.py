@@ -1,6 +1,6 @@
 """The one table of metric names: what Prometheus is told about each, and which labels it has.
 
-Names as components give them, without the prefix `turnd_`. A component may not invent a name: it is declared here first.
+Names as components give them, without the prefix `turnd_`. A component may not invent a name: declare it here.
 """
 
 from __future__ import annotations
@@ -33,14 +33,17 @@ METRICS: dict[str, Declaration] = {
     "build": Declaration("info", "Version of turnd and of Python.", ("version", "python")),
     "eventloop_lag_seconds": _histogram("How late a timer of the event loop fires."),
     "draining": _gauge("1 while shutting down and refusing newcomers."),
+    "eventloop_errors_total": _counter("Exceptions nobody expected in a callback of the event loop."),
     "reloads_total": _counter("Configuration reloads.", "result"),
     # sockets
-    "udp_datagrams_total": _counter("UDP datagrams, those handed over in memory included.", "direction", "component"),
-    "udp_bytes_total": _counter("Payload bytes of UDP datagrams.", "direction", "component"),
+    "udp_datagrams_total": _counter("UDP datagrams that went through the kernel.", "direction", "component"),
+    "udp_bytes_total": _counter(
+        "Payload bytes of UDP datagrams that went through the kernel.", "direction", "component"
+    ),
     "udp_memory_deliveries_total": _counter(
         "Datagrams to our own addresses that never reached the kernel.", "component"
     ),
-    "udp_sends_total": _counter("Sends by kind: a run of equal datagrams at once (gso) or one.", "kind"),
+    "udp_gso_sends_total": _counter("Sends that took a run of equal datagrams at once.", "component"),
     "udp_gro_receives_total": _counter("Receives that brought several datagrams at once.", "component"),
     "udp_receive_errors_total": _counter("Datagrams lost on the way in.", "reason"),
     "udp_send_errors_total": _counter("Datagrams lost on the way out.", "reason"),
@@ -98,7 +101,7 @@ METRICS: dict[str, Declaration] = {
     "http_request_seconds": _histogram("Duration of HTTP requests."),
     "auth_failures_total": _counter("Refused passwords and tokens.", "kind"),
     "rate_limited_total": _counter("What was refused because it came too often.", "scope"),
-    "chat_messages_total": _counter("Chat messages."),
+    "signalling_errors_total": _counter("Exceptions nobody expected while answering clients."),
     # operations
     "certificate_expiry_timestamp_seconds": _gauge("When the TLS certificate expires."),
     "public_address_changes_total": _counter("Changes of the outside address.", "family"),

@@ -29,6 +29,15 @@ PREFIX = "turnd_"
 LAG_INTERVAL_SECONDS = 0.1
 LAG_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
 
+# Counters of a socket that are losses on the way in; the other `dropped_` ones are on the way out.
+RECEIVE_ERRORS = {
+    "overflow": "overflow",
+    "receive_errors": "kernel",
+    "dropped_truncated": "truncated",
+    "dropped_kept_full": "kept_full",
+    "dropped_memory_full": "memory_full",
+}
+
 Source = Callable[[], Iterable[Measure]]
 
 
@@ -159,6 +168,24 @@ class LoopLag:
     def _fired(self) -> None:
         self._histogram.observe(max(0.0, self._loop.time() - self._due_at))
         self.start()
+
+
+def udp_measures(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Measure]:
+    """The sockets' counters by component, as `wire.udp.totals` gives them."""
+    for component, counters in totals.items():
+        labels = {"component": component}
+        for direction in ("in", "out"):
+            both = {"direction": direction, **labels}
+            yield Measure("udp_datagrams_total", both, counters[f"datagrams_{direction}"])
+            yield Measure("udp_bytes_total", both, counters[f"bytes_{direction}"])
+        yield Measure("udp_memory_deliveries_total", labels, counters["memory_in"])
+        yield Measure("udp_gso_sends_total", labels, counters["gso_sends"])
+        yield Measure("udp_gro_receives_total", labels, counters["gro_receives"])
+        for name, count in counters.items():
+            if name in RECEIVE_ERRORS:
+                yield Measure("udp_receive_errors_total", {"reason": RECEIVE_ERRORS[name]}, count)
+            elif name.startswith("dropped_"):
+                yield Measure("udp_send_errors_total", {"reason": name.removeprefix("dropped_")}, count)
 
 
 def build_measures() -> Iterator[Measure]:

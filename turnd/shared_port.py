@@ -1,8 +1,8 @@
 """The page's ports: HTTP, and on the TLS port TURN as well, told apart by the first byte that arrives.
 
-STUN messages begin with 0x00-0x03 and ChannelData with 0x40-0x4F (RFC 7983, RFC 8656 §12); no HTTP request does. A client
-that negotiated `stun.turn` by ALPN (RFC 7443) is taken at its word. A connection is undecided until that is known and,
-with HTTP, until its first request's header is complete: so idle and half-said ones cost little and end soon.
+STUN messages begin with 0x00-0x03 and ChannelData with 0x40-0x4F (RFC 7983, RFC 8656 §12); no HTTP request does. A
+client that negotiated `stun.turn` by ALPN (RFC 7443) is taken at its word. A connection is undecided until that is
+known and, with HTTP, until its first request's header is complete: so idle and half-said ones cost little and end soon.
 """
 
 from __future__ import annotations

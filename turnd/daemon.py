@@ -1,0 +1,425 @@
+"""The daemon: builds every service, starts, reloads, drains and stops them, on one event loop.
+
+Owns all services and listeners, the state directory and the certificate. Signals: SIGTERM and SIGINT drain (a second
+one ends at once), SIGHUP reads the configuration anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+import wire.udp
+from sfu.service import SfuService, SfuSettings
+from signalling.server import SignallingService, SignallingSettings
+from turnd import __version__, logs
+from turnd.addresses import AddressWatch, OwnAddresses, described
+from turnd.certificate import CertificateError, TlsCertificate
+from turnd.config import Config, ConfigError, differences, load
+from turnd.config_values import Endpoint
+from turnd.exporter import build_app
+from turnd.ice_servers import CREDENTIAL_SECONDS, credential_name, ice_servers, uri_host
+from turnd.listeners import PortError, tcp_listener, why
+from turnd.metrics import Exposition, LoopLag, Source, build_measures, udp_measures
+from turnd.service_notify import ServiceNotifier
+from turnd.shared_port import SharedPort
+from turnd.state import StateDirectory, StateError
+from turnd.turn.credentials import rest_credentials
+from turnd.turn.service import TurnService, TurnSettings
+from wire.measure import Measure
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+DRAIN_LOOK_SECONDS = 0.1
+MAINTENANCE_SECONDS = 60.0
+TLS_HANDSHAKE_SECONDS = 10.0
+TLS_SHUTDOWN_SECONDS = 2.0
+MAX_OPEN_FILES = 65536
+LIVE_KEYS = frozenset(
+    {
+        *("http.certificate", "http.private_key", "http.public_host"),
+        *("turn.secrets", "turn.users", "turn.allow_peers"),
+        *("addresses.public", "log.format", "log.level"),
+    }
+)
+
+
+class Daemon:
+    """Everything that runs. `run` returns when it has ended in good order."""
+
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path | None,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        notifier: ServiceNotifier,
+        say: Callable[[str], object] = lambda _line: None,
+    ) -> None:
+        """`say` gets the lines for whoever started the daemon by hand. StateError when the state is unusable."""
+        self.config = config
+        self._config_path = config_path
+        self._loop = loop
+        self._notifier = notifier
+        self._say = say
+        self._started_at = loop.time()
+        self._draining = False
+        self._hurry = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._loop_errors = 0
+        self._reloads = {"ok": 0, "failed": 0}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._servers: list[asyncio.Server] = []
+        self._exporter: web.AppRunner | None = None
+        self.ports: dict[str, int] = {}
+        """Configuration key of each TCP listener to the port it has."""
+
+        self._state = StateDirectory(config.state_dir)
+        self._state.prepare()
+        self._addresses = AddressWatch(loop, config.addresses.public, self._addresses_changed)
+        self._certificate = TlsCertificate(config.http.certificate, config.http.private_key, self._state)
+        self._secrets = self._turn_secrets(config)
+        self._lag = LoopLag(loop)
+        self.sfu = SfuService(SfuSettings(config.sfu.port, config.sfu.uplink_bps), loop=loop)
+        self.turn = TurnService(
+            self._turn_settings(config), loop=loop, sfu_port=config.sfu.port, tls=lambda: self._certificate.context
+        )
+        self.signalling: SignallingService | None = None
+        self._pages: SharedPort | None = None
+
+    # --- life ---
+
+    async def run(self) -> None:
+        """Starts, serves until told to end, drains, stops. PortError, CertificateError, StateError at the start."""
+        try:
+            await self.start()
+            await self._stop.wait()
+            await self.drain()
+        finally:
+            self._notifier.stopping()
+            await self.close()
+
+    async def start(self) -> None:
+        """Opens everything; on return all of it answers."""
+        _raise_open_files_limit()
+        self._loop.set_exception_handler(self._handle_loop_error)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stop)
+        self._loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self._lag.start()
+        self._certificate.refresh(self._addresses.current.candidates, time.time())
+        self._announce(self._addresses.current)
+        with _naming("sfu.port", self.config.sfu.port):
+            await self.sfu.start()
+        with _naming("turn.listen, turn.port, turn.tls_port", f"{self.config.turn.port}, {self.config.turn.tls_port}"):
+            await self.turn.start()
+        await self._start_pages()
+        await self._start_exporter()
+        self._addresses.start()
+        self._repeat("maintenance", MAINTENANCE_SECONDS, self._maintain)
+        if self._notifier.watchdog_seconds:
+            self._repeat("watchdog", self._notifier.watchdog_seconds / 3, self._notifier.alive)
+        gc.collect()
+        gc.freeze()
+        self._notifier.ready()
+        self._tell_ready()
+
+    def stop(self) -> None:
+        """Begins to drain; called again while draining, ends at once."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def drain(self) -> None:
+        """Refuses newcomers, tells those who are there, and waits until they have left, DRAIN_SECONDS at most."""
+        log.info("draining", extra={"seconds": DRAIN_SECONDS})
+        self._notifier.stopping()
+        self._draining = True
+        self.turn.drain()
+        if self.signalling is not None:
+            self.signalling.drain()
+        give_up_at = self._loop.time() + DRAIN_SECONDS
+        while self._occupied() and not self._hurry.is_set() and self._loop.time() < give_up_at:
+            try:
+                async with asyncio.timeout(DRAIN_LOOK_SECONDS):
+                    await self._hurry.wait()
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        """Ends everything, last made first. What fails to end is logged and does not hold up the rest."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for server in self._servers:
+            server.close()
+        closers: list[tuple[str, Callable[[], Any]]] = [("addresses", self._addresses.close)]
+        if self.signalling is not None:
+            closers.append(("signalling", self.signalling.close))
+        closers += [("turn", self.turn.close), ("sfu", self.sfu.close)]
+        if self._exporter is not None:
+            closers.append(("exporter", self._exporter.cleanup))
+        for name, close in closers:
+            try:
+                await close()
+            except Exception:
+                self._loop_errors += 1
+                log.exception("a service did not end in order", extra={"service": name})
+        if self._pages is not None:
+            self._pages.close()
+        self._lag.close()
+        log.info("ended", extra={"uptime_seconds": round(self.uptime(), 1)})
+
+    def reload(self) -> None:
+        """Reads the configuration anew and takes over what can change live; on errors all stays as it was."""
+        self._notifier.reloading()
+        try:
+            new = load(self._config_path)
+            secrets = self._turn_secrets(new)
+            self._certificate.use(new.http.certificate, new.http.private_key)
+            self._certificate.refresh(self._addresses.current.candidates, time.time())
+        except (ConfigError, StateError, CertificateError) as error:
+            self._certificate.use(self.config.http.certificate, self.config.http.private_key)
+            self._reloads["failed"] += 1
+            for line in str(error).splitlines():
+                log.error("not reloaded: %s", line)
+        else:
+            self._take_over(new, secrets)
+            self._reloads["ok"] += 1
+        finally:
+            self._notifier.ready()
+
+    def uptime(self) -> float:
+        """Seconds since the daemon was made."""
+        return self._loop.time() - self._started_at
+
+    def ice_servers(self, host: str, name: str) -> list[dict[str, object]]:
+        """What a client that reached us as `host` may use, with credentials of its own."""
+        fallback = self.config.http.public_host or self._addresses.current.candidates[0]
+        tls_ports = [self.config.turn.tls_port]
+        if "http.tls_listen" in self.ports:
+            tls_ports.append(self.ports["http.tls_listen"])
+        username, credential = rest_credentials(
+            self._secrets[0], credential_name(name), CREDENTIAL_SECONDS, time.time()
+        )
+        return ice_servers(uri_host(host, fallback), self.config.turn.port, tls_ports, username, credential)
+
+    def measures(self) -> Iterator[Measure]:
+        """What belongs to no service."""
+        yield from build_measures()
+        yield Measure("draining", {}, int(self._draining))
+        yield Measure("eventloop_errors_total", {}, self._loop_errors)
+        for result, count in self._reloads.items():
+            yield Measure("reloads_total", {"result": result}, count)
+        yield from udp_measures(wire.udp.totals())
+
+    # --- start ---
+
+    async def _start_pages(self) -> None:
+        http = self.config.http
+        tls_socket = tcp_listener("http.tls_listen", http.tls_listen) if http.tls_listen else None
+        https_port = tls_socket.getsockname()[1] if tls_socket else None
+        self.signalling = SignallingService(
+            SignallingSettings(https_port=https_port),
+            sfu=self.sfu,
+            ice_servers=self.ice_servers,
+            loop=self._loop,
+            version=__version__,
+        )
+        await self.signalling.start()
+        self._pages = SharedPort(self._loop, self.signalling.protocol, self.turn.stream_protocol)
+        if tls_socket is not None:
+            await self._serve(
+                "http.tls_listen",
+                tls_socket,
+                self._pages.tls_protocol,
+                ssl=self._certificate.context,
+                ssl_handshake_timeout=TLS_HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS,
+            )
+        if http.listen:
+            await self._serve("http.listen", tcp_listener("http.listen", http.listen), self._pages.plain_protocol)
+
+    async def _start_exporter(self) -> None:
+        endpoint = self.config.metrics.listen
+        if endpoint is None:
+            return
+        services = (self.turn, self.sfu, self.signalling, self._pages, self._certificate, self._addresses, self._lag)
+        sources: list[Source] = [self.measures, *(service.measures for service in services if service is not None)]
+        app = build_app(Exposition(sources), uptime=self.uptime, draining=lambda: self._draining)
+        self._exporter = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._exporter.setup()
+        protocol: Any = self._exporter.server
+        await self._serve("metrics.listen", tcp_listener("metrics.listen", endpoint), protocol)
+
+    async def _serve(
+        self, key: str, listener: socket.socket, protocol: Callable[[], asyncio.BaseProtocol], **tls: Any
+    ) -> None:
+        self.ports[key] = listener.getsockname()[1]
+        self._servers.append(await self._loop.create_server(protocol, sock=listener, **tls))
+
+    def _tell_ready(self) -> None:
+        urls = self.page_urls()
+        log.info(
+            "serving",
+            extra={
+                "version": __version__,
+                "seconds": round(self.uptime(), 3),
+                "urls": " ".join(urls),
+                **described(self._addresses.current),
+            },
+        )
+        self._say(f"turnd {__version__} is serving. Open one of:")
+        for url in urls:
+            self._say(f"  {url}")
+        if self._certificate.self_signed and "http.tls_listen" in self.ports:
+            self._say("The certificate is turnd's own: browsers warn once. Set http.certificate to change that.")
+
+    def page_urls(self) -> list[str]:
+        """The addresses of the page, those for this machine first."""
+        urls = []
+        http, own = self.config.http, self._addresses.current
+        for key, scheme, endpoint in (
+            ("http.listen", "http", http.listen),
+            ("http.tls_listen", "https", http.tls_listen),
+        ):
+            if endpoint is not None:
+                port = self.ports[key]
+                suffix = "" if port == (80 if scheme == "http" else 443) else f":{port}"
+                hosts = _hosts(endpoint, own, secure=scheme == "https", public_host=http.public_host)
+                urls += [f"{scheme}://{host}{suffix}/" for host in hosts]
+        return urls
+
+    # --- while running ---
+
+    def _addresses_changed(self, addresses: OwnAddresses) -> None:
+        self._announce(addresses)
+        self._refresh_certificate()
+
+    def _announce(self, addresses: OwnAddresses) -> None:
+        wire.udp.set_own_addresses(addresses.every)
+        self.turn.set_own_addresses(addresses.inside, addresses.public)
+        self.sfu.set_candidates(addresses.candidates)
+
+    def _maintain(self) -> None:
+        self._refresh_certificate()
+
+    def _refresh_certificate(self) -> None:
+        try:
+            if self._certificate.refresh(self._addresses.current.candidates, time.time()):
+                log.info("certificate loaded", extra={"expires_at": int(self._certificate.expires_at)})
+        except (CertificateError, StateError) as error:
+            log.error("certificate not renewed, the old one stays", extra={"reason": error})
+
+    def _take_over(self, new: Config, secrets: tuple[str, ...]) -> None:
+        changed = differences(self.config, new)
+        old = self.config
+        self.config = replace(
+            old,
+            http=replace(
+                old.http,
+                certificate=new.http.certificate,
+                private_key=new.http.private_key,
+                public_host=new.http.public_host,
+            ),
+            turn=replace(old.turn, secrets=new.turn.secrets, users=new.turn.users, allow_peers=new.turn.allow_peers),
+            addresses=new.addresses,
+            log=new.log,
+        )
+        self._secrets = secrets
+        logs.configure(new.log.format, new.log.level)
+        self.turn.reload(self._turn_settings(self.config))
+        self._addresses.configure(new.addresses.public)
+        live = [key for key in changed if key in LIVE_KEYS]
+        log.info("configuration reloaded", extra={"changed": ",".join(live) or "nothing"})
+        for key in changed:
+            if key not in LIVE_KEYS:
+                log.warning("%s has changed and needs a restart", key)
+
+    def _turn_secrets(self, config: Config) -> tuple[str, ...]:
+        return config.turn.secrets or (self._state.turn_secret(),)
+
+    def _turn_settings(self, config: Config) -> TurnSettings:
+        turn = config.turn
+        return TurnSettings(
+            listen=turn.listen,
+            port=turn.port,
+            tls_port=turn.tls_port,
+            relay_ports=turn.relay_ports,
+            realm=turn.realm,
+            secrets=self._secrets,
+            users=turn.users,
+            allow_peers=turn.allow_peers,
+        )
+
+    def _occupied(self) -> bool:
+        services = (self.signalling, self.turn)
+        measures = [measure for service in services if service is not None for measure in service.measures()]
+        return any(m.value for m in measures if m.name in ("websocket_connections", "turn_allocations"))
+
+    def _repeat(self, name: str, seconds: float, action: Callable[[], object]) -> None:
+        def fire() -> None:
+            self._timers[name] = self._loop.call_later(seconds, fire)
+            action()
+
+        fire()
+
+    def _handle_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._loop_errors += 1
+        log.error("unexpected: %s", context.get("message", "no message"), exc_info=context.get("exception"))
+
+
+@contextmanager
+def _naming(key: str, value: object) -> Iterator[None]:
+    """Turns an OSError of opening ports into a PortError that names the configuration key."""
+    try:
+        yield
+    except OSError as error:
+        raise PortError(f"{key} = {value}: {why(error)}") from None
+
+
+def _hosts(endpoint: Endpoint, own: OwnAddresses, *, secure: bool, public_host: str) -> list[str]:
+    """The URI hosts under which a listener can be opened in a browser."""
+    if endpoint.host not in ("0.0.0.0", "::"):
+        return [uri_host(endpoint.host, "localhost")]
+    if not secure:  # from elsewhere it redirects
+        return ["127.0.0.1"]
+    usable = [address for address in own.candidates if endpoint.host == "::" or ":" not in address]
+    return [*([public_host] if public_host else []), *(uri_host(address, "localhost") for address in usable)]
+
+
+def _raise_open_files_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def main(config: Config, config_path: Path | None, notifier: ServiceNotifier, say: Callable[[str], object]) -> int:
+    """Runs the daemon on an event loop of its own; returns the exit code."""
+    import uvloop
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        await Daemon(config, config_path, loop=loop, notifier=notifier, say=say).run()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve())
+    except (PortError, CertificateError, StateError) as error:
+        sys.stderr.write(f"turnd: {error}\n")
+        return 1
+    return 0
