@@ -1,0 +1,49 @@
+/** The lines between header and stage: they push the call a little, they never cover it. */
+
+import { View } from "../../js/view.js";
+import { make, setText } from "../../js/dom.js";
+import { icon } from "../../js/icons.js";
+import { captureHelp } from "./capture-help.js";
+import { Sound } from "../sound/sound.js";
+
+/** @typedef {import("../../js/state.js").State} State */
+
+class Banner extends View {
+  #reconnecting = make("div", { class: "banner is-warning", role: "status", data: { banner: "reconnecting" } });
+  #reconnectingWords = make("span");
+  #sound = make("button", { class: "banner is-call", type: "button", data: { action: "hear" } });
+  #sharing = make("div", { class: "banner", role: "status", data: { banner: "sharing" } });
+  #problem = make("div", { class: "banner is-warning", role: "alert", data: { banner: "problem" } });
+  #problemWords = make("span", { class: "banner-words" });
+  #notice = make("div", { class: "banner", role: "status", data: { banner: "notice" } });
+
+  /** @override */
+  build() {
+    this.#reconnecting.append(make("span", { class: "spinner", "aria-hidden": "true" }), this.#reconnectingWords);
+    this.#sound.append(icon("sound"), make("span", { text: "sound.blocked" }));
+    this.#sound.addEventListener("click", () => {
+      const sound = this.closest("turnd-call")?.querySelector("turnd-sound");
+      if (sound instanceof Sound) sound.play();
+    });
+    const stop = make("button", { class: "button small", type: "button", text: "share.stop", data: { action: "stop-share" }, on: { click: () => this.call.toggleScreen() } });
+    this.#sharing.append(icon("screen"), make("span", { class: "banner-words", text: "share.you" }), stop);
+    const dismiss = make("button", { class: "round quiet", type: "button", label: "dismiss", data: { action: "dismiss" }, on: { click: () => this.call.store.set({ problem: null }) } });
+    dismiss.append(icon("close"));
+    this.#problem.append(icon("warning"), this.#problemWords, dismiss);
+    this.append(this.#reconnecting, this.#sound, this.#problem, this.#sharing, this.#notice);
+  }
+
+  /** @override @param {State} state */
+  update(state) {
+    this.#reconnecting.hidden = !state.reconnecting;
+    setText(this.#reconnectingWords, state.online ? "reconnecting.media" : "reconnecting");
+    this.#sound.hidden = !state.soundBlocked;
+    this.#sharing.hidden = state.screen !== "on";
+    this.#problem.hidden = state.problem === null;
+    if (state.problem) this.#problemWords.textContent = captureHelp(state.problem);
+    this.#notice.hidden = state.notice === "";
+    if (state.notice) setText(this.#notice, state.notice);
+  }
+}
+
+customElements.define("turnd-banner", Banner);

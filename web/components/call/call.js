@@ -1,0 +1,82 @@
+/** The whole page of a room: the way in, the call, the end of it. Holds the Call as `.call`. */
+
+import { Call } from "../../js/call.js";
+import { Store } from "../../js/state.js";
+import { make } from "../../js/dom.js";
+import { relayChoice } from "../../js/ice-servers.js";
+import { preferences } from "../../js/preferences.js";
+import { Settings } from "../settings/settings.js";
+
+/** @typedef {import("../../js/state.js").State} State */
+
+/** @param {string} room */
+function socketUrl(room) {
+  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/r/${room}/ws`;
+}
+
+/** @param {string} room @param {URLSearchParams} query */
+export function makeCall(room, query) {
+  const { name, microphoneDevice, cameraDevice, speakerDevice } = preferences();
+  const store = new Store({ room, name: (query.get("name") ?? name).slice(0, 64).trim(), microphoneDevice, cameraDevice, speakerDevice });
+  const call = new Call({ store, url: socketUrl(room), relay: relayChoice(query) });
+  call.media.choice = { microphone: microphoneDevice, camera: cameraDevice };
+  return call;
+}
+
+export class CallPage extends HTMLElement {
+  /** @type {Call | null} */
+  #call = null;
+  #view = "";
+  #announcer = make("p", { class: "off-screen", role: "status" });
+
+  get call() {
+    if (!this.#call) throw new Error("not started");
+    return this.#call;
+  }
+
+  /** @param {Call} call */
+  start(call) {
+    this.#call = call;
+    this.append(document.createElement("turnd-password"), this.#announcer);
+    call.store.subscribe((state) => this.#show(state));
+    this.#show(call.store.state);
+    this.addEventListener("opensettings", () => {
+      const settings = this.querySelector("turnd-settings");
+      if (settings instanceof Settings) settings.open();
+    });
+    addEventListener("online", () => call.networkMayHaveChanged(true));
+    const network = /** @type {EventTarget | undefined} */ (Object(navigator).connection);
+    network?.addEventListener("change", () => call.networkMayHaveChanged(false));
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) call.networkMayHaveChanged(false);
+    });
+    // A closed page gives its seat up; one that comes back out of the browser's cache starts anew.
+    addEventListener("pagehide", () => call.signalling.leave());
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) location.reload();
+    });
+  }
+
+  /** @param {State} state */
+  #show({ phase, room, reconnecting }) {
+    const view = phase === "joining" ? "lobby" : phase;
+    document.title = `${room} · turnd`;
+    this.toggleAttribute("data-reconnecting", reconnecting);
+    if (view === this.#view) return;
+    this.#view = view;
+    this.dataset.phase = view;
+    for (const child of [...this.children]) {
+      if (child.localName !== "turnd-password" && child !== this.#announcer) child.remove();
+    }
+    const part = (/** @type {string} */ tag) => document.createElement(tag);
+    if (view === "lobby") this.append(part("turnd-lobby"));
+    else if (view === "ended") this.append(part("turnd-ended"));
+    else {
+      const body = make("main", { class: "call-room" }, part("turnd-stage"), part("turnd-chat"), part("turnd-people"));
+      const parts = ["turnd-header", "turnd-banner"].map(part);
+      this.append(...parts, body, part("turnd-invite"), part("turnd-controls"), part("turnd-sound"), part("turnd-settings"));
+    }
+  }
+}
+
+customElements.define("turnd-call", CallPage);

@@ -1,0 +1,36 @@
+/** The line above the call: which room, its link, who is here. */
+
+import { View } from "../../js/view.js";
+import { make } from "../../js/dom.js";
+import { icon } from "../../js/icons.js";
+import { t } from "../../js/language.js";
+import { copyLinkButton } from "../invite/invite.js";
+
+/** @typedef {import("../../js/state.js").State} State */
+
+class Header extends View {
+  #room = make("h1", { class: "header-room" });
+  #count = make("span", { class: "header-count" });
+  #people = make("button", { class: "button quiet header-people", type: "button", data: { action: "people" } });
+
+  /** @override */
+  build() {
+    this.#people.append(icon("people"), make("span", { class: "header-word", text: "people" }), this.#count);
+    this.#people.addEventListener("click", () => {
+      this.call.showPanel(this.call.store.state.panel === "people" ? "" : "people");
+    });
+    const mark = make("img", { class: "mark", src: "/assets/styles/mark.svg", alt: "", width: "28", height: "28" });
+    this.append(mark, this.#room, copyLinkButton(() => this.call.store.state.room, "button quiet header-copy"), this.#people);
+  }
+
+  /** @override @param {State} state */
+  update(state) {
+    const count = state.participants.length + 1;
+    this.#room.textContent = state.room;
+    this.#count.textContent = String(count);
+    this.#people.setAttribute("aria-label", t("people.count", { count }));
+    this.#people.setAttribute("aria-expanded", String(state.panel === "people"));
+  }
+}
+
+customElements.define("turnd-header", Header);

@@ -1,0 +1,120 @@
+/** Before the call: who we are, how we look and sound, and the way in, also without camera and microphone. */
+
+import { View } from "../../js/view.js";
+import { make, setText } from "../../js/dom.js";
+import { captureHelp } from "../banner/capture-help.js";
+import { preferences } from "../../js/preferences.js";
+
+/** @typedef {import("../../js/state.js").State} State */
+
+const MAX_NAME = 64;
+
+class Lobby extends View {
+  #room = make("p", { class: "lobby-room" });
+  #name = make("input", { class: "field", id: "name", maxlength: String(MAX_NAME), autocomplete: "name", required: true, enterkeyhint: "go", data: { field: "name" } });
+  #password = make("input", { class: "field", type: "password", autocomplete: "off", data: { field: "password" } });
+  #problem = make("p", { class: "lobby-note is-warning", role: "alert", data: { banner: "problem" } });
+  #refused = make("p", { class: "lobby-note is-warning", role: "alert", data: { banner: "refused" } });
+  #waiting = make("p", { class: "lobby-note", role: "status", data: { banner: "waiting" } });
+  #join = make("button", { class: "button primary large", type: "submit", data: { action: "join" } });
+  #silent = make("button", { class: "button quiet large", type: "button", text: "lobby.join-silently", data: { action: "join-silently" } });
+
+  /** @override */
+  build() {
+    const { store } = this.call;
+    const protect = make("details", { class: "lobby-more" }, make("summary", { text: "lobby.password" }), make("p", { class: "hint", text: "lobby.password.hint" }), this.#password);
+    this.#password.setAttribute("aria-labelledby", "lobby-password");
+    protect.firstElementChild?.setAttribute("id", "lobby-password");
+    const form = make(
+      "form",
+      { class: "lobby-form", novalidate: true },
+      make("h1", { text: "lobby.title" }),
+      this.#room,
+      make("label", { class: "form-row" }, make("span", { class: "form-label", text: "lobby.name" }), this.#name),
+      protect,
+      this.#problem,
+      this.#refused,
+      this.#join,
+      this.#silent,
+      this.#waiting,
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#enter(true);
+    });
+    this.#silent.addEventListener("click", () => this.#enter(false));
+    this.#name.value = store.state.name;
+    this.#name.addEventListener("input", () => {
+      this.#name.removeAttribute("aria-invalid");
+      store.set({ name: this.#name.value.trim(), refused: "" });
+    });
+    const picker = document.createElement("turnd-device-picker");
+    const side = make("div", { class: "lobby-side" }, document.createElement("turnd-preview"), picker);
+    const foot = make("footer", { class: "lobby-foot" }, make("a", { class: "home-link", href: "/", text: "lobby.other-room" }), document.createElement("turnd-appearance"));
+    this.append(make("div", { class: "lobby-columns" }, side, form), foot);
+    this.#prepare();
+  }
+
+  /** @override @param {State} state */
+  update(state) {
+    const joining = state.phase === "joining";
+    const nothing = state.microphone === "off" && state.camera === "off";
+    this.#room.textContent = state.room;
+    const refused = nothing && state.problem !== null;
+    setText(this.#join, joining ? "lobby.joining" : refused ? "lobby.join-silently" : "lobby.join");
+    this.#join.setAttribute("aria-busy", String(joining));
+    this.#join.disabled = joining;
+    this.#silent.disabled = joining;
+    // Whoever turned both on and sees themselves does not need the other way in.
+    this.#silent.hidden = !nothing || refused;
+    this.#problem.hidden = state.problem === null;
+    if (state.problem) this.#problem.textContent = captureHelp(state.problem);
+    this.#refused.hidden = state.refused === "" || state.refused === "password";
+    if (state.refused) setText(this.#refused, this.#reason(state.refused));
+    this.#waiting.hidden = !(joining && state.reconnecting);
+    setText(this.#waiting, "lobby.unreachable");
+  }
+
+  /** @param {string} code */
+  #reason(code) {
+    return ["name", "room-full", "version"].includes(code) ? `refused.${code}` : "refused.other";
+  }
+
+  /** Turns on what was on last time, if that asks no question. */
+  async #prepare() {
+    const { call } = this;
+    const remembered = preferences();
+    if (!remembered.asked) return;
+    const [microphone, camera] = await Promise.all([call.media.granted("microphone"), call.media.granted("camera")]);
+    if (call.store.state.phase !== "lobby") return;
+    if (microphone && camera && remembered.microphone && remembered.camera) await call.startBoth();
+    else if (camera && remembered.camera) await call.toggleCamera();
+    else if (microphone && remembered.microphone) await call.toggleMicrophone();
+  }
+
+  /** @param {boolean} withDevices */
+  async #enter(withDevices) {
+    const { call } = this;
+    const name = this.#name.value.trim();
+    if (!name) {
+      this.#name.setAttribute("aria-invalid", "true");
+      this.#name.focus();
+      call.store.set({ refused: "name" });
+      return;
+    }
+    const { microphone, camera, problem } = call.store.state;
+    if (!withDevices) call.media.stopAll();
+    else if (microphone === "off" && camera === "off" && !problem && !this.#declined()) {
+      if (!(await call.startBoth()) && call.store.state.problem) return;
+    }
+    call.join({ name, password: this.#password.value });
+  }
+
+  /** Both were turned off by hand: that is an answer. */
+  #declined() {
+    const { asked, microphone, camera } = preferences();
+    return asked && !microphone && !camera;
+  }
+}
+
+customElements.define("turnd-lobby", Lobby);

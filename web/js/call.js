@@ -1,0 +1,308 @@
+/**
+ * A call: joins the signalling client, the two peer connections and our own devices, and keeps the state store true. It
+ * knows nothing of the page. Everything that breaks is mended here without anybody's help; see joined() and recovery.js.
+ */
+
+import { Publisher } from "./publisher.js";
+import { Subscriber } from "./subscriber.js";
+import { LocalMedia, captureReason } from "./local-media.js";
+import { SignallingClient } from "./protocol.js";
+import { ChatLog } from "./chat-log.js";
+import { connectionConfiguration } from "./ice-servers.js";
+import { remember } from "./preferences.js";
+
+/** @typedef {import("./protocol.js").Source} Source */
+/** @typedef {import("./protocol.js").Joined} Joined */
+/** @typedef {import("./protocol.js").Participant} Participant */
+/** @typedef {import("./state.js").Store} Store */
+/** @typedef {import("./ice-servers.js").RelayChoice} RelayChoice */
+
+/** Shorter breaks are not worth a word. */
+const SHOW_BREAK_AFTER_MS = 2000;
+const NETWORK_CHANGE_COUNTS_MS = 60_000;
+const NOTICE_MS = 6000;
+
+export class Call {
+  media = new LocalMedia();
+  #password = "";
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  #health = { publish: true, subscribe: true };
+  #networkChangedAt = -Infinity;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #breakTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #noticeTimer;
+
+  /** @param {{store: Store, url: string, relay: RelayChoice}} options */
+  constructor({ store, url, relay }) {
+    this.store = store;
+    this.signalling = new SignallingClient(url);
+    const configuration = () => connectionConfiguration(this.#iceServers, relay);
+    this.publisher = new Publisher(this.signalling, configuration, (healthy) => this.#mediaHealth("publish", healthy));
+    this.subscriber = new Subscriber(this.signalling, configuration, {
+      healthy: (healthy) => this.#mediaHealth("subscribe", healthy),
+      tracks: () => store.set({ tracks: store.state.tracks + 1 }),
+    });
+    this.chat = new ChatLog(this.signalling, store);
+    this.#listenToServer();
+    this.#listenToDevices();
+  }
+
+  /** @returns {RTCPeerConnection | null} */
+  get publishConnection() {
+    return this.publisher.connection;
+  }
+
+  /** @returns {RTCPeerConnection | null} */
+  get subscribeConnection() {
+    return this.subscriber.connection;
+  }
+
+  /** @param {{name: string, password?: string}} identity */
+  join({ name, password = this.#password }) {
+    this.#password = password;
+    remember({ name });
+    this.store.set({ phase: "joining", name, refused: "", ended: "", problem: null, passwordTried: password !== "" });
+    this.signalling.join({ name, password });
+    this.#lookAtHealth();
+  }
+
+  leave() {
+    this.signalling.leave();
+    this.#end("left");
+  }
+
+  /** What to do with the network having changed or the page having come back. @param {boolean} changed */
+  networkMayHaveChanged(changed) {
+    this.signalling.probe();
+    if (!changed) return;
+    this.#networkChangedAt = performance.now();
+    if (this.signalling.status === "joined") this.#restartMedia();
+  }
+
+  /** Turns both on where that is possible. Says whether at least one is on. */
+  async startBoth() {
+    this.store.set({ microphone: "starting", camera: "starting", problem: null });
+    try {
+      await this.media.start({ microphone: true, camera: true });
+    } catch (error) {
+      const reason = captureReason(error);
+      if (reason === "NotAllowedError" || reason === "insecure") {
+        this.store.set({ microphone: "off", camera: "off", problem: { what: "both", reason } });
+        return false;
+      }
+      // One of the two is missing or taken: have the other.
+      await this.#start("microphone");
+      await this.#start("camera");
+    }
+    this.#readLocal();
+    return this.store.state.microphone === "on" || this.store.state.camera === "on";
+  }
+
+  /** Muting keeps the device, so that speaking again is instant; before the call it is let go. */
+  async toggleMicrophone() {
+    const { microphone, phase } = this.store.state;
+    if (microphone === "starting") return;
+    const track = this.media.track("microphone");
+    if (track && phase === "call") {
+      track.enabled = microphone === "off";
+      this.#readLocal();
+      this.#sendState();
+    } else if (track) this.media.stop("microphone");
+    else await this.#start("microphone");
+    if (phase === "lobby") remember({ microphone: this.store.state.microphone === "on" });
+  }
+
+  async toggleCamera() {
+    const { camera, phase } = this.store.state;
+    if (camera === "starting") return;
+    if (camera === "on") this.media.stop("camera");
+    else await this.#start("camera");
+    if (phase === "lobby") remember({ camera: this.store.state.camera === "on" });
+  }
+
+  async toggleScreen() {
+    const { screen } = this.store.state;
+    if (screen === "starting") return;
+    if (screen === "on") {
+      this.media.stop("screen");
+      this.media.stop("screen-audio");
+      return;
+    }
+    this.store.set({ screen: "starting", problem: null });
+    try {
+      await this.media.startScreen();
+    } catch (error) {
+      const reason = captureReason(error);
+      if (reason !== "NotAllowedError") this.store.set({ problem: { what: "screen", reason } });
+    }
+    this.#readLocal();
+  }
+
+  /** @param {"microphone" | "camera" | "speaker"} what @param {string} deviceId */
+  async chooseDevice(what, deviceId) {
+    remember({ [`${what}Device`]: deviceId });
+    this.store.set({ [`${what}Device`]: deviceId });
+    if (what === "speaker") return;
+    this.media.choice = { ...this.media.choice, [what]: deviceId };
+    if (!this.media.track(what)) return;
+    const wasOn = this.store.state[what] === "on";
+    await this.#start(what);
+    const track = this.media.track(what);
+    if (track) track.enabled = wasOn;
+    this.#readLocal();
+  }
+
+  /** @param {"" | "chat" | "people"} panel */
+  showPanel(panel) {
+    const unread = panel === "chat" ? 0 : this.store.state.unread;
+    this.store.set({ panel, unread });
+  }
+
+  /** A few words that go away by themselves. @param {string} key */
+  notify(key) {
+    clearTimeout(this.#noticeTimer);
+    this.store.set({ notice: key });
+    if (key) this.#noticeTimer = setTimeout(() => this.store.set({ notice: "" }), NOTICE_MS);
+  }
+
+  #listenToServer() {
+    const { signalling, store } = this;
+    signalling.on("joined", (message) => this.#joined(message));
+    signalling.on("status", ({ status }) => {
+      store.set({ online: status === "joined" });
+      this.#lookAtHealth();
+    });
+    signalling.on("offer", (offer) => this.subscriber.receiveOffer(offer));
+    signalling.on("slots", ({ slots }) => this.subscriber.setSlots(slots));
+    signalling.on("speaker", ({ participant }) => store.set({ speaker: participant }));
+    signalling.on("chat", (message) => this.chat.receive(message));
+    signalling.on("participant", ({ event, participant }) => this.#participant(event, participant));
+    signalling.on("error", ({ code, message }) => {
+      console.warn("turnd: the server says", code, message);
+      if (code === "sdp") this.subscriber.watch.expectHealth();
+    });
+    signalling.on("refused", ({ code }) => {
+      this.publisher.close();
+      this.subscriber.close();
+      store.set({ phase: "lobby", refused: code, reconnecting: false });
+    });
+    signalling.on("ended", ({ reason }) => this.#end(reason));
+  }
+
+  #listenToDevices() {
+    const { media } = this;
+    media.addEventListener("change", (event) => {
+      const source = /** @type {CustomEvent<Source>} */ (event).detail;
+      this.publisher.setTrack(source, media.track(source)).catch((error) => console.warn("turnd:", error));
+      this.#readLocal();
+      this.#sendState();
+    });
+    media.addEventListener("lost", (event) => this.#lost(/** @type {CustomEvent<Source>} */ (event).detail));
+    media.addEventListener("devices", async () => this.store.set({ devices: await media.devices() }));
+  }
+
+  /** In the room: for the first time, or back after a break or after the server was restarted. @param {Joined} message */
+  #joined(message) {
+    const { self, participants, resumed } = message;
+    this.#iceServers = message.ice_servers ?? [];
+    this.store.set({ phase: "call", self, participants, refused: "" });
+    if (!resumed) this.store.set({ speaker: null });
+    this.chat.joined(message.chat ?? []);
+    this.subscriber.joined(resumed);
+    this.#sendState();
+    this.publisher.joined(resumed);
+    const changed = performance.now() - this.#networkChangedAt < NETWORK_CHANGE_COUNTS_MS;
+    this.#networkChangedAt = -Infinity;
+    if (resumed && changed) this.#restartMedia();
+  }
+
+  #restartMedia() {
+    this.publisher.restart();
+    if (this.subscriber.connection) this.subscriber.resubscribe(false);
+  }
+
+  /** @param {"joined" | "changed" | "left"} event @param {Participant} participant */
+  #participant(event, participant) {
+    const { participants, self } = this.store.state;
+    if (participant.id === self) return;
+    const index = participants.findIndex(({ id }) => id === participant.id);
+    if (event === "left") this.store.set({ participants: participants.filter(({ id }) => id !== participant.id) });
+    else if (index < 0) this.store.set({ participants: [...participants, participant] });
+    else this.store.set({ participants: participants.map((each, at) => (at === index ? participant : each)) });
+  }
+
+  /** @param {"microphone" | "camera"} what */
+  async #start(what) {
+    const { problem } = this.store.state;
+    this.store.set({ [what]: "starting", problem: problem?.what === what || problem?.what === "both" ? null : problem });
+    try {
+      await this.media.start({ [what]: true });
+      // Left while the browser was still asking: the light must not come on.
+      if (this.store.state.phase === "ended") this.media.stopAll();
+    } catch (error) {
+      this.store.set({ problem: { what, reason: captureReason(error) } });
+    }
+    this.#readLocal();
+  }
+
+  /** A device was unplugged, or the browser ended the share. @param {Source} source */
+  async #lost(source) {
+    this.#readLocal();
+    this.#sendState();
+    if (source === "screen") this.media.stop("screen-audio");
+    if (source !== "microphone" && source !== "camera") return;
+    await this.#start(source);
+    if (!this.media.track(source)) this.notify(`notice.${source}-lost`);
+  }
+
+  /** The store follows the tracks. */
+  #readLocal() {
+    const { media } = this;
+    const microphone = media.track("microphone")?.enabled ? "on" : "off";
+    this.store.set({
+      microphone,
+      camera: media.track("camera") ? "on" : "off",
+      screen: media.track("screen") ? "on" : "off",
+    });
+    if (media.track("microphone") || media.track("camera")) remember({ asked: true });
+  }
+
+  #sendState() {
+    const { microphone, camera, screen } = this.store.state;
+    const on = { microphone: microphone === "on", camera: camera === "on", screen: screen === "on" };
+    this.signalling.send({ type: "state", ...on });
+  }
+
+  /** @param {"publish" | "subscribe"} connection @param {boolean} healthy */
+  #mediaHealth(connection, healthy) {
+    this.#health[connection] = healthy;
+    this.store.set({ mediaHealthy: this.#health.publish && this.#health.subscribe });
+    // Media often notices a dead network first.
+    if (!healthy) this.signalling.probe();
+    this.#lookAtHealth();
+  }
+
+  #lookAtHealth() {
+    const { phase, online, mediaHealthy, reconnecting } = this.store.state;
+    const broken = (phase === "joining" || phase === "call") && (!online || !mediaHealthy);
+    if (!broken) {
+      clearTimeout(this.#breakTimer);
+      this.#breakTimer = undefined;
+      if (reconnecting) this.store.set({ reconnecting: false });
+    } else {
+      this.#breakTimer ??= setTimeout(() => this.store.set({ reconnecting: true }), SHOW_BREAK_AFTER_MS);
+    }
+  }
+
+  /** @param {string} reason */
+  #end(reason) {
+    this.publisher.close();
+    this.subscriber.close();
+    this.media.stopAll();
+    clearTimeout(this.#breakTimer);
+    this.#breakTimer = undefined;
+    this.store.set({ phase: "ended", ended: reason, participants: [], reconnecting: false, panel: "", speaker: null });
+  }
+}

@@ -1,0 +1,31 @@
+/** Starts the page of a room: words first, then the elements, then the call. */
+
+import { preferredLanguage, useLanguage } from "./language.js";
+import { cleanRoomName } from "./room-name.js";
+import "../components/appearance/appearance.js";
+import "../components/device-picker/device-picker.js";
+import "../components/preview/preview.js";
+import "../components/lobby/lobby.js";
+import "../components/password/password.js";
+import "../components/header/header.js";
+import "../components/banner/banner.js";
+import "../components/tile/tile.js";
+import "../components/stage/stage.js";
+import "../components/chat/chat.js";
+import "../components/people/people.js";
+import "../components/controls/controls.js";
+import "../components/sound/sound.js";
+import "../components/settings/settings.js";
+import "../components/ended/ended.js";
+import { CallPage, makeCall } from "../components/call/call.js";
+
+await useLanguage(preferredLanguage());
+const typed = location.pathname.replace(/^\/r\//, "");
+const room = cleanRoomName(typed);
+const page = document.querySelector("turnd-call");
+if (!room) location.replace("/");
+else if (page instanceof CallPage) {
+  // A room has one address, however its name was typed.
+  if (room !== typed) history.replaceState(null, "", `/r/${room}${location.search}`);
+  page.start(makeCall(room, new URLSearchParams(location.search)));
+}

@@ -1,0 +1,331 @@
+/**
+ * The client side of the turnd signalling protocol (PROTOCOL.md), version 1: one WebSocket that joins a room,
+ * keeps itself alive, and comes back with its resume token when it breaks. No DOM: it runs wherever there is a
+ * WebSocket and an EventTarget. It owns the socket, the token and the requests under way; nothing else.
+ */
+
+export const PROTOCOL_VERSION = 1;
+
+/** Waiting before the next attempt, by how many failed before; the last one repeats. */
+const RETRY_DELAYS_MS = [300, 500, 900, 1500, 2200, 3000];
+/** From opening the socket to `joined`. A packet-eating network must not hold an attempt for a minute. */
+const ATTEMPT_TIMEOUTS_MS = [4000, 4000, 6000];
+const PROBE_TIMEOUT_MS = 2500;
+const REQUEST_TIMEOUT_MS = 10000;
+const WATCH_INTERVAL_MS = 500;
+const MAX_REQUESTS = 64;
+const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
+
+/**
+ * @typedef {"microphone" | "camera" | "screen" | "screen-audio"} Source
+ * @typedef {{id: string, name: string, microphone: boolean, camera: boolean, screen: boolean, connected: boolean}} Participant
+ * @typedef {{id: string | number, participant: string, name: string, text: string, time: number}} ChatMessage
+ * @typedef {{mid: string, participant: string, source: Source}} Slot
+ * @typedef {{interval_ms: number, timeout_ms: number}} Heartbeat
+ * @typedef {object} Joined
+ * @property {number} version
+ * @property {string} room
+ * @property {string} self
+ * @property {boolean} resumed
+ * @property {{token: string, seconds: number}} resume
+ * @property {Participant[]} participants
+ * @property {ChatMessage[]} chat
+ * @property {RTCIceServer[]} ice_servers
+ * @property {Heartbeat} heartbeat
+ * @property {{name: number, chat: number, message_bytes: number, participants: number}} limits
+ *
+ * @typedef {"idle" | "connecting" | "joined" | "waiting" | "closed"} Status
+ * @typedef {object} ClientEvents
+ * @property {Joined} joined first join and every one after a break
+ * @property {{status: Status}} status
+ * @property {{code: string, message: string}} refused the server does not let us in; nothing is retried
+ * @property {{reason: string}} ended the server ended the session for good
+ * @property {{code: string, message: string}} error about a message that was not a request
+ * @property {{sdp: string, generation: number, fresh: boolean}} offer
+ * @property {{slots: Slot[]}} slots
+ * @property {{event: "joined" | "changed" | "left", participant: Participant}} participant
+ * @property {{participant: string | null}} speaker
+ * @property {ChatMessage & {request?: string}} chat
+ *
+ * @typedef {{type: string, request?: string, [field: string]: any}} Message
+ */
+
+/** A request that the server refused (its code) or that got no answer (`disconnected`, `timeout`). */
+export class SignallingError extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.name = "SignallingError";
+    this.code = code;
+  }
+}
+
+/** Fatal errors after which trying again is right. */
+const PASSING_ERRORS = new Set(["draining", "too-large"]);
+
+export class SignallingClient extends EventTarget {
+  /** @type {Status} */
+  status = "idle";
+  /** @type {WebSocket | null} */
+  #socket = null;
+  /** @type {{name: string, password: string} | null} */
+  #identity = null;
+  #token = "";
+  #failures = 0;
+  #heartbeat = DEFAULT_HEARTBEAT;
+  #heardAt = 0;
+  #pingedAt = 0;
+  #probeDeadline = 0;
+  #attemptDeadline = 0;
+  #requestNumber = 0;
+  /** @type {Map<string, {resolve: (reply: Message) => void, reject: (error: SignallingError) => void, deadline: number}>} */
+  #requests = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retryTimer;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #watchTimer;
+
+  /**
+   * @param {string} url `wss://host/r/room/ws`
+   * @param {{WebSocket?: typeof WebSocket, now?: () => number, random?: () => number}} [options]
+   */
+  constructor(url, options = {}) {
+    super();
+    this.url = url;
+    this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    this.now = options.now ?? (() => performance.now());
+    this.random = options.random ?? Math.random;
+  }
+
+  /**
+   * Listens to one kind of event; gives back what stops it.
+   * @template {keyof ClientEvents} K
+   * @param {K} type @param {(detail: ClientEvents[K]) => void} handler
+   */
+  on(type, handler) {
+    /** @param {Event} event */
+    const listener = (event) => handler(/** @type {CustomEvent} */ (event).detail);
+    this.addEventListener(type, listener);
+    return () => this.removeEventListener(type, listener);
+  }
+
+  /** Joins and stays joined, whatever the network does, until `leave` or a refusal. @param {{name: string, password?: string}} identity */
+  join({ name, password = "" }) {
+    this.#identity = { name, password };
+    this.#failures = 0;
+    this.#watchTimer ??= setInterval(() => this.#watch(), WATCH_INTERVAL_MS);
+    this.#connect();
+  }
+
+  /** Gives up the seat and stops. */
+  leave() {
+    this.send({ type: "leave" });
+    this.#stop();
+  }
+
+  /** Sends when joined; says whether it was sent. @param {Message} message @returns {boolean} */
+  send(message) {
+    if (this.status !== "joined" || this.#socket?.readyState !== 1) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /**
+   * Sends and waits for the reply; rejects with SignallingError.
+   * @param {Message} message @returns {Promise<Message>}
+   */
+  request(message) {
+    return new Promise((resolve, reject) => {
+      if (this.#requests.size >= MAX_REQUESTS) {
+        reject(new SignallingError("rate", "too many requests under way"));
+        return;
+      }
+      const request = `r${++this.#requestNumber}`;
+      if (!this.send({ ...message, request })) {
+        reject(new SignallingError("disconnected", "not connected"));
+        return;
+      }
+      this.#requests.set(request, { resolve, reject, deadline: this.now() + REQUEST_TIMEOUT_MS });
+    });
+  }
+
+  /** The network may have changed: find out soon whether the socket still lives, or retry now if it does not. */
+  probe() {
+    if (this.status === "waiting") this.#connect();
+    else if (this.send({ type: "ping" }) && this.#probeDeadline === 0) {
+      this.#probeDeadline = this.now() + PROBE_TIMEOUT_MS;
+    }
+  }
+
+  #connect() {
+    clearTimeout(this.#retryTimer);
+    this.#dropSocket();
+    this.#setStatus("connecting");
+    const timeouts = ATTEMPT_TIMEOUTS_MS;
+    this.#attemptDeadline = this.now() + timeouts[Math.min(this.#failures, timeouts.length - 1)];
+    /** @type {WebSocket} */
+    let socket;
+    try {
+      socket = new this.WebSocket(this.url);
+    } catch {
+      this.#broken();
+      return;
+    }
+    this.#socket = socket;
+    socket.addEventListener("open", () => {
+      if (socket !== this.#socket || !this.#identity) return;
+      const { name, password } = this.#identity;
+      /** @type {Message} */
+      const message = { type: "join", version: PROTOCOL_VERSION, name };
+      if (password) message.password = password;
+      if (this.#token) message.resume = this.#token;
+      socket.send(JSON.stringify(message));
+    });
+    socket.addEventListener("message", (event) => {
+      if (socket === this.#socket) this.#receive(event.data);
+    });
+    socket.addEventListener("close", () => {
+      if (socket === this.#socket) this.#broken();
+    });
+  }
+
+  /** @param {unknown} data */
+  #receive(data) {
+    this.#heardAt = this.now();
+    this.#pingedAt = 0;
+    this.#probeDeadline = 0;
+    /** @type {Message} */
+    let message;
+    try {
+      message = JSON.parse(String(data));
+    } catch {
+      return;
+    }
+    if (typeof message?.type !== "string") return;
+    switch (message.type) {
+      case "ping":
+        this.send({ type: "pong" });
+        break;
+      case "pong":
+        break;
+      case "joined":
+        this.#joined(/** @type {any} */ (message));
+        break;
+      case "error":
+        this.#failed(message);
+        break;
+      case "closing":
+        this.#closing(message);
+        break;
+      default:
+        if (!this.#settle(message)) this.#emit(message.type, message);
+    }
+  }
+
+  /** @param {Joined} message */
+  #joined(message) {
+    this.#failures = 0;
+    this.#attemptDeadline = 0;
+    this.#token = message.resume?.token ?? "";
+    this.#heartbeat = { ...DEFAULT_HEARTBEAT, ...message.heartbeat };
+    this.#setStatus("joined");
+    this.#emit("joined", message);
+  }
+
+  /** @param {Message} message */
+  #failed(message) {
+    const { code = "", message: text = "" } = message;
+    if (message.fatal && !PASSING_ERRORS.has(code)) {
+      this.#stop();
+      this.#emit("refused", { code, message: text });
+      return;
+    }
+    const waiting = message.request ? this.#requests.get(message.request) : undefined;
+    if (waiting) {
+      this.#requests.delete(/** @type {string} */ (message.request));
+      waiting.reject(new SignallingError(code, text));
+    } else this.#emit("error", { code, message: text });
+    if (message.fatal) this.#broken();
+  }
+
+  /** @param {Message} message */
+  #closing(message) {
+    if (message.reason === "replaced" || message.reason === "left") {
+      this.#stop();
+      this.#emit("ended", { reason: message.reason });
+    } else this.#broken(Number(message.retry_ms) || 0);
+  }
+
+  /** Hands a reply to whoever waits for it. @param {Message} message */
+  #settle(message) {
+    const waiting = message.request ? this.#requests.get(message.request) : undefined;
+    if (!waiting) return false;
+    this.#requests.delete(/** @type {string} */ (message.request));
+    waiting.resolve(message);
+    // A chat message is news for everybody, the one who wrote it included.
+    return message.type !== "chat";
+  }
+
+  /** The heartbeat: everything that waits for time to pass. */
+  #watch() {
+    const now = this.now();
+    for (const [request, waiting] of this.#requests) {
+      if (now < waiting.deadline) continue;
+      this.#requests.delete(request);
+      waiting.reject(new SignallingError("timeout", "no answer"));
+    }
+    if (this.status === "connecting" && this.#attemptDeadline && now >= this.#attemptDeadline) this.#broken();
+    if (this.status !== "joined") return;
+    const silence = now - this.#heardAt;
+    if (silence >= this.#heartbeat.timeout_ms || (this.#probeDeadline && now >= this.#probeDeadline)) {
+      this.#broken();
+    } else if (silence >= this.#heartbeat.interval_ms && now - this.#pingedAt >= this.#heartbeat.interval_ms) {
+      this.#pingedAt = now;
+      this.send({ type: "ping" });
+    }
+  }
+
+  /** The socket is of no use any more: come back after a while. @param {number} [delay_ms] what the server asked for */
+  #broken(delay_ms = 0) {
+    this.#dropSocket();
+    if (this.status === "closed" || this.status === "waiting") return;
+    const planned = RETRY_DELAYS_MS[Math.min(this.#failures, RETRY_DELAYS_MS.length - 1)];
+    this.#failures += 1;
+    this.#setStatus("waiting");
+    // Spread by a fifth: a restarted server is not met by everybody at the same instant.
+    const wait = Math.max(planned, delay_ms) * (0.8 + 0.4 * this.random());
+    this.#retryTimer = setTimeout(() => this.#connect(), wait);
+  }
+
+  #dropSocket() {
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#probeDeadline = 0;
+    this.#pingedAt = 0;
+    if (socket && socket.readyState < 2) socket.close();
+    const waiting = [...this.#requests.values()];
+    this.#requests.clear();
+    for (const { reject } of waiting) reject(new SignallingError("disconnected", "the connection broke"));
+  }
+
+  #stop() {
+    clearTimeout(this.#retryTimer);
+    clearInterval(this.#watchTimer);
+    this.#watchTimer = undefined;
+    this.#token = "";
+    this.#setStatus("closed");
+    this.#dropSocket();
+  }
+
+  /** @param {Status} status */
+  #setStatus(status) {
+    if (status === this.status) return;
+    this.status = status;
+    this.#emit("status", { status });
+  }
+
+  /** @param {string} type @param {unknown} detail */
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Watches one RTCPeerConnection and says what to do when it stops carrying media: an ICE restart first, a new connection
+ * if that did not help, and again until it does. It owns only its timers.
+ */
+
+/** A short break heals by itself; ICE says "disconnected" for it already. */
+const DISCONNECTED_PATIENCE_MS = 3000;
+/** How long a cure may take to work before the next, stronger one. */
+const CURE_PATIENCE_MS = [7000, 8000, 12000, 15000];
+
+export class ConnectionWatch {
+  /** @type {RTCPeerConnection | null} */
+  #connection = null;
+  #cures = 0;
+  #healthy = true;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /**
+   * @param {(cure: "restart" | "rebuild") => void} cure
+   * @param {(healthy: boolean) => void} changed
+   */
+  constructor(cure, changed) {
+    this.cure = cure;
+    this.changed = changed;
+  }
+
+  /** Looks after this connection from now on, instead of the one before. @param {RTCPeerConnection | null} connection */
+  attach(connection) {
+    clearTimeout(this.#timer);
+    this.#connection = connection;
+    if (!connection) {
+      this.#report(true);
+      return;
+    }
+    const look = () => {
+      if (connection === this.#connection) this.#look();
+    };
+    connection.addEventListener("iceconnectionstatechange", look);
+    connection.addEventListener("connectionstatechange", look);
+    this.#expectHealth();
+  }
+
+  get healthy() {
+    const state = this.#connection?.iceConnectionState;
+    return state === "connected" || state === "completed";
+  }
+
+  /** A cure has just been asked for by somebody else: give it time. */
+  expectHealth() {
+    if (this.#connection) this.#expectHealth();
+  }
+
+  close() {
+    this.attach(null);
+  }
+
+  #look() {
+    const connection = /** @type {RTCPeerConnection} */ (this.#connection);
+    const ice = connection.iceConnectionState;
+    if (connection.connectionState === "failed" && ice !== "failed") {
+      // ICE works but DTLS does not: no restart can mend that.
+      this.#act("rebuild");
+    } else if (ice === "connected" || ice === "completed") {
+      clearTimeout(this.#timer);
+      this.#cures = 0;
+      this.#report(true);
+    } else if (ice === "failed") {
+      this.#act();
+    } else if (ice === "disconnected") {
+      clearTimeout(this.#timer);
+      this.#report(false);
+      this.#timer = setTimeout(() => this.#act(), DISCONNECTED_PATIENCE_MS);
+    }
+  }
+
+  /** @param {"restart" | "rebuild"} [cure] */
+  #act(cure = this.#cures % 3 === 0 ? "restart" : "rebuild") {
+    this.#report(false);
+    this.#cures += 1;
+    this.#expectHealth();
+    this.cure(cure);
+  }
+
+  #expectHealth() {
+    clearTimeout(this.#timer);
+    const patience = CURE_PATIENCE_MS[Math.min(this.#cures, CURE_PATIENCE_MS.length - 1)];
+    this.#timer = setTimeout(() => {
+      if (!this.healthy) this.#act();
+    }, patience);
+  }
+
+  /** @param {boolean} healthy */
+  #report(healthy) {
+    if (healthy === this.#healthy) return;
+    this.#healthy = healthy;
+    this.changed(healthy);
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The one place that says how the call stands. The call writes it, the views are drawn from it; nothing else is kept
+ * anywhere about what is on the screen.
+ */
+
+/** @typedef {import("./protocol.js").Participant} Participant */
+/** @typedef {import("./protocol.js").ChatMessage} ChatMessage */
+/** @typedef {"off" | "starting" | "on"} Capture */
+/** @typedef {ChatMessage & {pending?: boolean}} ShownMessage */
+
+/**
+ * A capture that failed: what was asked for, and the name of the DOMException (`insecure` where browsers refuse outright).
+ * @typedef {{what: "microphone" | "camera" | "both" | "screen", reason: string}} CaptureProblem
+ *
+ * @typedef {object} State
+ * @property {"lobby" | "joining" | "call" | "ended"} phase
+ * @property {string} room
+ * @property {string} name
+ * @property {string} ended why it ended: `left` or `replaced`
+ * @property {string} refused code of the error that kept us out; empty if none
+ * @property {boolean} passwordTried
+ * @property {string} self our participant id
+ * @property {Participant[]} participants the others
+ * @property {number} tracks rises when the tracks or slots of others changed
+ * @property {string | null} speaker
+ * @property {ShownMessage[]} chat
+ * @property {number} unread
+ * @property {"" | "chat" | "people"} panel
+ * @property {boolean} online the signalling socket stands
+ * @property {boolean} mediaHealthy
+ * @property {boolean} reconnecting broken for long enough to say so
+ * @property {boolean} soundBlocked the browser wants a press before it plays sound
+ * @property {Capture} microphone
+ * @property {Capture} camera
+ * @property {Capture} screen
+ * @property {CaptureProblem | null} problem
+ * @property {string} notice key of a short message
+ * @property {MediaDeviceInfo[]} devices
+ * @property {string} microphoneDevice
+ * @property {string} cameraDevice
+ * @property {string} speakerDevice
+ */
+
+/** @returns {State} */
+export function initialState() {
+  return {
+    phase: "lobby",
+    room: "",
+    name: "",
+    ended: "",
+    refused: "",
+    passwordTried: false,
+    self: "",
+    participants: [],
+    tracks: 0,
+    speaker: null,
+    chat: [],
+    unread: 0,
+    panel: "",
+    online: false,
+    mediaHealthy: true,
+    reconnecting: false,
+    soundBlocked: false,
+    microphone: "off",
+    camera: "off",
+    screen: "off",
+    problem: null,
+    notice: "",
+    devices: [],
+    microphoneDevice: "",
+    cameraDevice: "",
+    speakerDevice: "",
+  };
+}
+
+export class Store {
+  /** @type {State} */
+  #state;
+  /** @type {Set<(state: State) => void>} */
+  #listeners = new Set();
+  #scheduled = false;
+
+  /** @param {Partial<State>} [start] */
+  constructor(start = {}) {
+    this.#state = { ...initialState(), ...start };
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** @param {Partial<State>} change */
+  set(change) {
+    this.#state = { ...this.#state, ...change };
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // Several changes of one event are drawn once, still within the same task.
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      for (const listener of [...this.#listeners]) listener(this.#state);
+    });
+  }
+
+  /** @param {(state: State) => void} listener @returns {() => void} what stops it */
+  subscribe(listener) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
