@@ -1,8 +1,8 @@
 """The ICE-lite side of one peer connection: answers connectivity checks and knows where the peer is.
 
 RFC 8445 §2.5, §7.3 (checks), §8.2 (lite nomination), §9 (restart), RFC 7675 (consent, seen from the answering side).
-Remote candidates are never read: the peer is where its authenticated checks come from. No input or output; the owner routes
-messages here by the local username fragment and sends what comes back. `now` is monotonic seconds.
+Remote candidates are never read: the peer is where its authenticated checks come from. The owner routes messages here
+by the local username fragment and sends what comes back. `now` is monotonic seconds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of one message: what to answer (to where it came from), and whether the pair is new or newly selected."""
+    """What to answer to one message (to where it came from), and whether its pair is new or newly selected."""
 
     outcome: Outcome
     response: bytes | None = None
@@ -135,7 +135,7 @@ class IceLite:
         return Check(Outcome.OK, response, new_pair, selected)
 
     def _validated(self, pair: Pair, ufrag: str, nominate: bool, now: float) -> tuple[bool, bool]:
-        """Notes an authenticated check; (pair was unknown, pair is newly selected). The first pair is used until nomination."""
+        """Notes an authenticated check; (pair was unknown, pair is newly selected)."""
         current = ufrag == self.credentials.ufrag
         self.checked_at = now
         self.state = IceState.CONNECTED

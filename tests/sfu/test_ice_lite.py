@@ -64,7 +64,8 @@ def test_a_check_made_by_aioice_is_answered_so_that_aioice_accepts_it() -> None:
     result = agent().receive(stun.parse(bytes(request)), PEER, LOCAL, 1.0)
     assert result.response is not None
     assert result.selected
-    response = aioice.stun.parse_message(result.response, integrity_key=CREDENTIALS.password.encode())
+    response = aioice.stun.parse_message(result.response)
+    assert response.check_message_integrity(CREDENTIALS.password.encode())
     assert response.attributes["XOR-MAPPED-ADDRESS"] == PEER
 
 

@@ -1,0 +1,27 @@
+"""Plain-integer counts of the media server's control side, read at scrape; the packet path keeps its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from wire.measure import Histogram
+
+CONNECT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+@dataclass(slots=True)
+class Counters:
+    """One for the process; every connection counts into it."""
+
+    ice_connections: Counter[str] = field(default_factory=Counter)  # by result
+    ice_restarts: Counter[str] = field(default_factory=Counter)
+    ice_messages: Counter[str] = field(default_factory=Counter)  # by outcome
+    dtls_handshakes: Counter[str] = field(default_factory=Counter)
+    rtcp_in: Counter[str] = field(default_factory=Counter)  # by type
+    rtcp_out: Counter[str] = field(default_factory=Counter)
+    lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # (direction, kind)
+    layer_switches: Counter[str] = field(default_factory=Counter)  # "up", "down"
+    unbound_ssrcs: int = 0
+    ice_connect_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))
+    dtls_handshake_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))

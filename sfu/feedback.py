@@ -1,0 +1,185 @@
+"""What a receiver of RTP tells its sender: which packets to repeat, when to send a keyframe, how the path does.
+
+RFC 4585 (NACK, PLI), 3550 §6.4 (RR), draft-holmer transport-cc. Timers of one publish connection over the data path's
+counts; `now` is monotonic seconds. The packets go through `sfu.transport`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sfu.rtcp import Nack, PictureLoss, ReceiverReport, ReportBlock, RtcpPacket, SenderReport, transport_feedback
+
+REORDER_SECONDS = 0.01  # a late packet is given this long before it is asked for
+NACK_SECONDS = 0.05  # at least between two requests for the same packet
+NACK_GROWTH = 1.3
+MAX_NACKS = 10
+GIVE_UP_SECONDS = 1.0
+MAX_MISSING = 512  # of one stream; past it only a keyframe helps
+PLI_SECONDS = 0.4
+MAX_PLIS = 8  # for one want; slots that wait want again
+REPORT_SECONDS = 1.0
+TRANSPORT_FEEDBACK_SECONDS = 0.1
+MAX_REPORT_BLOCKS = 31
+NTP_MIDDLE = 0xFFFFFFFF
+NEVER = float("inf")
+
+
+class LossyStream(Protocol):
+    """What the NACK side asks of an incoming stream."""
+
+    @property
+    def ssrc(self) -> int:
+        """Its SSRC."""
+
+    def still_missing(self, sequence_numbers: Sequence[int]) -> list[int]:
+        """Those that have not arrived."""
+
+
+class ReportedStream(Protocol):
+    """What receiver reports ask of it."""
+
+    @property
+    def ssrc(self) -> int:
+        """Its SSRC."""
+
+    def receiver_report(self) -> tuple[int, int, int, int]:
+        """(fraction lost, lost, highest sequence number, jitter)."""
+
+
+@dataclass(slots=True)
+class _Missing:
+    first_at: float
+    next_at: float
+    tries: int = 0
+
+
+class Nacks:
+    """The packets one stream misses, and when to ask for them again."""
+
+    def __init__(self, stream: LossyStream) -> None:
+        self.stream = stream
+        self._missing: dict[int, _Missing] = {}
+
+    def lost(self, sequence_numbers: Sequence[int], now: float) -> bool:
+        """Newly found missing; False when there are so many that only a keyframe helps."""
+        for number in sequence_numbers:
+            self._missing.setdefault(number, _Missing(now, now + REORDER_SECONDS))
+        if len(self._missing) <= MAX_MISSING:
+            return True
+        self._missing.clear()
+        return False
+
+    def next_timer(self) -> float:
+        """When something is due."""
+        return min((each.next_at for each in self._missing.values()), default=NEVER)
+
+    def due(self, now: float) -> list[int]:
+        """The sequence numbers to ask for now."""
+        if self.next_timer() > now:
+            return []
+        kept = set(self.stream.still_missing(list(self._missing)))
+        self._missing = {
+            number: each
+            for number, each in self._missing.items()
+            if number in kept and each.tries < MAX_NACKS and now - each.first_at < GIVE_UP_SECONDS
+        }
+        numbers = []
+        for number, each in self._missing.items():
+            if each.next_at <= now:
+                each.next_at = now + NACK_SECONDS * NACK_GROWTH**each.tries
+                each.tries += 1
+                numbers.append(number)
+        return numbers
+
+
+@dataclass(slots=True)
+class KeyframeRequest:
+    """The wish for a keyframe of one stream: asked for at most every `PLI_SECONDS`, repeated until one came."""
+
+    sent_at: float = -NEVER
+    wanted_at: float | None = None
+    tries: int = 0
+
+    def want(self, now: float) -> None:
+        """Somebody needs a keyframe made after now."""
+        self.wanted_at, self.tries = now, 0
+
+    def next_timer(self) -> float:
+        """When `due` may answer True."""
+        return NEVER if self.wanted_at is None else max(self.sent_at + PLI_SECONDS, self.wanted_at)
+
+    def due(self, last_keyframe_at: float, now: float) -> bool:
+        """Whether to send a PLI now."""
+        if self.wanted_at is None or now < self.sent_at + PLI_SECONDS:
+            return False
+        if last_keyframe_at > self.wanted_at or self.tries >= MAX_PLIS:
+            self.wanted_at = None
+            return False
+        self.sent_at = now
+        self.tries += 1
+        return True
+
+
+class Reports:
+    """Receiver reports and transport-wide feedback of one connection."""
+
+    def __init__(self, local_ssrc: int, now: float) -> None:
+        self.local_ssrc = local_ssrc
+        self.next_report_at = now + REPORT_SECONDS
+        self.next_feedback_at = now + TRANSPORT_FEEDBACK_SECONDS
+        self._sender_reports: dict[int, tuple[int, float]] = {}  # ssrc -> (middle of its NTP time, arrival)
+        self._feedback_count = 0
+        self._next_sequence: int | None = None
+
+    def sender_report(self, report: SenderReport, now: float) -> None:
+        """Kept for the next receiver report's LSR and DLSR."""
+        self._sender_reports[report.ssrc] = (report.ntp >> 16 & NTP_MIDDLE, now)
+
+    def forget(self, ssrc: int) -> None:
+        """The stream is gone."""
+        self._sender_reports.pop(ssrc, None)
+
+    def receiver_reports(self, streams: Sequence[ReportedStream], now: float) -> tuple[list[RtcpPacket], int]:
+        """(RRs about `streams`, packets lost in total); nothing when there is no stream yet."""
+        self.next_report_at = now + REPORT_SECONDS
+        blocks, lost_packets = [], 0
+        for stream in streams:
+            fraction, lost, highest, jitter = stream.receiver_report()
+            last_sr, arrived_at = self._sender_reports.get(stream.ssrc, (0, now))
+            delay = min(int((now - arrived_at) * 65536), NTP_MIDDLE) if last_sr else 0
+            blocks.append(ReportBlock(stream.ssrc, fraction, lost, highest & NTP_MIDDLE, jitter, last_sr, delay))
+            lost_packets += max(lost, 0)
+        step = MAX_REPORT_BLOCKS
+        parts = [tuple(blocks[start : start + step]) for start in range(0, len(blocks), step)]
+        return [ReceiverReport(self.local_ssrc, part) for part in parts], lost_packets
+
+    def transport_feedback(
+        self, arrivals: Sequence[tuple[int, int]], media_ssrc: int, now: float
+    ) -> Sequence[RtcpPacket]:
+        """Feedback about what arrived since the last call, gaps included."""
+        self.next_feedback_at = now + TRANSPORT_FEEDBACK_SECONDS
+        if not arrivals:
+            return ()
+        packets = transport_feedback(
+            arrivals,
+            sender_ssrc=self.local_ssrc,
+            media_ssrc=media_ssrc,
+            feedback_count=self._feedback_count,
+            first=self._next_sequence,
+        )
+        self._feedback_count = (self._feedback_count + len(packets)) & 0xFF
+        self._next_sequence = max(arrivals[-1][0] + 1, self._next_sequence or 0)
+        return packets
+
+
+def nack(local_ssrc: int, media_ssrc: int, numbers: Sequence[int]) -> Nack:
+    """One NACK."""
+    return Nack(local_ssrc, media_ssrc, tuple(numbers))
+
+
+def picture_loss(local_ssrc: int, media_ssrc: int) -> PictureLoss:
+    """One PLI."""
+    return PictureLoss(local_ssrc, media_ssrc)

@@ -1,0 +1,377 @@
+"""What a participant sends: its publish connection, the tracks on it, and the layers (SSRCs) of each track.
+
+Streams are bound to (mid, rid) once, by the header extensions of their first packets (RFC 8843 §9.2, 8852) or by the
+a=ssrc lines; RTX by repaired-rid or FID group. The connection owns its transport, timers and feedback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from sfu import feedback, layers, sdp
+from sfu.codecs import Kind
+from sfu.description import LocalTransport
+from sfu.feedback import NEVER, KeyframeRequest, Nacks, Reports
+from sfu.formats import DEFAULT_VIDEO_PREFERENCE
+from sfu.publish_answer import AgreedTrack, Agreement, Source, agree, answer
+from sfu.rtcp import Remb, RtcpPacket, SenderReport
+from sfu.rtp import Extension
+from sfu.sdp import SdpError
+from sfu.transport import PeerTransport, State
+
+if TYPE_CHECKING:
+    from sfu.forward import Stream
+
+MAX_LAYERS = 4  # of one track
+REMB_BPS = 2_500_000  # told to publishers that know no transport-cc
+LOCAL_SSRC = 1
+NO_RID = ""
+
+
+@dataclass(eq=False, slots=True)
+class Layer:
+    """One SSRC of a track."""
+
+    publication: Publication
+    rid: str
+    stream: Stream
+    view: layers.Layer
+    nacks: Nacks
+    keyframe: KeyframeRequest = field(default_factory=KeyframeRequest)
+
+    def observe(self, now: float) -> None:
+        """Brings the layer chooser's view up to date."""
+        self.view.observe(self.stream.last_packet_at, self.stream.width * self.stream.height, now)
+
+
+@dataclass(eq=False, slots=True)
+class Publication:
+    """A track: one m-line with a source."""
+
+    mid: str
+    source: Source
+    track: AgreedTrack
+    muted: bool = False
+    layers: dict[str, Layer] = field(default_factory=dict)  # by rid
+    early_repairs: dict[str, int] = field(default_factory=dict)  # rid -> RTX SSRC seen before the media
+    chosen: Layer | None = None  # what slots forward
+
+    @property
+    def audio(self) -> bool:
+        """Whether it is sound."""
+        return self.source.audio
+
+    def choose(self, now: float) -> str | None:
+        """Picks the layer to forward into `chosen`; "up", "down" or "start" when it changed."""
+        for layer in self.layers.values():
+            layer.observe(now)
+        before = self.chosen if self.chosen in self.layers.values() else None
+        views = [layer.view for layer in self.layers.values()]
+        key = layers.choose(views, None if before is None else before.rid, now)
+        after = None if key is None else self.layers[str(key)]
+        if after is self.chosen:
+            return None
+        self.chosen = after
+        if before is None or after is None:
+            return "start"
+        return "up" if after.view.rank > before.view.rank else "down"
+
+
+class PublishOwner(Protocol):
+    """Who a publish connection reports to: the peer in its room."""
+
+    def publications_changed(self) -> None:
+        """Tracks or their layers came or went."""
+
+    def connection_failed(self, connection: object) -> None:
+        """Consent or DTLS is lost."""
+
+
+class PublishConnection:
+    """One peer connection in which the client offers."""
+
+    def __init__(
+        self,
+        transport: PeerTransport,
+        owner: PublishOwner,
+        streams: dict[Stream, PublishConnection],
+        session_id: int,
+        now: float,
+    ) -> None:
+        self.transport = transport
+        self.publications: dict[str, Publication] = {}
+        self.agreement: Agreement | None = None
+        self.muted: set[Source] = set()
+        self._owner = owner
+        self._streams = streams  # of the whole service: whose stream an event is about
+        self._session_id = session_id
+        self._version = 0
+        self._layers: dict[Stream, Layer] = {}
+        self._repair_ssrcs: dict[int, int] = {}  # RTX SSRC -> SSRC of the stream it repairs
+        self._reports = Reports(LOCAL_SSRC, now)
+        self.wake_at = now
+        transport.owner = self
+
+    def replaced_by(self, agreement: Agreement) -> bool:
+        """Whether an offer comes from another peer connection than this one's."""
+        before = self.agreement
+        if before is None:
+            return False
+        if before.remote.fingerprints != agreement.remote.fingerprints:
+            return True
+        return before.session_id != agreement.session_id and before.remote.ufrag != agreement.remote.ufrag
+
+    def negotiate(self, agreement: Agreement, addresses: Sequence[str], port: int, now: float) -> str:
+        """Takes an agreement over; the answer."""
+        before, self.agreement = self.agreement, agreement
+        if before is not None and before.remote.ufrag != agreement.remote.ufrag:
+            self.transport.restart_ice(now)
+        self._apply(agreement)
+        self.transport.set_remote(agreement.remote, client=agreement.passive, now=now)
+        self._version += 1
+        local = LocalTransport(self.transport.credentials, self.transport.fingerprint, addresses, port)
+        text = str(answer(agreement, local, self._session_id, self._version))
+        self.wake_at = now
+        self._owner.publications_changed()
+        return text
+
+    def _apply(self, agreement: Agreement) -> None:
+        tracks = {track.mid: track for track in agreement.tracks if track.source is not None}
+        for mid, publication in list(self.publications.items()):
+            track = tracks.get(mid)
+            if track is None or track.source is not publication.source:
+                self._drop(publication)
+            else:
+                publication.track = track
+        for mid, track in tracks.items():
+            if mid not in self.publications and track.source is not None:
+                self.publications[mid] = Publication(mid, track.source, track, track.source in self.muted)
+        payloads: dict[int, tuple[Kind, int, int | None]] = {}
+        extensions: dict[int, Extension] = {}
+        for track in agreement.tracks:
+            for each in track.formats:
+                payloads[each.payload_type] = (each.kind, each.clock_rate, None)
+                if each.rtx is not None:
+                    payloads[each.rtx] = (each.kind, each.clock_rate, each.payload_type)
+            extensions.update({number: extension for number, (extension, _) in track.extensions.items()})
+        self.transport.path.set_payloads(payloads)
+        self.transport.path.set_extensions(extensions, {})
+
+    def _drop(self, publication: Publication) -> None:
+        del self.publications[publication.mid]
+        for layer in list(publication.layers.values()):
+            self._drop_layer(layer)
+
+    def _drop_layer(self, layer: Layer) -> None:
+        ssrc = layer.stream.ssrc
+        layer.publication.layers.pop(layer.rid, None)
+        self._layers.pop(layer.stream, None)
+        self._streams.pop(layer.stream, None)
+        self._reports.forget(ssrc)
+        self._repair_ssrcs = {rtx: media for rtx, media in self._repair_ssrcs.items() if media != ssrc}
+        self.transport.path.remove_stream(ssrc)
+
+    # Binding SSRCs.
+
+    def unknown_ssrc(
+        self, ssrc: int, payload_type: int, mid: str | None, rid: str | None, repaired_rid: str | None
+    ) -> bool:
+        """An authenticated packet of an SSRC not bound yet; False when it cannot be bound (it is asked again later)."""
+        publication = self._publication_of(ssrc, payload_type, mid)
+        if publication is None:
+            return False
+        if any(each.rtx == payload_type for each in publication.track.formats):
+            return self._bind_repair(publication, ssrc, repaired_rid or rid)
+        if not any(each.payload_type == payload_type for each in publication.track.formats):
+            return False
+        return self._bind_media(publication, ssrc, rid)
+
+    def _publication_of(self, ssrc: int, payload_type: int, mid: str | None) -> Publication | None:
+        if mid is not None:
+            return self.publications.get(mid)
+        for publication in self.publications.values():
+            if ssrc in publication.track.media.ssrcs or ssrc in publication.track.media.repairs:
+                return publication
+        fitting = [
+            publication
+            for publication in self.publications.values()
+            if any(payload_type in (each.payload_type, each.rtx) for each in publication.track.formats)
+        ]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _rid_of(self, publication: Publication, ssrc: int, rid: str | None) -> str | None:
+        """The layer an SSRC belongs to, None when only later packets can tell."""
+        rids = publication.track.rids
+        if rid is not None and rid in rids:
+            return rid
+        if not rids or rid is not None:
+            return NO_RID if not rids else None
+        if len(rids) == 1:
+            return rids[0]
+        repairs = publication.track.media.repairs
+        media_ssrcs = [each for each in publication.track.media.ssrcs if each not in repairs]
+        if ssrc in media_ssrcs and len(media_ssrcs) == len(rids):  # Firefox lists them in the order of the rids
+            return rids[media_ssrcs.index(ssrc)]
+        return None
+
+    def _bind_media(self, publication: Publication, ssrc: int, rid: str | None) -> bool:
+        layer_rid = self._rid_of(publication, ssrc, rid)
+        if layer_rid is None:
+            return False
+        old = publication.layers.get(layer_rid)
+        if old is not None:  # the sender took another SSRC
+            self._drop_layer(old)
+        try:
+            stream = self.transport.path.add_stream(ssrc, audio=publication.audio)
+        except ValueError:
+            return False
+        rids = publication.track.rids
+        view = layers.Layer(layer_rid, rids.index(layer_rid) if layer_rid in rids else 0)
+        layer = Layer(publication, layer_rid, stream, view, Nacks(stream))
+        stream.active = not publication.muted
+        publication.layers[layer_rid] = layer
+        self._layers[stream] = layer
+        self._streams[stream] = self
+        repair = publication.early_repairs.pop(layer_rid, None)
+        if repair is not None:
+            self._repair(repair, stream)
+        self._owner.publications_changed()
+        return True
+
+    def _bind_repair(self, publication: Publication, ssrc: int, rid: str | None) -> bool:
+        """An RTX SSRC; browsers send padding on it before any media, so its stream may not be there yet."""
+        media_ssrc = publication.track.media.repairs.get(ssrc)
+        layer_rid = None
+        if media_ssrc is not None:
+            for layer in publication.layers.values():
+                if layer.stream.ssrc == media_ssrc:
+                    self._repair(ssrc, layer.stream)
+                    return True
+            layer_rid = self._rid_of(publication, media_ssrc, rid)
+        elif rid is not None or len(publication.track.rids) <= 1:
+            layer_rid = self._rid_of(publication, ssrc, rid)
+        if layer_rid is None:
+            return False
+        bound = publication.layers.get(layer_rid)
+        if bound is None:
+            publication.early_repairs[layer_rid] = ssrc
+            return False
+        self._repair(ssrc, bound.stream)
+        return True
+
+    def _repair(self, ssrc: int, stream: Stream) -> None:
+        if self._repair_ssrcs.get(ssrc) != stream.ssrc:
+            self._repair_ssrcs[ssrc] = stream.ssrc
+            self.transport.path.add_repair(ssrc, stream)
+
+    # Events and timers.
+
+    def lost(self, stream: Stream, sequence_numbers: Sequence[int], now: float) -> None:
+        """The data path found gaps."""
+        layer = self._layers.get(stream)
+        if layer is None or not self._wants_nacks(layer):
+            return
+        if not layer.nacks.lost(sequence_numbers, now):
+            self.request_keyframe(stream, now)
+        self.wake_at = min(self.wake_at, layer.nacks.next_timer())
+
+    def _wants_nacks(self, layer: Layer) -> bool:
+        return any("nack" in each.feedback for each in layer.publication.track.formats)
+
+    def request_keyframe(self, stream: Stream, now: float) -> None:
+        """Somebody cannot go on without one."""
+        layer = self._layers.get(stream)
+        if layer is None or layer.publication.audio:
+            return
+        wanted_at = layer.keyframe.wanted_at
+        if wanted_at is None or stream.last_keyframe_at > wanted_at:
+            layer.keyframe.want(now)
+        self.wake_at = min(self.wake_at, layer.keyframe.next_timer())
+
+    def set_muted(self, source: Source, muted: bool) -> None:
+        """Muted: received, not forwarded; also for tracks that come later."""
+        (self.muted.add if muted else self.muted.discard)(source)
+        for publication in self.publications.values():
+            if publication.source is source:
+                publication.muted = muted
+                for layer in publication.layers.values():
+                    layer.stream.active = not muted
+
+    def transport_changed(self, state: State, now: float) -> None:
+        """See TransportOwner."""
+        self.wake_at = now
+        if state is State.FAILED:
+            self._owner.connection_failed(self)
+
+    def rtcp_received(self, packets: Sequence[RtcpPacket], now: float) -> None:
+        """See TransportOwner. Goodbyes are not acted on: a stream that ends falls silent."""
+        for packet in packets:
+            if isinstance(packet, SenderReport):
+                for stream in self._layers:
+                    if stream.ssrc == packet.ssrc:
+                        stream.sender_report(packet.ntp, packet.rtp_timestamp, now)
+                        self._reports.sender_report(packet, now)
+
+    def handle_timer(self, now: float) -> None:
+        """All that is due; sets `wake_at`."""
+        self.transport.handle_timer(now)
+        if self.transport.state is not State.CONNECTED:
+            self.wake_at = self.transport.next_timer()
+            return
+        for stream, layer in self._layers.items():
+            numbers = layer.nacks.due(now)
+            if numbers:
+                self.transport.send_rtcp([feedback.nack(LOCAL_SSRC, stream.ssrc, numbers)])
+            if layer.keyframe.due(stream.last_keyframe_at, now):
+                self.transport.send_rtcp([feedback.picture_loss(LOCAL_SSRC, stream.ssrc)])
+        if now >= self._reports.next_feedback_at:
+            self._send_transport_feedback(now)
+        if now >= self._reports.next_report_at:
+            self._send_reports(now)
+        self.wake_at = min(
+            self.transport.next_timer(),
+            self._reports.next_feedback_at,
+            self._reports.next_report_at,
+            min((layer.nacks.next_timer() for layer in self._layers.values()), default=NEVER),
+            min((layer.keyframe.next_timer() for layer in self._layers.values()), default=NEVER),
+        )
+
+    def _send_transport_feedback(self, now: float) -> None:
+        arrivals = self.transport.path.take_arrivals().arrivals
+        ssrc = next((stream.ssrc for stream in self._layers), 0)
+        for packet in self._reports.transport_feedback(arrivals, ssrc, now):
+            self.transport.send_rtcp([packet])
+
+    def _send_reports(self, now: float) -> None:
+        """Receiver reports only about bound streams: browsers stop sending MID and RID at the first report."""
+        reports, _ = self._reports.receiver_reports(list(self._layers), now)
+        for report in reports:
+            self.transport.send_rtcp([report])
+        agreement = self.agreement
+        if reports and agreement is not None and agreement.feedback("goog-remb"):
+            video = tuple(stream.ssrc for stream, layer in self._layers.items() if not layer.publication.audio)
+            if video:
+                self.transport.send_rtcp([Remb(LOCAL_SSRC, REMB_BPS * len(self.publications), video)])
+
+    def streams(self) -> Mapping[Stream, Layer]:
+        """All bound streams."""
+        return self._layers
+
+    def close(self, now: float) -> None:
+        """Ends the connection and its tracks."""
+        for publication in list(self.publications.values()):
+            self._drop(publication)
+        self.transport.close(now)
+        self.wake_at = NEVER
+
+
+def read_offer(
+    text: str, tracks: Mapping[str, Source], preference: Sequence[Kind] = DEFAULT_VIDEO_PREFERENCE
+) -> Agreement:
+    """Parses and judges a publisher's offer; SdpError leaves everything as it was."""
+    agreement = agree(sdp.parse(text), tracks, preference)
+    if not all(len(track.rids) <= MAX_LAYERS for track in agreement.tracks):
+        raise SdpError(f"more than {MAX_LAYERS} simulcast layers")
+    return agreement

@@ -1,0 +1,320 @@
+"""Rooms of media: who publishes, who receives what, who speaks. The face that signalling sees.
+
+Everybody receives everybody else in the room, never themselves. Owns the peers and their two connections; sockets, time
+and randomness come from the `Endpoint`. All calls run on the loop thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from sfu.counters import Counters
+from sfu.publication import Publication, PublishConnection, read_offer
+from sfu.publish_answer import Source
+from sfu.sdp import SdpError
+from sfu.speakers import Speakers
+from sfu.subscription import SlotView, SubscribeConnection
+from sfu.transport import NEVER, PeerTransport, State
+
+if TYPE_CHECKING:
+    from sfu.forward import Stream
+
+__all__ = ["MediaListener", "MediaPeer", "MediaRoom", "SlotView", "Source"]
+
+MAX_PEERS = 200
+TICK_SECONDS = 0.1
+
+
+class MediaListener(Protocol):
+    """What a peer is told, on the loop."""
+
+    def media_offer(self, sdp: str, generation: int, fresh: bool) -> None:
+        """The subscribe connection has a new offer; `fresh`: for a new peer connection."""
+
+    def media_slots(self, slots: list[SlotView]) -> None:
+        """The whole list of whose media each m-line carries from now on."""
+
+    def media_speaker(self, peer_id: str | None) -> None:
+        """Who speaks now."""
+
+    def media_failed(self, connection: Literal["publish", "subscribe"]) -> None:
+        """ICE consent or DTLS is lost."""
+
+
+class Timed(Protocol):
+    """What the endpoint wakes."""
+
+    wake_at: float
+
+    def handle_timer(self, now: float) -> None:
+        """Does what is due and sets `wake_at`."""
+
+
+class Endpoint(Protocol):
+    """What rooms need of the service."""
+
+    counters: Counters
+    streams: dict[Stream, PublishConnection]
+
+    @property
+    def port(self) -> int:
+        """The port of all media."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def session_id(self) -> int:
+        """A random number for an o= line."""
+
+    def transport(self) -> PeerTransport:
+        """A new transport with fresh credentials."""
+
+    def addresses(self, extra: Sequence[str]) -> list[str]:
+        """Candidate addresses, best first."""
+
+    def watch(self, timed: Timed) -> None:
+        """Wakes it from now on."""
+
+    def unwatch(self, timed: Timed) -> None:
+        """No longer."""
+
+
+class MediaPeer:
+    """One participant's media: at most one publish and one subscribe connection."""
+
+    def __init__(self, room: MediaRoom, peer_id: str, listener: MediaListener, extra_addresses: Sequence[str]) -> None:
+        self.peer_id = peer_id
+        self.published: PublishConnection | None = None
+        self.subscribed: SubscribeConnection | None = None
+        self.generation = 0
+        self._room = room
+        self._endpoint = room.endpoint
+        self._listener = listener
+        self._extra_addresses = tuple(extra_addresses)
+        self._muted: set[Source] = set()
+        self._answered = 0
+        self._left = False
+
+    @property
+    def _addresses(self) -> list[str]:
+        return self._endpoint.addresses(self._extra_addresses)
+
+    def publish(self, sdp: str, tracks: Mapping[str, Source]) -> str:
+        """The answer to an offer; SdpError leaves what was agreed before."""
+        self._check_present()
+        agreement = read_offer(sdp, {mid: Source(source) for mid, source in tracks.items()})
+        now = self._endpoint.now()
+        connection = self.published
+        if connection is not None and (connection.replaced_by(agreement) or connection.transport.state is State.CLOSED):
+            self._endpoint.unwatch(connection)
+            connection.close(now)
+            connection = None
+        if connection is None:
+            connection = PublishConnection(
+                self._endpoint.transport(), self, self._endpoint.streams, self._endpoint.session_id(), now
+            )
+            connection.muted = self._muted
+            self.published = connection
+            self._endpoint.watch(connection)
+        return connection.negotiate(agreement, self._addresses, self._endpoint.port, now)
+
+    def subscribe(self, *, fresh: bool = False, restart: bool = False) -> None:
+        """Leads to `media_offer`: for a new peer connection, with new ICE credentials, or the present state again."""
+        self._check_present()
+        now = self._endpoint.now()
+        connection = self.subscribed
+        if connection is not None and fresh:
+            self._endpoint.unwatch(connection)
+            connection.close(now)
+            connection = None
+        if created := connection is None:
+            connection = SubscribeConnection(
+                self._endpoint.transport(),
+                self,
+                self._endpoint.streams,
+                self._endpoint.counters,
+                self._endpoint.session_id(),
+                now,
+            )
+            self.subscribed = connection
+            self._endpoint.watch(connection)
+            connection.seat(self._room.publications(but=self))
+        elif restart:
+            connection.transport.restart_ice(now)
+        self._offer(fresh=created)
+        self._listener.media_slots(connection.views())
+
+    def _offer(self, *, fresh: bool) -> None:
+        connection = self.subscribed
+        if connection is None:
+            return
+        self.generation += 1
+        text = connection.offer(self._addresses, self._endpoint.port)
+        self._listener.media_offer(text, self.generation, fresh)
+
+    def answer(self, sdp: str, generation: int) -> None:
+        """The answer to the newest offer, older ones are ignored; SdpError leaves everything as it was."""
+        self._check_present()
+        connection = self.subscribed
+        if connection is None or generation != self.generation or generation == self._answered:
+            return
+        connection.answer(sdp, self._endpoint.now())
+        self._answered = generation
+        self.update()
+
+    def set_muted(self, source: Source, muted: bool) -> None:
+        """A muted source is received but not forwarded; it keeps its slots."""
+        source = Source(source)
+        (self._muted.add if muted else self._muted.discard)(source)
+        if self.published is not None:
+            self.published.set_muted(source, muted)
+
+    def leave(self) -> None:
+        """Ends both connections; the others' slots become free."""
+        if self._left:
+            return
+        self._left = True
+        now = self._endpoint.now()
+        for connection in (self.published, self.subscribed):
+            if connection is not None:
+                self._endpoint.unwatch(connection)
+                connection.close(now)
+        self.published = self.subscribed = None
+        self._room.left(self)
+
+    @property
+    def slots(self) -> list[SlotView]:
+        """Who is where, as last told."""
+        return [] if self.subscribed is None else self.subscribed.views()
+
+    def update(self) -> None:
+        """Seats who is in the room now; tells the client when that changed something."""
+        connection = self.subscribed
+        if connection is None:
+            return
+        before = connection.views()
+        connection.seat(self._room.publications(but=self))
+        if connection.offer_needed:
+            self._offer(fresh=False)
+        after = connection.views()
+        if after != before:
+            self._listener.media_slots(after)
+
+    def follow(self) -> None:
+        """Points the slots at the layers chosen now."""
+        if self.subscribed is not None:
+            self.subscribed.follow()
+
+    def tell_speaker(self, peer_id: str | None) -> None:
+        """Passes on who speaks."""
+        self._listener.media_speaker(peer_id)
+
+    def publications_changed(self) -> None:
+        """See PublishOwner."""
+        self._room.publications_changed(self)
+
+    def connection_ready(self) -> None:
+        """See SubscribeOwner."""
+        self._listener.media_speaker(self._room.speaker)
+
+    def connection_failed(self, connection: object) -> None:
+        """See PublishOwner and SubscribeOwner."""
+        if connection is self.published:
+            self._listener.media_failed("publish")
+        elif connection is self.subscribed:
+            self._listener.media_failed("subscribe")
+
+    def _check_present(self) -> None:
+        if self._left:
+            raise SdpError("the participant has left")
+
+
+class MediaRoom:
+    """Participants who receive each other."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.peers: dict[str, MediaPeer] = {}
+        self.wake_at = NEVER
+        self._speakers = Speakers()
+        endpoint.watch(self)
+
+    @property
+    def speaker(self) -> str | None:
+        """Who speaks now."""
+        return self._speakers.current
+
+    def join(self, peer_id: str, listener: MediaListener, *, extra_addresses: Sequence[str] = ()) -> MediaPeer:
+        """Adds a participant; `extra_addresses` are candidate IPs for this one alone. ValueError when taken or full."""
+        if peer_id in self.peers:
+            raise ValueError(f"{peer_id} is in the room")
+        if len(self.peers) >= MAX_PEERS:
+            raise ValueError(f"a room holds at most {MAX_PEERS}")
+        peer = MediaPeer(self, peer_id, listener, extra_addresses)
+        self.peers[peer_id] = peer
+        return peer
+
+    def publications(self, *, but: MediaPeer) -> Iterator[tuple[str, Publication]]:
+        """What everybody else sends."""
+        for peer_id, peer in self.peers.items():
+            if peer is not but and peer.published is not None:
+                for publication in peer.published.publications.values():
+                    yield peer_id, publication
+
+    def publications_changed(self, peer: MediaPeer) -> None:
+        """Somebody's tracks or layers came or went."""
+        self.wake_at = self.endpoint.now()
+        self._choose(peer, self.wake_at)
+        for other in list(self.peers.values()):
+            if other is not peer:
+                other.update()
+
+    def _choose(self, peer: MediaPeer, now: float) -> bool:
+        changed = False
+        for publication in () if peer.published is None else peer.published.publications.values():
+            switch = publication.choose(now)
+            changed = changed or switch is not None
+            if switch in ("up", "down"):
+                self.endpoint.counters.layer_switches[switch] += 1
+        return changed
+
+    def handle_timer(self, now: float) -> None:
+        """Levels and layers, every `TICK_SECONDS` while anybody publishes."""
+        publishing = [peer for peer in self.peers.values() if peer.published is not None]
+        self.wake_at = now + TICK_SECONDS if publishing else NEVER
+        changes = [self._choose(peer, now) for peer in publishing]
+        if any(changes):
+            for peer in self.peers.values():
+                peer.follow()
+        if self._speakers.observe(self._levels(publishing), now):
+            self._tell_speaker()
+
+    def _levels(self, publishing: Sequence[MediaPeer]) -> dict[str, int]:
+        levels = {}
+        for peer in publishing:
+            connection = peer.published
+            for publication in () if connection is None else connection.publications.values():
+                if publication.source is Source.MICROPHONE and publication.chosen is not None:
+                    level = publication.chosen.stream.take_level()
+                    if level is not None and not publication.muted:
+                        levels[peer.peer_id] = level[1]
+        return levels
+
+    def _tell_speaker(self) -> None:
+        for peer in list(self.peers.values()):
+            peer.tell_speaker(self.speaker)
+
+    def left(self, peer: MediaPeer) -> None:
+        """A participant is gone."""
+        self.peers.pop(peer.peer_id, None)
+        for other in list(self.peers.values()):
+            other.update()
+        if self._speakers.remove(peer.peer_id):
+            self._tell_speaker()
+
+    def close(self) -> None:
+        """Ends what is left."""
+        for peer in list(self.peers.values()):
+            peer.leave()
+        self.endpoint.unwatch(self)

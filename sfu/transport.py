@@ -1,0 +1,245 @@
+"""One peer connection: ICE-lite, DTLS and the SRTP data path, and the order in which they come to life.
+
+RFC 8842 (roles), 5763/5764 (DTLS-SRTP). DTLS starts with the first datagram, even before the peer's description is here;
+the data path gets its keys only after the certificate was found in that description. Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, MutableMapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from pylibsrtp import Policy
+
+from sfu import rtcp, sdp
+from sfu.counters import Counters
+from sfu.ice_lite import Address, Credentials, IceLite, IceState, Outcome
+from sfu.rtcp import RtcpError, RtcpPacket
+from wire.dtls import DtlsContext
+from wire.stun import Message
+
+if TYPE_CHECKING:
+    from sfu import forward
+    from wire.udp import UdpSocket
+
+MAX_FUTILE_HANDSHAKE_SECONDS = 30.0
+NEVER = float("inf")
+
+RTCP_NAMES: dict[type, str] = {
+    rtcp.SenderReport: "sr",
+    rtcp.ReceiverReport: "rr",
+    rtcp.SourceDescription: "sdes",
+    rtcp.Bye: "bye",
+    rtcp.Nack: "nack",
+    rtcp.PictureLoss: "pli",
+    rtcp.FullIntraRequest: "fir",
+    rtcp.Remb: "remb",
+    rtcp.TransportFeedback: "transport-cc",
+}
+
+
+class State(StrEnum):
+    """`CONNECTED`: media can flow. `FAILED`: ICE consent or DTLS is lost; ICE may come back through a restart."""
+
+    NEW = "new"
+    CONNECTED = "connected"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class TransportOwner(Protocol):
+    """Who a transport reports to."""
+
+    def transport_changed(self, state: State, now: float) -> None:
+        """The state is now this."""
+
+    def rtcp_received(self, packets: Sequence[RtcpPacket], now: float) -> None:
+        """One compound, decrypted and parsed."""
+
+
+class PeerTransport:
+    """Owned by a publish or subscribe connection; the registry maps local username fragments to transports."""
+
+    def __init__(
+        self,
+        path: forward.Transport,
+        dtls: DtlsContext,
+        registry: MutableMapping[str, PeerTransport],
+        counters: Counters,
+        new_credentials: Callable[[], Credentials],
+        now: float,
+    ) -> None:
+        self.path = path
+        self.owner: TransportOwner | None = None
+        self.state = State.NEW
+        self.fingerprint = dtls.fingerprint
+        self.ice = IceLite(new_credentials(), now)
+        self.remote: sdp.Transport | None = None
+        self._context = dtls
+        self._dtls = dtls.server()
+        self._dtls_client = False
+        self._dtls_started_at: float | None = None
+        self._keyed = False
+        self._registry = registry
+        self._counters = counters
+        self._new_credentials = new_credentials
+        self._ice_counted = False
+        self._register()
+
+    @property
+    def credentials(self) -> Credentials:
+        """What descriptions announce now."""
+        return self.ice.credentials
+
+    def _register(self) -> None:
+        for ufrag in [each for each, transport in self._registry.items() if transport is self]:
+            del self._registry[ufrag]
+        for ufrag in self.ice.ufrags:
+            self._registry[ufrag] = self
+
+    def restart_ice(self, now: float) -> None:
+        """New credentials for the next description."""
+        for ufrag in self.ice.ufrags:
+            self._registry.pop(ufrag, None)
+        self.ice.restart(self._new_credentials(), now)
+        for ufrag in self.ice.ufrags:
+            self._registry[ufrag] = self
+        self._counters.ice_restarts["started"] += 1
+
+    def set_remote(self, remote: sdp.Transport, *, client: bool, now: float) -> None:
+        """The peer's description; `client`: we open the DTLS handshake (it said setup:passive)."""
+        self.remote = remote
+        if client and not self._dtls_client and self._dtls.state == "new":
+            self._dtls_client = True
+            self._dtls = self._context.client()
+        self._advance(now)
+
+    def receive_check(
+        self, message: Message, source: Address, local: Address, socket: UdpSocket, now: float
+    ) -> Outcome:
+        """A STUN message that names one of our username fragments."""
+        fragments = len(self.ice.ufrags)
+        check = self.ice.receive(message, source, local, now)
+        if check.response is not None:
+            socket.send(check.response, source, local)
+        if check.outcome is not Outcome.OK:
+            return check.outcome
+        if check.new_pair:
+            self.path.add_remote(source, local)
+        if check.selected:
+            self.path.select(socket, source, local)
+        if len(self.ice.ufrags) != fragments:
+            self._counters.ice_restarts["succeeded"] += 1
+            self._register()
+        if not self._ice_counted:
+            self._ice_counted = True
+            self._counters.ice_connections["connected"] += 1
+            self._counters.ice_connect_seconds.observe(now - self.ice.started_at)
+        self._advance(now)
+        return check.outcome
+
+    def receive_dtls(self, data: bytes, now: float) -> None:
+        """A datagram of the DTLS class from one of the validated addresses."""
+        if self.state is State.CLOSED:
+            return
+        if self._dtls_started_at is None:
+            self._dtls_started_at = now
+        self._dtls.receive_datagram(data, now)
+        self._advance(now)
+
+    def _advance(self, now: float) -> None:
+        """Sends what DTLS has to say and takes the next step towards media."""
+        if self.state is State.CLOSED:
+            return
+        if self._dtls_client and self._dtls_started_at is None and self.ice.pair is not None:
+            self._dtls_started_at = now
+            self._dtls.start(now)
+        for datagram in self._dtls.datagrams_to_send():
+            self.path.send_raw(datagram)
+        if self._dtls.state == "connected" and not self._keyed and self.remote is not None:
+            self._take_keys(now)
+        if self._dtls.state in ("failed", "closed"):
+            if not self._keyed and self.state is not State.FAILED:
+                self._counters.dtls_handshakes["failed"] += 1
+            self._become(State.FAILED, now)
+        elif self._keyed and self.ice.state is IceState.CONNECTED:
+            self._become(State.CONNECTED, now)
+
+    def _take_keys(self, now: float) -> None:
+        remote = self.remote
+        if remote is None or not any(
+            self._dtls.peer_fingerprint(algorithm) == digest for algorithm, digest in remote.fingerprints
+        ):
+            self._counters.dtls_handshakes["fingerprint"] += 1
+            self._keyed = False
+            self._dtls.close()
+            self._become(State.FAILED, now)
+            return
+        keys = self._dtls.srtp_keys()
+        self.path.set_keys(getattr(Policy, keys.profile), keys.local_key, keys.remote_key)
+        self._keyed = True
+        self._counters.dtls_handshakes["connected"] += 1
+        self._counters.dtls_handshake_seconds.observe(now - (self._dtls_started_at or now))
+
+    def _become(self, state: State, now: float) -> None:
+        if state is self.state:
+            return
+        self.state = state
+        if self.owner is not None:
+            self.owner.transport_changed(state, now)
+
+    def receive_rtcp(self, compound: bytes, now: float) -> None:
+        """A decrypted compound; what is not RTCP is counted and dropped."""
+        try:
+            packets = rtcp.parse_compound(compound)
+        except RtcpError:
+            self._counters.rtcp_in["malformed"] += 1
+            return
+        for packet in packets:
+            self._counters.rtcp_in[RTCP_NAMES[type(packet)]] += 1
+        if self.owner is not None and self.state is not State.CLOSED:
+            self.owner.rtcp_received(packets, now)
+
+    def send_rtcp(self, packets: Sequence[RtcpPacket]) -> None:
+        """One compound."""
+        if self.state is not State.CONNECTED or not packets:
+            return
+        self.path.send_rtcp(rtcp.build_compound(packets))
+        for packet in packets:
+            self._counters.rtcp_out[RTCP_NAMES[type(packet)]] += 1
+
+    def next_timer(self) -> float:
+        """When to call `handle_timer`; infinity for never."""
+        if self.state is State.CLOSED:
+            return NEVER
+        dtls = self._dtls.next_timer()
+        return min(self.ice.next_timer(), NEVER if dtls is None else dtls)
+
+    def handle_timer(self, now: float) -> None:
+        """Consent, and DTLS retransmission."""
+        if self.state is State.CLOSED:
+            return
+        dtls = self._dtls.next_timer()
+        if dtls is not None and dtls <= now:
+            self._dtls.handle_timer(now)
+        self.ice.handle_timer(now)
+        if self.ice.state is IceState.FAILED and self.state is not State.FAILED:
+            if not self._ice_counted:
+                self._counters.ice_connections["failed"] += 1
+            self._become(State.FAILED, now)
+        self._advance(now)
+
+    def close(self, now: float) -> None:
+        """Says goodbye, gives everything back."""
+        if self.state is State.CLOSED:
+            return
+        with contextlib.suppress(Exception):
+            self._dtls.close()
+            for datagram in self._dtls.datagrams_to_send():
+                self.path.send_raw(datagram)
+        self.state = State.CLOSED
+        for ufrag in self.ice.ufrags:
+            self._registry.pop(ufrag, None)
+        self.path.close()
