@@ -1,0 +1,16 @@
+"""Fixtures and rules of all tests: the event loop is the one turnd runs on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every asynchronous test runs on uvloop, as turnd does."""
+    return {"uvloop": uvloop.new_event_loop}
