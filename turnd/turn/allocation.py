@@ -1,0 +1,101 @@
+"""One allocation (RFC 8656 §3.2): a client's 5-tuple, its relayed transport address, its permissions and channels.
+
+`Relay` is what an allocation needs from the packet path; in the daemon `turnd.turn.relay.Relay` is it. `RelayHost` is
+what the core needs from its adapter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from turnd.turn.channel import Channels
+from turnd.turn.permission import Permissions
+
+Address = tuple[str, int]
+
+TRANSPORTS = ("udp", "tcp", "tls")
+FAMILIES = {4: "ipv4", 6: "ipv6"}
+DEFAULT_LIFETIME = 600  # RFC 8656 §3.2
+MAX_LIFETIME = 3600
+RESERVATION_SECONDS = 30.0
+
+
+def family_of(host: str) -> int:
+    """4 or 6."""
+    return 6 if ":" in host else 4
+
+
+class Flow(NamedTuple):
+    """A client's 5-tuple. `transport` is one of TRANSPORTS; addresses are canonical text."""
+
+    transport: str
+    client: Address
+    local: Address
+
+
+class Relay(Protocol):
+    """A relay socket and its packet path; expiry is on the same clock as the core's `now`."""
+
+    def permit(self, host: str, expires_at: float, restricted: bool) -> None:
+        """Lets data pass to and from `host`; `restricted`: only for open ports of our own."""
+
+    def bind_channel(self, channel: int, address: Address, expires_at: float) -> None:
+        """Wraps data to and from this peer into ChannelData."""
+
+    def send(self, address: Address, data: bytes, dont_fragment: bool) -> None:
+        """Sends to a permitted peer, else drops and counts."""
+
+    def forward(self, messages: list[bytes]) -> None:
+        """Unwraps ChannelData messages and sends them on."""
+
+    def close(self) -> None:
+        """Gives everything up at once, the port included."""
+
+
+class RelayHost(Protocol):
+    """The adapter: opens relay sockets, ties them to clients, knows which of our ports are open."""
+
+    def open_relay(self, family: int, port: int, announced: str) -> Relay:
+        """A relay on this port of the family's wildcard address; OSError when the port cannot be had."""
+
+    def allocated(self, allocation: Allocation) -> None:
+        """An allocation has begun: its relay serves its flow from now on, and its port is open to our own relays."""
+
+    def released(self, allocation: Allocation) -> None:
+        """An allocation has ended; its relay is closed already."""
+
+    def is_open(self, address: Address) -> bool:
+        """Whether `address`, one of our own, has a port that relays may reach: the SFU's or a live relay's."""
+
+
+@dataclass(slots=True, eq=False)
+class Allocation:
+    """What the server holds for one client. Owned by `TurnServer`."""
+
+    flow: Flow
+    relay: Relay
+    relayed: Address
+    family: int
+    port: int
+    username: str
+    began_at: float
+    expires_at: float
+    permissions: Permissions = field(default_factory=Permissions)
+    channels: Channels = field(default_factory=Channels)
+
+
+@dataclass(slots=True)
+class Reservation:
+    """The odd port of a pair, kept open for the client that holds the token (RFC 8656 §7.2)."""
+
+    relay: Relay
+    relayed: str
+    family: int
+    port: int
+    expires_at: float
+
+
+def lifetime_for(requested: int | None) -> int:
+    """Seconds granted for a LIFETIME (None: absent), RFC 8656 §7.2."""
+    return DEFAULT_LIFETIME if requested is None else max(DEFAULT_LIFETIME, min(requested, MAX_LIFETIME))

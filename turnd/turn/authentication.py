@@ -1,0 +1,114 @@
+"""The long-term credential mechanism as a server checks it (RFC 8489 §9.2.4). No state but what it is given.
+
+A challenge carries nothing that is not needed, so that a forged source gains little: no reason phrase, no SOFTWARE, and
+the SHA-256 offer only on streams, whose sources are proved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from turnd.turn.allocation import Flow
+from turnd.turn.credentials import Credentials
+from turnd.turn.nonce import NonceAuthority
+from wire import stun
+from wire.stun import Attribute, PasswordAlgorithm, SecurityFeature
+
+AUTH_FAILURES = ("missing", "malformed", "stale_nonce", "unknown_user", "expired", "wrong_password")
+PASSWORD_ALGORITHMS = stun.encode_password_algorithms(((PasswordAlgorithm.SHA256, b""), (PasswordAlgorithm.MD5, b"")))
+_KEY_BYTES = 16
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """A request that is answered with an error: `code`, and attributes behind ERROR-CODE."""
+
+    def __init__(self, code: int, *attributes: tuple[int, bytes], reason: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.attributes = attributes
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who made a request, and how to protect the answer."""
+
+    username: str
+    key: bytes = field(repr=False)
+    sha256: bool
+
+
+class Authenticator:
+    """Checks requests; `credentials` is replaced on reload, `epoch` tells seconds since 1970."""
+
+    def __init__(self, credentials: Credentials, nonces: NonceAuthority, epoch: Callable[[], float]) -> None:
+        self.credentials = credentials
+        self._nonces = nonces
+        self._epoch = epoch
+
+    def challenge(self, code: int, flow: Flow, now: float, reason: str) -> Refused:
+        """401 or 438 with what a client needs to try again."""
+        offer = flow.transport != "udp"
+        nonce = self._nonces.issue(flow.client[0], now, SecurityFeature.PASSWORD_ALGORITHMS if offer else 0)
+        attributes = [(int(Attribute.REALM), self.credentials.realm.encode()), (int(Attribute.NONCE), nonce)]
+        if offer:
+            attributes.append((int(Attribute.PASSWORD_ALGORITHMS), PASSWORD_ALGORITHMS))
+        return Refused(code, *attributes, reason=reason)
+
+    def authenticate(self, message: stun.Message, flow: Flow, now: float, *, known_user: str | None) -> Identity:
+        """Who sent `message`; raises Refused. `known_user` may go on with a REST name whose time is over."""
+        # 1. No integrity: 401 with REALM, NONCE (and PASSWORD-ALGORITHMS).
+        if not message.has_integrity:
+            raise self.challenge(401, flow, now, "missing")
+        # 2. Integrity, but no USERNAME or USERHASH, REALM or NONCE: 400.
+        nonce = message.get(Attribute.NONCE)
+        if nonce is None or message.get(Attribute.REALM) is None:
+            raise Refused(400, reason="malformed")
+        username = self._username(message, flow, now)
+        # 3. PASSWORD-ALGORITHM must be among what we offered, and the offer must have come back as we sent it: 400.
+        sha256 = _uses_sha256(message, nonce)
+        # 4. The nonce is not, or no longer, valid: 438.
+        if not self._nonces.check(nonce, flow.client[0], now):
+            raise self.challenge(438, flow, now, "stale_nonce")
+        # 5. Unknown user: 401. The same work is done as for a wrong password.
+        keys = self.credentials.keys(username, sha256=sha256)
+        for key in keys or [bytes(_KEY_BYTES)]:
+            # 6. Wrong integrity: 401.
+            if stun.verify_integrity(message, key) and keys:
+                if self.credentials.expired(username, self._epoch()) and username != known_user:
+                    raise self.challenge(401, flow, now, "expired")
+                return Identity(username, key, bool(message.integrity_sha256_at))
+        raise self.challenge(401, flow, now, "wrong_password" if keys else "unknown_user")
+
+    def _username(self, message: stun.Message, flow: Flow, now: float) -> str:
+        name, name_hash = message.get(Attribute.USERNAME), message.get(Attribute.USERHASH)
+        if name is not None:
+            try:
+                return stun.decode_text(name, stun.MAX_USERNAME_BYTES)
+            except stun.StunError:
+                raise Refused(400, reason="malformed") from None
+        if name_hash is None:
+            raise Refused(400, reason="malformed")
+        username = self.credentials.user_of_hash(name_hash)
+        if username is None:
+            raise self.challenge(401, flow, now, "unknown_user")
+        return username
+
+
+def _uses_sha256(message: stun.Message, nonce: bytes) -> bool:
+    """Whether the key is derived with SHA-256 (RFC 8489 §9.2.4, the bid-down check); raises Refused."""
+    offered = message.get(Attribute.PASSWORD_ALGORITHMS)
+    chosen = message.get(Attribute.PASSWORD_ALGORITHM)
+    features = stun.nonce_features(nonce) or SecurityFeature(0)
+    if SecurityFeature.PASSWORD_ALGORITHMS not in features or (offered is None and chosen is None):
+        return False
+    if offered != PASSWORD_ALGORITHMS or chosen is None:
+        raise Refused(400, reason="malformed")
+    try:
+        algorithm, _ = stun.decode_password_algorithm(chosen)
+    except stun.StunError:
+        raise Refused(400, reason="malformed") from None
+    if algorithm not in (PasswordAlgorithm.MD5, PasswordAlgorithm.SHA256):
+        raise Refused(400, reason="malformed")
+    return algorithm == PasswordAlgorithm.SHA256

@@ -1,0 +1,65 @@
+"""The channels of one allocation (RFC 8656 §12): number and peer bound to each other for 600 s.
+
+RFC 8656 numbers end at 0x4FFF. Clients of RFC 5766, Debian's turnutils among them, draw from 0x4000-0x7FFF; on ports
+where only TURN is spoken nothing else can be meant, so those are taken too.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+Address = tuple[str, int]
+
+CHANNEL_SECONDS = 600.0
+MAX_CHANNELS = 128
+MIN_CHANNEL = 0x4000
+MAX_CHANNEL = 0x7FFF
+
+
+class Binding(Enum):
+    """Whether a channel can be bound."""
+
+    POSSIBLE = 0
+    CONFLICT = 1
+    FULL = 2
+
+
+class Channels:
+    """Which number stands for which peer, and until when."""
+
+    def __init__(self) -> None:
+        self._channels: dict[int, tuple[Address, float]] = {}
+        self._numbers: dict[Address, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def peer(self, number: int, now: float) -> Address | None:
+        """The peer a live channel stands for."""
+        address, expires_at = self._channels.get(number, (None, 0.0))
+        return address if expires_at > now else None
+
+    def check(self, number: int, address: Address, now: float) -> Binding:
+        """Whether `number` may be bound to `address`; forgets what expired and stands in the way."""
+        for held in (number, self._numbers.get(address)):
+            if held is not None and held in self._channels and self.peer(held, now) is None:
+                self._forget(held)
+        if self._numbers.get(address, number) != number or self._channels.get(number, (address,))[0] != address:
+            return Binding.CONFLICT
+        if number not in self._channels and len(self._channels) >= MAX_CHANNELS:
+            for held in [each for each, (_, expires_at) in self._channels.items() if expires_at <= now]:
+                self._forget(held)
+            if len(self._channels) >= MAX_CHANNELS:
+                return Binding.FULL
+        return Binding.POSSIBLE
+
+    def bind(self, number: int, address: Address, now: float) -> float:
+        """Binds or refreshes after `check`; returns when it expires."""
+        expires_at = now + CHANNEL_SECONDS
+        self._channels[number] = (address, expires_at)
+        self._numbers[address] = number
+        return expires_at
+
+    def _forget(self, number: int) -> None:
+        address, _ = self._channels.pop(number)
+        del self._numbers[address]

@@ -1,0 +1,131 @@
+"""One TCP or TLS connection of a TURN client, as an asyncio protocol: a stream in, whole padded messages out.
+
+Owned by `TurnService`, which ends connections that stay without an allocation and bounds how many there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, cast
+
+from turnd.turn.allocation import Flow
+from turnd.turn.peer_policy import canonical
+from turnd.turn.stream import MAX_FIRST_MESSAGE_BYTES, MAX_MESSAGE_BYTES, StreamError, StreamFramer, is_channel_data
+
+if TYPE_CHECKING:
+    from turnd.turn.relay import Relay
+    from turnd.turn.service import TurnService
+
+log = logging.getLogger(__name__)
+
+MAX_WRITE_BUFFER_BYTES = 256 * 1024  # over it, datagrams from peers are dropped: late media is worth nothing
+MAX_UNREAD_BYTES = 1024 * 1024  # over it, a client that only asks and never reads is cut off
+
+
+class TurnConnection(asyncio.Protocol):
+    """A client on a stream. `flow` is set once connected; a refused connection is aborted and never registered."""
+
+    def __init__(self, service: TurnService) -> None:
+        self._service = service
+        self._framer = StreamFramer()
+        self._transport: asyncio.Transport | None = None
+        self._relay: Relay | None = None
+        self._paused = False
+        self.flow: Flow | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Registers the connection; over the bound, or with addresses that are none, it ends here."""
+        self._transport = cast("asyncio.Transport", transport)
+        try:
+            client, local = (
+                (canonical(address[0]), int(address[1]))
+                for address in (transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+            )
+        except (TypeError, ValueError, IndexError):  # gone before it was accepted
+            self.abort()
+            return
+        secure = transport.get_extra_info("sslcontext") is not None
+        flow = Flow("tls" if secure else "tcp", client, local)
+        if not self._service.connected(self, flow):
+            self.abort()
+            return
+        self.flow = flow
+        self._transport.set_write_buffer_limits(high=MAX_WRITE_BUFFER_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Hands ChannelData to the relay, all of a run at once, and everything else to the core, in order."""
+        if self.flow is None:
+            return
+        try:
+            messages = self._framer.receive(data)
+        except StreamError as error:
+            log.debug("stream ended", extra={"reason": str(error)})
+            self.abort()
+            return
+        run: list[bytes] = []
+        for message in messages:
+            if is_channel_data(message):
+                run.append(message)
+                continue
+            self._forward(run)
+            run = []
+            self._answer(self._service.receive(message, self.flow))
+        self._forward(run)
+
+    def _forward(self, messages: list[bytes]) -> None:
+        if not messages:
+            return
+        if self._relay is None:
+            self._service.count_orphans(len(messages))
+        else:
+            self._relay.forward(messages)
+
+    def _answer(self, response: bytes | None) -> None:
+        if response is None or self._transport is None or self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self.abort()
+            return
+        self._transport.write(response)
+
+    def write(self, data: bytes) -> None:
+        """What the relay has for the client."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def allocated(self, relay: Relay) -> None:
+        """The client has an allocation: larger messages are taken, peers' data is written here."""
+        self._framer.max_message_bytes = MAX_MESSAGE_BYTES
+        self._relay = relay
+        # Clients have been seen that take a TLS record for one message (turnutils): each is written by itself there.
+        relay.serve_stream(self.write, each=self.flow is not None and self.flow.transport == "tls")
+        relay.paused = self._paused
+
+    def released(self) -> None:
+        """The allocation has ended."""
+        self._framer.max_message_bytes = MAX_FIRST_MESSAGE_BYTES
+        self._relay = None
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly: what peers send is dropped and counted from now on."""
+        self._paused = True
+        if self._relay is not None:
+            self._relay.paused = True
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._paused = False
+        if self._relay is not None:
+            self._relay.paused = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The 5-tuple is gone, and its allocation with it (RFC 8656 §5)."""
+        if self.flow is not None:
+            self._service.disconnected(self, self.flow)
+        self._transport = None
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()

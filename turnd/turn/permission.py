@@ -1,0 +1,35 @@
+"""The permissions of one allocation (RFC 8656 §9): addresses of peers, 300 s each, refreshed by the client.
+
+The compiled path enforces expiry by the clock; this is what decides and what is bounded.
+"""
+
+from __future__ import annotations
+
+PERMISSION_SECONDS = 300.0
+MAX_PERMISSIONS = 256
+
+
+class Permissions:
+    """Until when each peer address is permitted."""
+
+    def __init__(self) -> None:
+        self._expires_at: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._expires_at)
+
+    def live(self, host: str, now: float) -> bool:
+        """Whether data may pass to and from `host`."""
+        return self._expires_at.get(host, 0.0) > now
+
+    def room_for(self, hosts: set[str], now: float) -> bool:
+        """Whether all of `hosts` can be installed; forgets expired ones when that is needed to tell."""
+        held = self._expires_at
+        if len(held.keys() | hosts) > MAX_PERMISSIONS:
+            self._expires_at = held = {host: end for host, end in held.items() if end > now}
+        return len(held.keys() | hosts) <= MAX_PERMISSIONS
+
+    def install(self, host: str, now: float) -> float:
+        """Installs or refreshes; returns when it expires."""
+        expires_at = self._expires_at[host] = now + PERMISSION_SECONDS
+        return expires_at

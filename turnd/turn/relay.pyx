@@ -1,0 +1,623 @@
+"""The TURN packet path (RFC 8656 §11, §12): ChannelData from clients to peers, peers' datagrams to clients, without the GIL.
+
+Policy is in Python: it opens relays, installs permissions and channels with their expiry, and names the ports of ours that
+may be reached. This code follows those fields, counts, and drops with a named reason. One loop owns everything: no locks.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+from wire.udp cimport (
+    UDP_MAX_PAYLOAD,
+    Receiver,
+    UdpSocket,
+    endpoint_from_python,
+    endpoint_hash,
+    endpoint_t,
+    monotonic_us,
+    packet_t,
+    socket_t,
+    turnd_mix,
+    udp_commit,
+    udp_flush,
+    udp_reserve,
+)
+
+MAX_RELAY_PEERS = MAX_PEERS
+DROP_REASONS = (
+    "malformed",
+    "no_allocation",
+    "no_channel",
+    "no_permission",
+    "peer_no_permission",
+    "denied",
+    "oversize",
+    "stream_full",
+    "closed",
+)
+
+cdef uint64_t IPV4_MARK = <uint64_t>0xFFFF0000          # ::ffff:0:0/96 as it stands in the first half of `low`
+
+
+cdef inline uint32_t read16(const uint8_t *data) noexcept nogil:
+    return (<uint32_t>data[0] << 8) | data[1]
+
+
+cdef inline uint32_t read32(const uint8_t *data) noexcept nogil:
+    return (read16(data) << 16) | read16(data + 2)
+
+
+cdef inline void write16(uint8_t *data, uint32_t value) noexcept nogil:
+    data[0] = <uint8_t>(value >> 8)
+    data[1] = <uint8_t>value
+
+
+cdef inline bint is_ipv4(const endpoint_t *endpoint) noexcept nogil:
+    return endpoint.high == 0 and (endpoint.low & <uint64_t>0xFFFFFFFF) == IPV4_MARK
+
+
+cdef inline bint port_open(const path_t *path, const endpoint_t *endpoint) noexcept nogil:
+    cdef int family = 0 if is_ipv4(endpoint) else 1
+    return (path.open_ports[family][endpoint.port >> 6] >> (endpoint.port & 63)) & 1
+
+
+cdef inline void count_drop(path_t *path, drop_t reason) noexcept nogil:
+    path.dropped[<int>reason] += 1
+
+
+cdef inline bint same_address(const endpoint_t *a, const endpoint_t *b) noexcept nogil:
+    return a.high == b.high and a.low == b.low
+
+
+cdef inline uint32_t channel_slot(uint32_t channel) noexcept nogil:
+    return (channel * <uint32_t>40503) >> 4 & (CHANNEL_SLOTS - 1)
+
+
+# Peers of one relay: a dense array with two open-addressing indexes, rebuilt when something leaves.
+
+cdef peer_t *find_peer(const relay_t *relay, const endpoint_t *endpoint, uint32_t port) noexcept nogil:
+    cdef endpoint_t wanted = endpoint[0]
+    cdef peer_t *peer
+    cdef uint32_t slot
+    wanted.port = <uint16_t>port
+    slot = endpoint_hash(&wanted, relay.path.seed) & (PEER_SLOTS - 1)
+    while relay.peer_index[slot]:
+        peer = relay.peers + relay.peer_index[slot] - 1
+        if same_address(&peer.endpoint, endpoint) and peer.endpoint.port == port:
+            return peer
+        slot = (slot + 1) & (PEER_SLOTS - 1)
+    return NULL
+
+
+cdef peer_t *find_channel(const relay_t *relay, uint32_t channel) noexcept nogil:
+    cdef peer_t *peer
+    cdef uint32_t slot = channel_slot(channel)
+    while relay.channel_index[slot]:
+        peer = relay.peers + relay.channel_index[slot] - 1
+        if peer.channel == channel:
+            return peer
+        slot = (slot + 1) & (CHANNEL_SLOTS - 1)
+    return NULL
+
+
+cdef void index_peer(relay_t *relay, int position) noexcept nogil:
+    cdef peer_t *peer = relay.peers + position
+    cdef uint32_t slot = endpoint_hash(&peer.endpoint, relay.path.seed) & (PEER_SLOTS - 1)
+    while relay.peer_index[slot]:
+        slot = (slot + 1) & (PEER_SLOTS - 1)
+    relay.peer_index[slot] = <uint16_t>(position + 1)
+    if peer.channel:
+        slot = channel_slot(peer.channel)
+        while relay.channel_index[slot]:
+            slot = (slot + 1) & (CHANNEL_SLOTS - 1)
+        relay.channel_index[slot] = <uint16_t>(position + 1)
+
+
+cdef void rebuild_index(relay_t *relay) noexcept nogil:
+    cdef int position
+    memset(relay.peer_index, 0, sizeof(relay.peer_index))
+    memset(relay.channel_index, 0, sizeof(relay.channel_index))
+    for position in range(relay.count):
+        index_peer(relay, position)
+
+
+cdef void remove_peer(relay_t *relay, peer_t *peer) noexcept nogil:
+    relay.count -= 1
+    peer[0] = relay.peers[relay.count]
+    rebuild_index(relay)
+
+
+cdef int drop_expired(relay_t *relay, uint64_t now) noexcept nogil:
+    cdef int position = 0, kept = 0
+    for position in range(relay.count):
+        if relay.peers[position].expires_us > now:
+            relay.peers[kept] = relay.peers[position]
+            kept += 1
+    position = relay.count - kept
+    relay.count = kept
+    rebuild_index(relay)
+    return position
+
+
+# Client to peer.
+
+cdef inline bint permitted(const relay_t *relay, const endpoint_t *peer, uint64_t now, drop_t missing) noexcept nogil:
+    """Whether datagrams may pass between the client and `peer`; counts the drop otherwise."""
+    cdef peer_t *permission = find_peer(relay, peer, 0)
+    if permission == NULL or permission.expires_us <= now:
+        count_drop(relay.path, missing)
+        return False
+    if permission.restricted and not port_open(relay.path, peer):
+        count_drop(relay.path, DENIED)
+        return False
+    return True
+
+
+cdef inline void to_peer(relay_t *relay, const endpoint_t *peer, const uint8_t *data, uint32_t length) noexcept nogil:
+    memcpy(udp_reserve(<int>length), data, length)
+    udp_commit(relay.relay_socket, peer, NULL, <int>length)
+    relay.packets_to_peer += 1
+    relay.bytes_to_peer += length
+    relay.path.packets_to_peer += 1
+    relay.path.bytes_to_peer += length
+
+
+cdef void channel_to_peer(relay_t *relay, const uint8_t *message, uint32_t length, uint64_t now) noexcept nogil:
+    """One ChannelData message, RFC 8656 §12.6; what is behind its length is padding."""
+    cdef uint32_t size
+    cdef peer_t *peer
+    if length < 4:
+        count_drop(relay.path, MALFORMED)
+        return
+    size = read16(message + 2)
+    if size > length - 4:
+        count_drop(relay.path, MALFORMED)
+        return
+    if size > UDP_MAX_PAYLOAD:
+        count_drop(relay.path, OVERSIZE)
+        return
+    peer = find_channel(relay, read16(message))
+    if peer == NULL or peer.expires_us <= now:
+        count_drop(relay.path, NO_CHANNEL)
+        return
+    if relay.relay_socket == NULL:
+        count_drop(relay.path, CLOSED)
+        return
+    if permitted(relay, &peer.endpoint, now, NO_PERMISSION):
+        to_peer(relay, &peer.endpoint, message + 4, size)
+
+
+cdef inline uint32_t table_slot(const table_t *table, const endpoint_t *client, const endpoint_t *local) noexcept nogil:
+    cdef uint64_t mixed = turnd_mix(endpoint_hash(client, table.path.seed), endpoint_hash(local, ~table.path.seed))
+    return <uint32_t>mixed & <uint32_t>(table.capacity - 1)
+
+
+cdef inline bint is_flow(const relay_t *relay, const endpoint_t *client, const endpoint_t *local) noexcept nogil:
+    return (
+        same_address(&relay.client, client)
+        and relay.client.port == client.port
+        and same_address(&relay.local, local)
+        and relay.local.port == local.port
+    )
+
+
+cdef relay_t *find_relay(const table_t *table, const endpoint_t *client, const endpoint_t *local) noexcept nogil:
+    cdef uint32_t slot = table_slot(table, client, local)
+    while table.slots[slot] != NULL:
+        if is_flow(table.slots[slot], client, local):
+            return table.slots[slot]
+        slot = (slot + 1) & <uint32_t>(table.capacity - 1)
+    return NULL
+
+
+cdef void place_relay(table_t *table, relay_t *relay) noexcept nogil:
+    cdef uint32_t slot = table_slot(table, &relay.client, &relay.local)
+    while table.slots[slot] != NULL:
+        slot = (slot + 1) & <uint32_t>(table.capacity - 1)
+    table.slots[slot] = relay
+
+
+cdef inline bint is_stun(const uint8_t *data, uint32_t length) noexcept nogil:
+    return (
+        length >= 20
+        and data[0] < 0x40
+        and read32(data + 4) == <uint32_t>0x2112A442
+        and read16(data + 2) + 20 == length
+        and (length & 3) == 0
+    )
+
+
+cdef void receive_from_clients(void *context, packet_t *packets, int count) noexcept nogil:
+    cdef table_t *table = &(<ClientReceiver>context).table
+    cdef packet_t *packet
+    cdef relay_t *relay = NULL
+    cdef uint64_t now = monotonic_us()
+    cdef int position
+    for position in range(count):
+        packet = packets + position
+        if packet.length and (packet.data[0] & 0xC0) == 0x40:
+            if relay == NULL or not is_flow(relay, &packet.source, &packet.local):
+                relay = find_relay(table, &packet.source, &packet.local)
+            if relay == NULL:
+                count_drop(table.path, NO_ALLOCATION)
+            else:
+                channel_to_peer(relay, packet.data, packet.length, now)
+        elif is_stun(packet.data, packet.length):
+            (<Receiver>context).keep(packet, 0)
+        else:
+            count_drop(table.path, MALFORMED)
+
+
+# Peer to client.
+
+cdef inline uint32_t indication_length(const endpoint_t *peer, uint32_t length) noexcept nogil:
+    return 20 + (12 if is_ipv4(peer) else 24) + 4 + ((length + 3) & ~<uint32_t>3)
+
+
+cdef void write_indication(path_t *path, uint8_t *out, const packet_t *packet) noexcept nogil:
+    """A Data indication (RFC 8656 §11.4): XOR-PEER-ADDRESS, then DATA with zero padding."""
+    cdef uint32_t total = indication_length(&packet.source, packet.length)
+    cdef uint32_t padded = (packet.length + 3) & ~<uint32_t>3
+    cdef uint8_t address[16]
+    cdef uint64_t half
+    cdef int skip, size, i
+    write16(out, 0x0017)
+    write16(out + 2, total - 20)
+    write16(out + 4, 0x2112)
+    write16(out + 6, 0xA442)
+    path.sequence += 1
+    half = turnd_mix(path.sequence, path.seed)
+    memcpy(out + 8, &half, 8)
+    half = turnd_mix(half, ~path.seed)
+    memcpy(out + 16, &half, 4)
+    skip = 12 if is_ipv4(&packet.source) else 0
+    size = 16 - skip
+    memcpy(address, &packet.source.high, 8)
+    memcpy(address + 8, &packet.source.low, 8)
+    out += 20
+    write16(out, 0x0012)
+    write16(out + 2, <uint32_t>size + 4)
+    write16(out + 4, 1 if skip else 2)
+    write16(out + 6, packet.source.port ^ 0x2112)
+    for i in range(size):
+        out[8 + i] = address[skip + i] ^ (out - 16)[i]      # the cookie and the transaction id stand there
+    out += 8 + size
+    write16(out, 0x0013)
+    write16(out + 2, packet.length)
+    memcpy(out + 4, packet.data, packet.length)
+    memset(out + 4 + packet.length, 0, padded - packet.length)
+
+
+cdef uint8_t *reserve_for_client(relay_t *relay, uint32_t length) noexcept nogil:
+    """Room for one message to the client, or NULL and a counted drop."""
+    cdef uint8_t *out
+    if relay.client_socket != NULL:
+        if length > UDP_MAX_PAYLOAD:
+            count_drop(relay.path, OVERSIZE)
+            return NULL
+        return udp_reserve(<int>length)
+    if relay.stream == NULL:
+        count_drop(relay.path, CLOSED)
+        return NULL
+    if relay.paused or relay.stream_length + length > STREAM_BATCH_BYTES:
+        count_drop(relay.path, STREAM_FULL)
+        return NULL
+    out = relay.stream + relay.stream_length
+    relay.stream_length += length
+    return out
+
+
+cdef inline void count_to_client(relay_t *relay, uint32_t length) noexcept nogil:
+    relay.packets_to_client += 1
+    relay.bytes_to_client += length
+    relay.path.packets_to_client += 1
+    relay.path.bytes_to_client += length
+
+
+cdef void peer_to_client(relay_t *relay, const packet_t *packet, uint64_t now) noexcept nogil:
+    """One datagram from a peer, RFC 8656 §11.3 and §12.7: ChannelData where a channel is bound, else a Data indication."""
+    cdef peer_t *channel
+    cdef uint8_t *out
+    cdef uint32_t total, padding
+    if not permitted(relay, &packet.source, now, PEER_NO_PERMISSION):
+        return
+    channel = find_peer(relay, &packet.source, packet.source.port) if packet.source.port else NULL
+    if channel != NULL and channel.expires_us > now:
+        padding = 0 if relay.client_socket != NULL else (4 - packet.length & 3) & 3     # §12.5: streams are padded
+        total = 4 + packet.length + padding
+        out = reserve_for_client(relay, total)
+        if out == NULL:
+            return
+        write16(out, channel.channel)
+        write16(out + 2, packet.length)
+        memcpy(out + 4, packet.data, packet.length)
+        memset(out + 4 + packet.length, 0, padding)
+    else:
+        total = indication_length(&packet.source, packet.length)
+        if total > UDP_MAX_PAYLOAD:
+            count_drop(relay.path, OVERSIZE)
+            return
+        out = reserve_for_client(relay, total)
+        if out == NULL:
+            return
+        write_indication(relay.path, out, packet)
+    if relay.client_socket != NULL:
+        udp_commit(relay.client_socket, &relay.client, &relay.local, <int>total)
+    count_to_client(relay, packet.length)
+
+
+cdef void receive_from_peers(void *context, packet_t *packets, int count) noexcept nogil:
+    cdef relay_t *relay = &(<Relay>context).state
+    cdef uint64_t now = monotonic_us()
+    cdef int position
+    for position in range(count):
+        peer_to_client(relay, packets + position, now)
+    if relay.stream_length:
+        (<Receiver>context).wake()
+
+
+cdef list split_messages(const uint8_t *data, uint32_t length):
+    cdef list messages = []
+    cdef uint32_t size, at = 0
+    while at < length:
+        size = read16(data + at + 2)
+        size = 20 + size if data[at] < 0x40 else 4 + ((size + 3) & ~<uint32_t>3)
+        messages.append(data[at:at + size])
+        at += size
+    return messages
+
+
+cdef uint64_t microseconds(double seconds):
+    return <uint64_t>(seconds * 1e6) if seconds > 0 else 0
+
+
+cdef class RelayPath:
+    """What all relays of the process share: totals, and the ports of ours that clients may reach through a relay."""
+
+    def __cinit__(self, bytes seed not None):
+        if len(seed) < 8:
+            raise ValueError("the seed has at least 8 bytes")
+        memcpy(&self.state.seed, <const char *>seed, 8)
+
+    def open_port(self, int family, int port):
+        cdef uint32_t at = <uint32_t>port
+        if family not in (4, 6) or not 0 < port < 65536:
+            raise ValueError("no such port")
+        self.state.open_ports[family == 6][at >> 6] |= <uint64_t>1 << (at & 63)
+
+    def close_port(self, int family, int port):
+        cdef uint32_t at = <uint32_t>port
+        if family not in (4, 6) or not 0 < port < 65536:
+            raise ValueError("no such port")
+        self.state.open_ports[family == 6][at >> 6] &= ~(<uint64_t>1 << (at & 63))
+
+    def is_open(self, address):
+        cdef endpoint_t endpoint
+        endpoint_from_python(address, &endpoint)
+        return bool(port_open(&self.state, &endpoint))
+
+    def counters(self):
+        cdef int reason
+        result = {
+            "packets_to_peer": self.state.packets_to_peer,
+            "bytes_to_peer": self.state.bytes_to_peer,
+            "packets_to_client": self.state.packets_to_client,
+            "bytes_to_client": self.state.bytes_to_client,
+        }
+        for reason in range(<int>DROPS):
+            result["dropped_" + DROP_REASONS[reason]] = self.state.dropped[reason]
+        return result
+
+
+cdef class ClientReceiver(Receiver):
+    """Receives on one UDP listening socket: forwards ChannelData, gives STUN to `on_messages` as one list a batch."""
+
+    def __cinit__(self, RelayPath path not None, on_messages):
+        self.path = path
+        self.on_messages = on_messages
+        self.table.path = &path.state
+        self.table.capacity = 64
+        self.table.slots = <relay_t **>calloc(64, sizeof(relay_t *))
+        if self.table.slots == NULL:
+            raise MemoryError
+        self.receive = receive_from_clients
+        self.context = <void *>self
+
+    def __dealloc__(self):
+        free(self.table.slots)
+
+    cdef object dispatch(self):
+        messages = self.take()
+        if messages:
+            self.on_messages(messages)
+
+    cdef _resize(self, int capacity):
+        cdef relay_t **old = self.table.slots
+        cdef int size = self.table.capacity, slot
+        cdef relay_t **slots = <relay_t **>calloc(capacity, sizeof(relay_t *))
+        if slots == NULL:
+            raise MemoryError
+        self.table.slots = slots
+        self.table.capacity = capacity
+        for slot in range(size):
+            if old[slot] != NULL:
+                place_relay(&self.table, old[slot])
+        free(old)
+
+    cdef _add(self, relay_t *relay):
+        if find_relay(&self.table, &relay.client, &relay.local) != NULL:
+            raise ValueError("the 5-tuple has a relay already")
+        if (self.table.count + 1) * 2 > self.table.capacity:
+            self._resize(self.table.capacity * 2)
+        place_relay(&self.table, relay)
+        self.table.count += 1
+
+    cdef _remove(self, relay_t *relay):
+        cdef int slot
+        for slot in range(self.table.capacity):
+            if self.table.slots[slot] == relay:
+                self.table.slots[slot] = NULL
+                self.table.count -= 1
+                self._resize(self.table.capacity)
+                return
+
+    def __len__(self):
+        return self.table.count
+
+
+cdef class Relay(Receiver):
+    """One relayed transport address: the receiver of its socket, its client, and the peers it may talk to."""
+
+    def __cinit__(self, RelayPath path not None):
+        self.path = path
+        self.state.path = &path.state
+        self.receive = receive_from_peers
+        self.context = <void *>self
+
+    def __dealloc__(self):
+        free(self.state.peers)
+        free(self.state.stream)
+
+    cdef object dispatch(self):
+        cdef uint32_t length = self.state.stream_length
+        if not length:
+            return
+        self.state.stream_length = 0
+        if self.write_each:
+            for message in split_messages(self.state.stream, length):
+                self.write(message)
+        else:
+            self.write(self.state.stream[:length])
+
+    def attach_socket(self, UdpSocket relay_udp not None):
+        self.relay_udp = relay_udp
+        self.state.relay_socket = relay_udp.handle
+
+    def serve_datagrams(self, ClientReceiver clients not None, UdpSocket client_udp not None, client, local):
+        if self.clients is not None or self.write is not None:
+            raise ValueError("the relay has a client already")
+        endpoint_from_python(client, &self.state.client)
+        endpoint_from_python(local, &self.state.local)
+        clients._add(&self.state)
+        self.clients = clients
+        self.client_udp = client_udp
+        self.state.client_socket = client_udp.handle
+
+    def serve_stream(self, write not None, *, bint each=False):
+        if self.clients is not None or self.write is not None:
+            raise ValueError("the relay has a client already")
+        self.state.stream = <uint8_t *>malloc(STREAM_BATCH_BYTES)
+        if self.state.stream == NULL:
+            raise MemoryError
+        self.write = write
+        self.write_each = each
+
+    cdef peer_t *_peer(self, const endpoint_t *endpoint) except NULL:
+        cdef relay_t *relay = &self.state
+        cdef peer_t *peer = find_peer(relay, endpoint, endpoint.port)
+        cdef peer_t *larger
+        cdef int room
+        if peer != NULL:
+            return peer
+        if relay.count >= MAX_PEERS:
+            drop_expired(relay, monotonic_us())
+        if relay.count >= MAX_PEERS:
+            raise ValueError("too many peers")
+        if relay.count == relay.room:
+            room = relay.room * 2 if relay.room else 8
+            larger = <peer_t *>realloc(relay.peers, room * sizeof(peer_t))
+            if larger == NULL:
+                raise MemoryError
+            relay.peers = larger
+            relay.room = room
+        peer = relay.peers + relay.count
+        memset(peer, 0, sizeof(peer_t))
+        peer.endpoint = endpoint[0]
+        relay.count += 1
+        index_peer(relay, relay.count - 1)
+        return peer
+
+    def permit(self, host, double expires_at, bint restricted):
+        cdef endpoint_t endpoint
+        cdef peer_t *peer
+        endpoint_from_python((host, 0), &endpoint)
+        peer = self._peer(&endpoint)
+        peer.expires_us = microseconds(expires_at)
+        peer.restricted = restricted
+
+    def bind_channel(self, int channel, address, double expires_at):
+        cdef endpoint_t endpoint
+        cdef peer_t *peer
+        if not 0x4000 <= channel <= 0x7FFF:
+            raise ValueError("not a channel number")
+        endpoint_from_python(address, &endpoint)
+        if not endpoint.port:
+            raise ValueError("a channel needs a port")
+        peer = find_channel(&self.state, <uint32_t>channel)
+        if peer != NULL and not (same_address(&peer.endpoint, &endpoint) and peer.endpoint.port == endpoint.port):
+            remove_peer(&self.state, peer)
+        peer = self._peer(&endpoint)
+        peer.expires_us = microseconds(expires_at)
+        if peer.channel != channel:
+            peer.channel = <uint16_t>channel
+            rebuild_index(&self.state)
+
+    def send(self, address, bytes data not None, bint dont_fragment=False):
+        cdef endpoint_t endpoint
+        cdef const uint8_t *start = <const uint8_t *><const char *>data
+        cdef uint32_t length
+        if len(data) > UDP_MAX_PAYLOAD:
+            count_drop(self.state.path, OVERSIZE)
+            return
+        length = <uint32_t>len(data)
+        endpoint_from_python(address, &endpoint)
+        if self.state.relay_socket == NULL or not endpoint.port:
+            count_drop(self.state.path, CLOSED)
+        elif dont_fragment and length > <uint32_t>(UNFRAGMENTED_IPV4 if is_ipv4(&endpoint) else UNFRAGMENTED_IPV6):
+            count_drop(self.state.path, OVERSIZE)
+        elif permitted(&self.state, &endpoint, monotonic_us(), NO_PERMISSION):
+            to_peer(&self.state, &endpoint, start, length)
+            udp_flush()
+
+    def forward(self, list messages not None):
+        cdef uint64_t now = monotonic_us()
+        cdef bytes message
+        for message in messages:
+            channel_to_peer(&self.state, <const uint8_t *><const char *>message, <uint32_t>len(message), now)
+        udp_flush()
+
+    @property
+    def paused(self):
+        return bool(self.state.paused)
+
+    @paused.setter
+    def paused(self, bint value):
+        self.state.paused = value
+
+    @property
+    def peers(self):
+        return self.state.count
+
+    def counters(self):
+        return {
+            "packets_to_peer": self.state.packets_to_peer,
+            "bytes_to_peer": self.state.bytes_to_peer,
+            "packets_to_client": self.state.packets_to_client,
+            "bytes_to_client": self.state.bytes_to_client,
+        }
+
+    def close(self):
+        if self.clients is not None:
+            self.clients._remove(&self.state)
+            self.clients = None
+        self.client_udp = self.write = None
+        self.state.client_socket = self.state.relay_socket = NULL
+        self.state.count = 0
+        self.state.stream_length = 0
+        rebuild_index(&self.state)
+        free(self.state.stream)
+        self.state.stream = NULL
+        if self.relay_udp is not None:
+            relay_udp, self.relay_udp = self.relay_udp, None
+            relay_udp.close()

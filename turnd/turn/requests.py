@@ -1,0 +1,219 @@
+"""What each TURN method does: one handler a method, the RFC's numbered steps as comments (RFC 8656 §7-§12).
+
+Authentication (step 1 of each), retransmissions and unknown attributes are done before a handler is called. A handler
+returns the attributes of the success answer, or raises `Refused`; a malformed value raises StunError, which means 400.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from turnd.turn.allocation import Allocation, Flow, family_of, lifetime_for
+from turnd.turn.authentication import Identity, Refused
+from turnd.turn.channel import MAX_CHANNEL, MIN_CHANNEL, Binding
+from turnd.turn.peer_policy import Verdict
+from wire import stun
+from wire.stun import Attribute, Method
+
+if TYPE_CHECKING:
+    from turnd.turn.server import TurnServer
+
+Attributes = list[tuple[int, bytes]]
+
+UDP_PROTOCOL = 17
+FAMILY_NUMBERS: dict[int, int] = {stun.Family.IPV4: 4, stun.Family.IPV6: 6}
+
+
+class Request(NamedTuple):
+    """An authenticated request; `allocation` is that of its 5-tuple."""
+
+    message: stun.Message
+    flow: Flow
+    now: float
+    identity: Identity
+    allocation: Allocation | None
+
+    def held(self) -> Allocation:
+        """The allocation; Refused 437 without one, 441 when it is another user's (RFC 8656 §5)."""
+        if self.allocation is None:
+            raise Refused(437)
+        if self.allocation.username != self.identity.username:
+            raise Refused(441)
+        return self.allocation
+
+    def peers(self) -> list[tuple[str, int]]:
+        """Every XOR-PEER-ADDRESS."""
+        values = self.message.all(Attribute.XOR_PEER_ADDRESS)
+        return [stun.decode_xor_address(value, self.message.transaction_id) for value in values]
+
+
+def binding(message: stun.Message, flow: Flow) -> Attributes:
+    """RFC 8489 §6.3.1; needs no credentials and keeps no state."""
+    return [(Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(flow.client, message.transaction_id))]
+
+
+class Wanted(NamedTuple):
+    """What an Allocate request asks for."""
+
+    family: int
+    even: bool
+    reserve_next: bool
+    token: bytes | None
+    lifetime: int
+
+
+def _wanted(message: stun.Message) -> Wanted:
+    """Steps 4 to 9 of RFC 8656 §7.2."""
+    # 4. DONT-FRAGMENT is supported: data that would be fragmented is dropped.
+    if (flag := message.get(Attribute.DONT_FRAGMENT)) is not None:
+        stun.decode_flag(flag)
+    # 5. RESERVATION-TOKEN excludes EVEN-PORT and a choice of family: 400.
+    token, even_port = message.get(Attribute.RESERVATION_TOKEN), message.get(Attribute.EVEN_PORT)
+    requested = message.get(Attribute.REQUESTED_ADDRESS_FAMILY)
+    additional = message.get(Attribute.ADDITIONAL_ADDRESS_FAMILY)
+    if token is not None and {even_port, requested, additional} != {None}:
+        raise Refused(400)
+    # 6. REQUESTED-ADDRESS-FAMILY excludes ADDITIONAL-ADDRESS-FAMILY: 400.
+    if requested is not None and additional is not None:
+        raise Refused(400)
+    # 7. A family there is not: 440.
+    family = FAMILY_NUMBERS.get(stun.Family.IPV4 if requested is None else stun.decode_family(requested))
+    if family is None:
+        raise Refused(440)
+    # 8. ADDITIONAL-ADDRESS-FAMILY can only ask for IPv6; §7.2 lets us allocate one family only, and we do.
+    if additional is not None and stun.decode_family(additional) != stun.Family.IPV6:
+        raise Refused(400)
+    # 9. EVEN-PORT, with its R bit, asks for the next port too.
+    lifetime = message.get(Attribute.LIFETIME)
+    return Wanted(
+        family,
+        even=even_port is not None,
+        reserve_next=even_port is not None and stun.decode_even_port(even_port),
+        token=None if token is None else stun.decode_reservation_token(token),
+        lifetime=lifetime_for(None if lifetime is None else stun.decode_lifetime(lifetime)),
+    )
+
+
+def allocate(server: TurnServer, request: Request) -> Attributes:
+    """RFC 8656 §7.2."""
+    message = request.message
+    # 2. The 5-tuple has an allocation (a retransmission was answered before): 437.
+    if request.allocation is not None:
+        raise Refused(437)
+    # 3. REQUESTED-TRANSPORT: absent or malformed 400, not UDP 442.
+    transport = message.get(Attribute.REQUESTED_TRANSPORT)
+    if transport is None:
+        raise Refused(400)
+    if stun.decode_transport(transport) != UDP_PROTOCOL:
+        raise Refused(442)
+    wanted = _wanted(message)
+    # 10. Quotas 486, no address of that family 440, no port or an unknown token 508.
+    allocation, token = server.allocate(request, wanted)
+    transaction_id = message.transaction_id
+    answer: Attributes = [
+        (Attribute.XOR_RELAYED_ADDRESS, stun.encode_xor_address(allocation.relayed, transaction_id)),
+        (Attribute.LIFETIME, stun.encode_lifetime(wanted.lifetime)),
+        (Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(request.flow.client, transaction_id)),
+    ]
+    if token is not None:
+        answer.append((Attribute.RESERVATION_TOKEN, token))
+    return answer
+
+
+def refresh(server: TurnServer, request: Request) -> Attributes:
+    """RFC 8656 §8.2."""
+    allocation = request.held()
+    # 1. A REQUESTED-ADDRESS-FAMILY other than the allocation's: 443.
+    requested = request.message.get(Attribute.REQUESTED_ADDRESS_FAMILY)
+    if requested is not None and FAMILY_NUMBERS.get(stun.decode_family(requested)) != allocation.family:
+        raise Refused(443)
+    # 2. "desired lifetime" is 0: the allocation and its 5-tuple are gone at once; else the lifetime begins anew.
+    value = request.message.get(Attribute.LIFETIME)
+    wanted = None if value is None else stun.decode_lifetime(value)
+    if wanted == 0:
+        server.release(allocation, request.now)
+        return [(Attribute.LIFETIME, stun.encode_lifetime(0))]
+    lifetime = lifetime_for(wanted)
+    allocation.expires_at = request.now + lifetime
+    return [(Attribute.LIFETIME, stun.encode_lifetime(lifetime))]
+
+
+def _judge(server: TurnServer, allocation: Allocation, host: str) -> Verdict:
+    """The policy's verdict; Refused 443 for another family, 403 for a denied peer."""
+    if family_of(host) != allocation.family:
+        raise Refused(443)
+    verdict = server.peer_policy.judge(host)
+    if not verdict.allowed:
+        server.denied_peers[verdict.reason] += 1
+        raise Refused(403)
+    return verdict
+
+
+def create_permission(server: TurnServer, request: Request) -> Attributes:
+    """RFC 8656 §10.2: all addresses or none."""
+    allocation = request.held()
+    # 1. At least one XOR-PEER-ADDRESS, all of them well-formed: 400.
+    hosts = {host for host, _ in request.peers()}
+    if not hosts:
+        raise Refused(400)
+    # 2. The family of the relayed address: 443. 3. Administrative policy: 403.
+    verdicts = {host: _judge(server, allocation, host) for host in hosts}
+    # 4. Capacity: 508.
+    if not allocation.permissions.room_for(hosts, request.now):
+        raise Refused(508)
+    # 5. Install or refresh each; the port is ignored.
+    for host, verdict in verdicts.items():
+        allocation.relay.permit(host, allocation.permissions.install(host, request.now), verdict.restricted)
+    return []
+
+
+def channel_bind(server: TurnServer, request: Request) -> Attributes:
+    """RFC 8656 §12.2."""
+    allocation = request.held()
+    # 1. CHANNEL-NUMBER and XOR-PEER-ADDRESS are both there: 400.
+    value = request.message.get(Attribute.CHANNEL_NUMBER)
+    peers = request.peers()
+    if value is None or not peers:
+        raise Refused(400)
+    number, address = stun.decode_channel(value), peers[0]
+    # 2. The number is one of a channel: 400.
+    if not MIN_CHANNEL <= number <= MAX_CHANNEL or not address[1]:
+        raise Refused(400)
+    # (the peer's family 443, policy 403; of our own addresses only open ports)
+    verdict = _judge(server, allocation, address[0])
+    if verdict.restricted and not server.host.is_open(address):
+        server.denied_peers["port"] += 1
+        raise Refused(403)
+    # 3. The number is not bound to another peer, nor the peer to another number: 400. 4. Capacity: 508.
+    outcome = allocation.channels.check(number, address, request.now)
+    if outcome is Binding.CONFLICT:
+        raise Refused(400)
+    if outcome is Binding.FULL or not allocation.permissions.room_for({address[0]}, request.now):
+        raise Refused(508)
+    # 5. Bind or refresh, and install or refresh the permission.
+    permitted_until = allocation.permissions.install(address[0], request.now)
+    allocation.relay.permit(address[0], permitted_until, verdict.restricted)
+    allocation.relay.bind_channel(number, address, allocation.channels.bind(number, address, request.now))
+    return []
+
+
+def send(allocation: Allocation, message: stun.Message) -> None:
+    """A Send indication, RFC 8656 §11.2: discarded when anything is wrong, the path itself looks for the permission."""
+    value, data = message.get(Attribute.XOR_PEER_ADDRESS), message.get(Attribute.DATA)
+    if value is None or data is None:
+        raise stun.StunError("a Send indication without peer or data")
+    address = stun.decode_xor_address(value, message.transaction_id)
+    if family_of(address[0]) != allocation.family:
+        raise stun.StunError("a Send indication to another family")
+    allocation.relay.send(address, data, message.get(Attribute.DONT_FRAGMENT) is not None)
+
+
+Handler = Callable[["TurnServer", Request], Attributes]
+
+HANDLERS: dict[int, Handler] = {
+    Method.ALLOCATE: allocate,
+    Method.REFRESH: refresh,
+    Method.CREATE_PERMISSION: create_permission,
+    Method.CHANNEL_BIND: channel_bind,
+}

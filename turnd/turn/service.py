@@ -1,0 +1,351 @@
+"""The TURN server on the event loop: sockets, connections, the one timer and the counters around the core.
+
+Owns the listeners and all TCP and TLS connections; the core owns allocations, the compiled path the packets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import secrets
+import ssl
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import cast
+
+from turnd.turn.allocation import FAMILIES, Allocation, Flow
+from turnd.turn.connection import TurnConnection
+from turnd.turn.credentials import Credentials
+from turnd.turn.relay import DROP_REASONS, ClientReceiver, Relay, RelayPath
+from turnd.turn.relay_ports import PortPool
+from turnd.turn.server import Limits, TurnServer
+from wire.measure import Measure
+from wire.udp import UdpSocket
+
+log = logging.getLogger(__name__)
+
+Address = tuple[str, int]
+Datagrams = list[tuple[int, bytes, Address, Address]]
+
+MAX_CONNECTIONS = 2000
+IDLE_SECONDS = 30.0  # how long a connection may be without an allocation
+HANDSHAKE_SECONDS = 10.0
+SHUTDOWN_SECONDS = 2.0
+PORT_ATTEMPTS = 8
+RELAY_BUFFER_BYTES = 1 << 20
+WILDCARDS = {4: "0.0.0.0", 6: "::"}
+NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+@dataclass(frozen=True)
+class TurnSettings:
+    """What configuration says about TURN."""
+
+    listen: tuple[str, ...]
+    """Addresses to listen on; wildcards of both families as a rule."""
+    port: int
+    """UDP and TCP; 0: any."""
+    tls_port: int
+    """TLS over TCP; 0: any."""
+    relay_ports: tuple[int, int]
+    """First and last port of relayed addresses."""
+    realm: str
+    secrets: tuple[str, ...]
+    """TURN REST secrets, newest first."""
+    users: Mapping[str, str]
+    """Static users, name to password."""
+    allow_peers: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Peers allowed although the policy denies them."""
+    limits: Limits = field(default_factory=Limits)
+
+
+class TurnService:
+    """Starts, feeds and ends a `TurnServer`. It is the core's `RelayHost`."""
+
+    def __init__(
+        self,
+        settings: TurnSettings,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        sfu_port: int,
+        tls: Callable[[], ssl.SSLContext | None],
+        max_connections: int = MAX_CONNECTIONS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._tls = tls
+        self._max_connections = max_connections
+        self._idle_seconds = idle_seconds
+        self._path = RelayPath(secrets.token_bytes(16))
+        for family in FAMILIES:
+            if sfu_port:
+                self._path.open_port(family, sfu_port)
+        first, last = settings.relay_ports
+        excluded = {sfu_port, settings.port}
+        self._core = TurnServer(
+            self,
+            _credentials(settings),
+            {family: PortPool(first, last, secrets.randbelow, excluded) for family in FAMILIES},
+            token=secrets.token_bytes,
+            epoch=time.time,
+            limits=settings.limits,
+        )
+        self._inside: tuple[str, ...] = ()
+        self._public: tuple[str, ...] = ()
+        self.set_own_addresses((), ())
+        self._listeners: dict[Address, tuple[ClientReceiver, UdpSocket]] = {}
+        self._servers: list[asyncio.Server] = []
+        self._connections: dict[Flow, TurnConnection] = {}
+        self._idle_until: dict[TurnConnection, float] = {}  # in order of time
+        self._orphans = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._faults = 0
+        self.port = settings.port
+        self.tls_port = settings.tls_port
+
+    # Life.
+
+    async def start(self) -> None:
+        """Opens UDP, TCP and TLS on each address; an OSError names the one that failed. IPv6 may be missing."""
+        for host in self._settings.listen:
+            try:
+                await self._listen(host)
+            except OSError as error:
+                if host == WILDCARDS[6] and error.errno in NO_FAMILY:
+                    log.warning("no IPv6 on this machine, TURN listens on IPv4 alone")
+                    continue
+                await self.close()
+                raise
+        self._schedule()
+
+    async def _listen(self, host: str) -> None:
+        attempts = 1 if self.port else PORT_ATTEMPTS
+        while True:
+            attempts -= 1
+            try:
+                await self._listen_plain(host)
+                break
+            except OSError:
+                if not attempts:
+                    raise
+        context = self._tls()
+        if context is not None:
+            server = await self._create_server(host, self.tls_port, context)
+            self._servers.append(server)
+            self.tls_port = server.sockets[0].getsockname()[1]
+
+    async def _listen_plain(self, host: str) -> None:
+        """UDP and TCP on the same port."""
+        receiver = ClientReceiver(self._path, self._datagrams)
+        try:
+            udp = UdpSocket(self._loop, (host, self.port), receiver, component="turn")
+        except OSError as error:
+            raise OSError(error.errno, f"UDP {host} port {self.port}: {error.strerror}") from error
+        port = udp.local_address[1]
+        try:
+            self._servers.append(await self._create_server(host, port, None))
+        except OSError:
+            udp.close()
+            raise
+        self._listeners[udp.local_address] = receiver, udp
+        self.port = port
+
+    async def _create_server(self, host: str, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
+        secure = context is not None
+        try:
+            return await self._loop.create_server(
+                lambda: TurnConnection(self),
+                host,
+                port,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if secure else None,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS if secure else None,
+            )
+        except OSError as error:
+            raise OSError(error.errno, f"TCP {host} port {port}: {error.strerror}") from error
+
+    def set_own_addresses(self, inside: Collection[str], public: Collection[str]) -> None:
+        """Our addresses, on interfaces and outside of a NAT, best first: now and at each change."""
+        self._inside, self._public = tuple(inside), tuple(public)
+        self._core.set_addresses(self._inside, self._public, self._settings.allow_peers)
+
+    def reload(self, settings: TurnSettings) -> None:
+        """Takes over secrets, users and allowed peers; the rest of `settings` needs a restart."""
+        self._settings = settings
+        self._core.authenticator.credentials = _credentials(settings)
+        self._core.set_addresses(self._inside, self._public, settings.allow_peers)
+
+    def drain(self) -> None:
+        """Refuses new allocations with 508; those there are go on."""
+        self._core.draining = True
+
+    async def close(self) -> None:
+        """Ends all allocations, connections and listeners."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for server in self._servers:
+            server.close()
+        self._core.close(self._loop.time())
+        for connection in list(self._connections.values()):
+            connection.abort()
+        for _, udp in self._listeners.values():
+            udp.close()
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
+        self._listeners.clear()
+
+    # Datagrams and streams.
+
+    def _datagrams(self, messages: Datagrams) -> None:
+        for _, data, client, local in messages:
+            flow = Flow("udp", client, local)
+            response = self.receive(data, flow)
+            if response is not None:
+                self._listener(flow)[1].send(response, client, local)
+
+    def _listener(self, flow: Flow) -> tuple[ClientReceiver, UdpSocket]:
+        """The listener a UDP flow came in by."""
+        listener = self._listeners.get(flow.local)
+        return listener or self._listeners[WILDCARDS[6 if ":" in flow.local[0] else 4], flow.local[1]]
+
+    def receive(self, data: bytes, flow: Flow) -> bytes | None:
+        """One STUN message; the answer to it. A fault of ours is logged and counted, and costs this message only."""
+        try:
+            return self._core.receive(data, flow, self._loop.time())
+        except Exception:
+            self._faults += 1
+            log.exception("a STUN message could not be handled", extra={"transport": flow.transport})
+            return None
+        finally:
+            self._schedule()
+
+    def stream_protocol(self, peername: Address) -> asyncio.Protocol:
+        """For a connection accepted elsewhere that turned out to speak TURN."""
+        return TurnConnection(self)
+
+    def connected(self, connection: TurnConnection, flow: Flow) -> bool:
+        """Takes a new connection in; False when there are too many."""
+        if len(self._connections) >= self._max_connections or flow in self._connections:
+            return False
+        self._connections[flow] = connection
+        self._idle_until[connection] = self._loop.time() + self._idle_seconds
+        self._schedule()
+        return True
+
+    def disconnected(self, connection: TurnConnection, flow: Flow) -> None:
+        """Forgets a connection, and ends its allocation."""
+        if self._connections.get(flow) is connection:
+            self._core.release_flow(flow, self._loop.time())
+            del self._connections[flow]
+        self._idle_until.pop(connection, None)
+
+    def count_orphans(self, number: int) -> None:
+        """ChannelData on a stream without an allocation."""
+        self._orphans += number
+
+    # What the core asks of its host.
+
+    def open_relay(self, family: int, port: int, announced: str) -> Relay:
+        """See `RelayHost`."""
+        relay = Relay(self._path)
+        address = WILDCARDS[family], port
+        relay.attach_socket(
+            UdpSocket(
+                self._loop,
+                address,
+                relay,
+                component="relay",
+                receive_buffer_bytes=RELAY_BUFFER_BYTES,
+                announced=announced,
+            )
+        )
+        return relay
+
+    def allocated(self, allocation: Allocation) -> None:
+        """See `RelayHost`."""
+        relay, flow = cast("Relay", allocation.relay), allocation.flow
+        if flow.transport == "udp":
+            receiver, udp = self._listener(flow)
+            relay.serve_datagrams(receiver, udp, flow.client, flow.local)
+        else:
+            connection = self._connections[flow]
+            self._idle_until.pop(connection, None)
+            connection.allocated(relay)
+        self._path.open_port(allocation.family, allocation.port)
+
+    def released(self, allocation: Allocation) -> None:
+        """See `RelayHost`."""
+        self._path.close_port(allocation.family, allocation.port)
+        connection = self._connections.get(allocation.flow)
+        if connection is not None:
+            connection.released()
+            self._idle_until[connection] = self._loop.time() + self._idle_seconds
+
+    def is_open(self, address: Address) -> bool:
+        """See `RelayHost`."""
+        return self._path.is_open(address)
+
+    # Time.
+
+    def _next_timer(self) -> float | None:
+        idle = next(iter(self._idle_until.values()), None)
+        times = [at for at in (self._core.next_timer(), idle) if at is not None]
+        return min(times, default=None)
+
+    def _schedule(self) -> None:
+        """Keeps the one timer no later than the next thing to do."""
+        due = self._next_timer()
+        if due is None or (self._timer is not None and self._timer.when() <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._handle_timer)
+
+    def _handle_timer(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        self._core.handle_timer(now)
+        for connection, due in list(self._idle_until.items()):
+            if due > now:
+                break
+            del self._idle_until[connection]
+            connection.abort()
+        self._schedule()
+
+    # Measures.
+
+    def measures(self) -> Iterator[Measure]:
+        """Everything counted, read at scrape."""
+        core, path = self._core, self._path.counters()
+        for (transport, result), value in core.requests.items():
+            yield Measure("stun_requests_total", {"transport": transport, "result": result}, value)
+        for (transport, family), value in core.count_allocations().items():
+            yield Measure("turn_allocations", {"transport": transport, "family": family}, value)
+        for result, value in core.allocation_results.items():
+            yield Measure("turn_allocations_total", {"result": result}, value)
+        yield Measure("turn_allocation_seconds", {}, core.allocation_seconds)
+        yield Measure("turn_permissions", {}, sum(len(each.permissions) for each in core.allocations.values()))
+        yield Measure("turn_channels", {}, sum(len(each.channels) for each in core.allocations.values()))
+        for transport in ("tcp", "tls"):
+            number = sum(flow.transport == transport for flow in self._connections)
+            yield Measure("turn_connections", {"transport": transport}, number)
+        for direction in ("to_peer", "to_client"):
+            yield Measure("turn_relayed_packets_total", {"direction": direction}, path[f"packets_{direction}"])
+            yield Measure("turn_relayed_bytes_total", {"direction": direction}, path[f"bytes_{direction}"])
+        path["dropped_no_allocation"] += self._orphans
+        for reason in DROP_REASONS:
+            yield Measure("turn_dropped_packets_total", {"reason": reason}, path[f"dropped_{reason}"])
+        for reason, value in core.auth_failures.items():
+            yield Measure("turn_auth_failures_total", {"reason": reason}, value)
+        for reason, value in core.denied_peers.items():
+            yield Measure("turn_denied_peers_total", {"reason": reason}, value)
+
+
+def _credentials(settings: TurnSettings) -> Credentials:
+    return Credentials(settings.realm, settings.secrets, settings.users)

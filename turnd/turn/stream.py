@@ -1,0 +1,66 @@
+"""TURN over a stream cut into messages (RFC 8656 §2.1, §12.5): STUN as its header says, ChannelData padded to four.
+
+Sans-IO; holds at most one incomplete message, bounded by `max_message_bytes`.
+"""
+
+from __future__ import annotations
+
+from wire.stun import HEADER_BYTES, MAGIC_COOKIE
+
+MAX_MESSAGE_BYTES = HEADER_BYTES + 0xFFFF
+MAX_FIRST_MESSAGE_BYTES = 2048  # enough for any request; a client without an allocation sends nothing larger
+_COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
+
+
+class StreamError(ValueError):
+    """The stream is not TURN, or a message is larger than allowed; it cannot go on."""
+
+
+class StreamFramer:
+    """Cuts one client's stream; `max_message_bytes` is raised once the client has an allocation."""
+
+    def __init__(self, max_message_bytes: int = MAX_FIRST_MESSAGE_BYTES) -> None:
+        self.max_message_bytes = max_message_bytes
+        self._buffer = bytearray()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What has come of a message that is not complete."""
+        return len(self._buffer)
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """The messages completed by `data`, ChannelData (first byte 0x40-0x7f) with its padding. Raises StreamError."""
+        buffer = self._buffer
+        buffer += data
+        messages = []
+        start, end = 0, len(buffer)
+        while (size := self._message_bytes(buffer, start, end)) and start + size <= end:
+            messages.append(bytes(buffer[start : start + size]))
+            start += size
+        del buffer[:start]
+        return messages
+
+    def _message_bytes(self, buffer: bytearray, start: int, end: int) -> int:
+        """Size of the message that begins at `start`; 0 while that cannot be told."""
+        if start == end:
+            return 0
+        kind = buffer[start] >> 6
+        if kind > 1:
+            raise StreamError("neither STUN nor ChannelData")
+        if end - start < 4:
+            return 0
+        length = int.from_bytes(buffer[start + 2 : start + 4], "big")
+        if kind == 1:
+            size = 4 + (length + 3 & ~3)
+        else:
+            if length & 3 or not _COOKIE.startswith(buffer[start + 4 : min(end, start + 8)]):
+                raise StreamError("not a STUN message")
+            size = HEADER_BYTES + length
+        if size > self.max_message_bytes:
+            raise StreamError("the message is too large")
+        return size
+
+
+def is_channel_data(message: bytes) -> bool:
+    """Whether a message of the framer is ChannelData."""
+    return message[0] >> 6 == 1
