@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL
+from OpenSSL.crypto import X509
 
 Address = tuple[str, int]
 State = Literal["new", "connecting", "connected", "closed", "failed"]
@@ -50,12 +51,7 @@ _CIPHERS = (
     b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
     b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
 )
-_DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
-    "sha-224": hashes.SHA224,
-    "sha-256": hashes.SHA256,
-    "sha-384": hashes.SHA384,
-    "sha-512": hashes.SHA512,
-}
+_DIGESTS = {"sha-224": "sha224", "sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 
 
 class _SrtpProfile(NamedTuple):
@@ -140,11 +136,6 @@ def _generate_certificate() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKe
     return builder.sign(key, hashes.SHA256()), key
 
 
-def _digest(certificate: x509.Certificate, algorithm: str) -> str | None:
-    kind = _DIGESTS.get(algorithm.lower())
-    return certificate.fingerprint(kind()).hex(":").upper() if kind else None
-
-
 class DtlsContext:
     """One certificate and its settings. Without arguments: a fresh self-signed one for WebRTC.
 
@@ -203,7 +194,7 @@ class DtlsContext:
     @property
     def fingerprint(self) -> str:
         """The value of an SDP `a=fingerprint:` line."""
-        return f"sha-256 {_digest(self._certificate, 'sha-256')}"
+        return f"sha-256 {self._certificate.fingerprint(hashes.SHA256()).hex(':').upper()}"
 
     def server(self) -> DtlsConnection:
         """A connection that waits for the peer's ClientHello (SDP `setup:passive`)."""
@@ -241,7 +232,7 @@ class DtlsConnection:
         self.resends = 0
         self._ssl: SSL.Connection | None = ssl
         self._role = role
-        self._certificate: x509.Certificate | None = None
+        self._certificate: X509 | None = None
         self._outgoing: list[bytes] = []
         self._received: list[bytes] = []
         self._flight: list[bytes] = []
@@ -325,7 +316,8 @@ class DtlsConnection:
 
     def peer_fingerprint(self, algorithm: str) -> str | None:
         """`AB:CD:…` of the peer's certificate by SDP hash name; None before "connected" or for a weak hash."""
-        return _digest(self._certificate, algorithm) if self._certificate else None
+        digest = _DIGESTS.get(algorithm.lower())
+        return self._certificate.digest(digest).decode() if digest and self._certificate else None
 
     def srtp_keys(self) -> SrtpKeys:
         """The keys of RFC 5764 §4.2; DtlsError when not connected or when the peer did not agree on a profile."""
@@ -385,7 +377,7 @@ class DtlsConnection:
         """
         assert self._ssl is not None  # noqa: S101
         self.state = "connected"
-        self._certificate = self._ssl.get_peer_certificate(as_cryptography=True)
+        self._certificate = self._ssl.get_peer_certificate()  # not parsed: the peer may have made it odd
         self._flight = []
         self._resend_at = self._fails_at = None
 

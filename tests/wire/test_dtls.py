@@ -2,22 +2,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import heapq
 import re
 import shutil
-import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import aiortc
 import pytest
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsParameters, RTCDtlsTransport
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from pylibsrtp import Policy
 
 from wire import dtls
@@ -139,6 +142,22 @@ def test_a_client_without_certificate_is_refused() -> None:
     wire.run(lambda: wire.server.state == "failed")
     assert state(wire.server) == "failed"
     assert "certificate" in wire.server.failure
+
+
+def test_a_certificate_no_strict_parser_would_take_still_has_a_fingerprint() -> None:
+    certificate, key = dtls._generate_certificate()
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    odd = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)  # version 8
+    with pytest.raises(x509.InvalidVersion):
+        x509.load_der_x509_certificate(odd)
+    context = SSL.Context(SSL.DTLS_METHOD)
+    context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, odd))
+    context.use_privatekey(key)
+    bare = SSL.Connection(context)
+    bare.set_connect_state()
+    wire = Wire(DtlsConnection(bare, "client"), CONTEXT.server())
+    wire.connect()
+    assert wire.server.peer_fingerprint("sha-256") == hashlib.sha256(odd).digest().hex(":").upper()
 
 
 def test_data_goes_both_ways_one_entry_a_record() -> None:
@@ -531,57 +550,62 @@ def pem_pair() -> bytes:
     )
 
 
-class Endpoint:
+class Endpoint(asyncio.DatagramProtocol):
     """A UDP socket on the loopback in front of something sans-IO."""
 
     def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.socket.setblocking(False)
-        self.port: int = self.socket.getsockname()[1]
+        self.received: asyncio.Queue[tuple[bytes, tuple[str, int]]] = asyncio.Queue()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.received.put_nowait((data, addr))
 
     async def receive(self) -> tuple[bytes, tuple[str, int]]:
-        return await asyncio.wait_for(asyncio.get_running_loop().sock_recvfrom(self.socket, 65535), 10)
+        return await asyncio.wait_for(self.received.get(), 10)
 
 
-async def s_client(port: int, *arguments: str) -> asyncio.subprocess.Process:
+@asynccontextmanager
+async def openssl_peer(*arguments: str) -> AsyncIterator[tuple[Endpoint, asyncio.DatagramTransport]]:
+    """`openssl s_client` that says hello to an endpoint; the body must close the connection it gets."""
+    loop, pipe = asyncio.get_running_loop(), asyncio.subprocess.PIPE
+    transport, endpoint = await loop.create_datagram_endpoint(Endpoint, ("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
     command = ("openssl", "s_client", "-dtls1_2", "-connect", f"127.0.0.1:{port}", *arguments)
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    assert process.stdin is not None
+    process.stdin.write(b"hello\n")
+    try:
+        yield endpoint, transport
+        await asyncio.wait_for(process.communicate(), 10)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+        transport.close()
 
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
 
 
 @needs_openssl
-async def test_openssl_s_client_agrees_on_srtp_and_is_heard(tmp_path) -> None:  # type: ignore[no-untyped-def]
+async def test_openssl_s_client_agrees_on_srtp_and_is_heard(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     (tmp_path / "peer.pem").write_bytes(pem_pair())
-    endpoint, server = Endpoint(), CONTEXT.server()
-    with endpoint.socket:
-        process = await s_client(
-            endpoint.port,
-            "-use_srtp",
-            "SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_256_GCM",
-            "-cert",
-            str(tmp_path / "peer.pem"),
-        )
-        assert process.stdin is not None
-        process.stdin.write(b"hello\n")
+    server = CONTEXT.server()
+    profiles = "SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_256_GCM"
+    async with openssl_peer("-use_srtp", profiles, "-cert", str(tmp_path / "peer.pem")) as (endpoint, transport):
         heard: list[bytes] = []
         while not heard:
             data, address = await endpoint.receive()
             server.receive_datagram(data, loop.time())
-            for datagram in server.datagrams_to_send():
-                endpoint.socket.sendto(datagram, address)
             heard += server.application_data()
+            for datagram in server.datagrams_to_send():
+                transport.sendto(datagram, address)
         assert heard == [b"hello\n"]
         assert server.srtp_keys().profile == "SRTP_PROFILE_AEAD_AES_256_GCM"
         assert server.peer_fingerprint("sha-256")
         server.close()
         for datagram in server.datagrams_to_send():
-            endpoint.socket.sendto(datagram, address)
-        await asyncio.wait_for(process.communicate(), 10)
+            transport.sendto(datagram, address)
 
 
 # The listener of TURN over DTLS.
@@ -677,28 +701,23 @@ def test_a_useless_pem_is_refused(pem: bytes) -> None:
 @needs_openssl
 async def test_openssl_s_client_passes_the_cookie_exchange() -> None:
     loop = asyncio.get_running_loop()
-    endpoint, server = Endpoint(), listener()
+    server = listener()
     connection: DtlsConnection | None = None
-    with endpoint.socket:
-        process = await s_client(endpoint.port)
-        assert process.stdin is not None
-        process.stdin.write(b"hello\n")
+    async with openssl_peer() as (endpoint, transport):
         heard: list[bytes] = []
         while not heard:
             data, address = await endpoint.receive()
             if connection is None:
                 connection = server.receive_datagram(data, address, loop.time())
-                for datagram, remote in server.datagrams_to_send():
-                    endpoint.socket.sendto(datagram, remote)
             else:
                 connection.receive_datagram(data, loop.time())
-            if connection is not None:
-                for datagram in connection.datagrams_to_send():
-                    endpoint.socket.sendto(datagram, address)
                 heard += connection.application_data()
+            for datagram, remote in server.datagrams_to_send():
+                transport.sendto(datagram, remote)
+            for datagram in connection.datagrams_to_send() if connection else ():
+                transport.sendto(datagram, address)
         assert heard == [b"hello\n"]
         assert connection is not None
         connection.close()
         for datagram in connection.datagrams_to_send():
-            endpoint.socket.sendto(datagram, address)
-        await asyncio.wait_for(process.communicate(), 10)
+            transport.sendto(datagram, address)
