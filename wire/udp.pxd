@@ -64,8 +64,9 @@ cdef class UdpSocket:
 
 
 # Sending. Reserve, write the datagram (it must stay contiguous), commit; repeat; flush. Consecutive commits on one
-# socket to one remote of equal length (the last may be shorter) leave as one GSO send. A datagram whose remote is one of
-# our own addresses and an open port of ours never reaches the kernel: that socket's receiver gets it after this batch.
+# socket to one remote of equal length (the last may be shorter) leave as one GSO send. A datagram whose remote is one
+# of our own addresses and an open port of ours never reaches the kernel: that socket's receiver gets it after this
+# batch.
 cdef uint8_t *udp_reserve(int size) noexcept nogil                  # never NULL for size <= UDP_MAX_PAYLOAD
 cdef void udp_commit(socket_t *handle, const endpoint_t *remote, const endpoint_t *local, int length) noexcept nogil
 cdef void udp_flush() noexcept nogil                                # drains call it; Python-driven senders must
