@@ -439,6 +439,15 @@ async def test_kept_bound_by_number(open_udp: Open, beyond: int) -> None:
     assert udp.counters()["dropped_kept_full"] == beyond
 
 
+@pytest.mark.parametrize("beyond", [0, 1])
+async def test_kept_bound_by_bytes(open_udp: Open, beyond: int) -> None:
+    set_own_addresses([ADDRESS])
+    udp, inbox = open_udp()
+    udp.send_batch([bytes(65000)] * 32 + [bytes(2 * 1024 * 1024 - 32 * 65000)] + [b"x"] * beyond, udp.local_address)
+    assert len(await inbox.get(33)) == 33
+    assert udp.counters()["dropped_kept_full"] == beyond
+
+
 async def test_answers_in_memory_do_not_starve_the_loop(open_udp: Open) -> None:
     """Two sockets that answer each other for ever leave the loop its turns."""
     set_own_addresses([ADDRESS])
