@@ -1,0 +1,411 @@
+# Packets out: which slots a stream's packets go to, what is rewritten on the way (RFC 3550, 4588, 7741, 8285), SRTP, sending.
+# tests/sfu/rewrite_model.py says the same in plain Python.
+
+
+cdef struct outgoing_t:
+    # What the header of one outgoing packet gets.
+    uint32_t ssrc
+    uint32_t timestamp
+    uint16_t sequence
+    uint8_t payload_type
+    int original                    # OSN in front of the payload, -1 for none
+    uint32_t send_time
+    uint16_t number                 # transport-wide
+    uint8_t pad
+
+
+cdef void forward_work(forwarder_t *f) noexcept nogil:
+    """Sends on what the batch brought: per stream (audio first), per receiver, per packet."""
+    cdef stream_t *s
+    cdef bint audio
+    for audio in range(1, -1, -1):
+        while True:
+            s = f.touched_audio if audio else f.touched_video
+            if s == NULL:
+                break
+            if audio:
+                f.touched_audio = s.next_touched
+            else:
+                f.touched_video = s.next_touched
+            s.touched = False
+            if s.work_first >= 0:
+                forward_stream(f, s)
+            if s.loss_to:
+                report_loss(f, s)
+    f.work_count = 0
+
+
+cdef void forward_stream(forwarder_t *f, stream_t *s) noexcept nogil:
+    cdef int i, k
+    cdef slot_t *slot
+    cdef event_t *event
+    equalize(f, s)
+    s.waiting = False
+    for k in range(s.follower_count):
+        slot = s.followers[k]
+        i = s.work_first
+        while i >= 0:
+            forward_packet(f, slot, s, &f.work[i])
+            i = f.work[i].next
+    if s.waiting:
+        ask_keyframe(f, s)
+
+
+cdef void ask_keyframe(forwarder_t *f, stream_t *s) noexcept nogil:
+    if s.keyframe_asked_us and f.now_us - s.keyframe_asked_us < KEYFRAME_REPEAT_US:
+        return
+    if new_event(f, EVENT_KEYFRAME_NEEDED, s) != NULL:
+        s.keyframe_asked_us = f.now_us | 1
+
+
+cdef void equalize(forwarder_t *f, stream_t *s) noexcept nogil:
+    """libwebrtc cuts a frame into packets that differ by one byte: padding the smaller ones makes them one GSO run."""
+    cdef int first = s.work_first, i, longest
+    if s.audio:
+        return
+    while first >= 0:
+        longest = 0
+        i = first
+        while i >= 0 and f.work[i].timestamp == f.work[first].timestamp:
+            longest = max(longest, f.work[i].length - f.work[i].payload)
+            i = f.work[i].next
+        while first != i:
+            if f.work[first].length - f.work[first].payload == longest - 1 and longest > 1:
+                f.work[first].pad = 1
+            first = f.work[first].next
+
+
+cdef void report_loss(forwarder_t *f, stream_t *s) noexcept nogil:
+    """What this batch skipped and did not bring later on."""
+    cdef int64_t first = max(s.loss_from, s.loss_to - 64 * LOSS_WORDS), i
+    cdef event_t *event = NULL
+    for i in range(first, s.loss_to):
+        if in_window(s, i):
+            continue
+        if event == NULL:
+            event = new_event(f, EVENT_LOST, s)
+            if event == NULL:
+                break
+            event.first = first
+        event.missing[(i - first) >> 6] |= <uint64_t>1 << ((i - first) & 63)
+    s.loss_from = s.loss_to = 0
+
+
+cdef void forward_packet(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexcept nogil:
+    """One packet of a stream the slot follows: switches where that is due, and sends."""
+    cdef transport_t *t = slot.transport
+    cdef epoch_t *e
+    cdef outgoing_t out
+    cdef int64_t extended
+    if slot.current != s and slot.target != s:
+        return
+    if slot.payload_types[p.kind] == NO_PAYLOAD:
+        drop(f, DROP_CODEC)
+        return
+    if t.outbound == NULL or t.socket == NULL:
+        drop(f, DROP_NO_PATH)
+        return
+    if slot.current != s or slot.resync:
+        if slot.current == s and slot.target != NULL:
+            return                              # the other one comes
+        if not slot.audio and not p.keyframe:
+            s.waiting = True
+            drop(f, DROP_AWAITING_KEYFRAME)
+            return
+        begin_epoch(f, slot, s, p)
+    e = &slot.epochs[(slot.epoch_count - 1) % EPOCHS]
+    if p.extended < e.first_source:
+        drop(f, DROP_BEFORE_SWITCH)
+        return
+    extended = p.extended + e.offset
+    out.ssrc = slot.ssrc
+    out.timestamp = p.timestamp + e.timestamp
+    out.sequence = <uint16_t>(extended & 0xFFFF)
+    out.payload_type = slot.payload_types[p.kind]
+    out.original = -1
+    out.send_time = send_time(f.now_us)
+    out.pad = p.pad
+    if not slot.has_rtx:
+        stamp(slot, t, extended, &out)
+    if not send_packet(f, slot, e, p, &out):
+        return
+    slot.packets += 1
+    slot.bytes += p.length - p.payload
+    if extended > slot.highest:
+        note_newest(slot, e, p, extended, out.timestamp, f.now_us)
+
+
+cdef inline uint32_t send_time(uint64_t now_us) noexcept nogil:
+    """abs-send-time: seconds as 6.18 fixed point."""
+    return <uint32_t>((now_us << 18) // 1000000 & 0xFFFFFF)
+
+
+cdef inline void note_newest(
+    slot_t *slot, epoch_t *e, rtp_t *p, int64_t extended, uint32_t timestamp, uint64_t now_us
+) noexcept nogil:
+    slot.highest = extended
+    slot.last_timestamp = timestamp
+    slot.last_us = now_us
+    if p.picture_offset:
+        slot.has_picture = True
+        slot.last_picture = p.picture + e.picture
+    if p.layer_offset:
+        slot.has_layer = True
+        slot.last_layer = p.layer + e.layer
+    if p.frame_offset:
+        slot.has_frame = True
+        slot.last_frame = p.frame + e.frame
+
+
+cdef void begin_epoch(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexcept nogil:
+    """The slot goes over to `s` with packet `p`: sequence numbers, picture ids contiguous, time as it passed."""
+    cdef epoch_t *e = &slot.epochs[slot.epoch_count % EPOCHS]
+    cdef stream_t *before = slot.current
+    cdef event_t *event
+    cdef int64_t elapsed
+    memset(e, 0, sizeof(epoch_t))
+    e.stream = s
+    e.first_source = p.extended
+    if slot.epoch_count == 0:
+        e.first_out = 65536 + (p.sequence & 0x7FFF)     # below 2**15: the receiver must guess no rollover
+        slot.highest = e.first_out - 1
+    else:
+        e.first_out = slot.highest + 1
+        elapsed = <int64_t>((f.now_us - slot.last_us) * s.clock // 1000000)
+        e.timestamp = slot.last_timestamp + <uint32_t>max(elapsed, 1) - p.timestamp
+    e.offset = e.first_out - p.extended
+    if slot.has_picture and p.picture_offset:
+        e.picture = slot.last_picture + 1 - p.picture
+    if slot.has_layer and p.layer_offset:
+        e.layer = slot.last_layer + 1 - p.layer
+    if slot.has_frame and p.frame_offset:
+        e.frame = slot.last_frame + 1 - p.frame
+    slot.epoch_count += 1
+    slot.resync = False
+    if before == s:
+        return
+    slot.current = s
+    if slot.target == s:
+        slot.target = NULL
+    if before != NULL and before != slot.target:
+        remove_follower(before, slot)
+    event = new_event(f, EVENT_SWITCHED, slot)
+    if event != NULL:
+        event.stream = s
+
+
+cdef inline void stamp(slot_t *slot, transport_t *t, int64_t extended, outgoing_t *out) noexcept nogil:
+    """Notes what only sending decides, so that a packet without RTX is repeated bit for bit: SRTP allows nothing else."""
+    cdef stamp_t *mark
+    if slot.stamps == NULL:
+        slot.stamps = <stamp_t *>calloc(STAMPS, sizeof(stamp_t))
+        if slot.stamps == NULL:
+            return
+    mark = &slot.stamps[extended & (STAMPS - 1)]
+    mark.extended = extended
+    mark.send_time = out.send_time
+    mark.number = t.send_number
+    mark.pad = out.pad
+
+
+cdef bint send_packet(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *out) noexcept nogil:
+    """Composes, protects and sends one packet of a slot with the next transport-wide number. False: counted."""
+    cdef transport_t *t = slot.transport
+    out.number = t.send_number
+    if not emit(f, slot, e, p, out):
+        return False
+    t.send_number += 1
+    return True
+
+
+cdef bint emit(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *out) noexcept nogil:
+    cdef transport_t *t = slot.transport
+    cdef bint video = not slot.audio
+    cdef uint8_t *data = udp_reserve(p.length + OUT_ROOM)
+    cdef int length
+    if data == NULL:
+        drop(f, DROP_TOO_LARGE)
+        return False
+    length = compose(data, slot, e, p, out)
+    if srtp_protect(t.outbound, data, &length) != 0:
+        drop(f, DROP_PROTECT)
+        return False
+    udp_commit(t.socket, &t.selected.remote, &t.selected.local, length)
+    t.packets_out += 1
+    t.bytes_out += length
+    f.packets_out[video] += 1
+    f.bytes_out[video] += length
+    return True
+
+
+cdef inline bint needs_two_bytes(transport_t *t, slot_t *slot, rtp_t *p) noexcept nogil:
+    cdef int i
+    cdef uint8_t identifier
+    if (
+        t.send_ids[EXT_ABS_SEND_TIME] > 14 or t.send_ids[EXT_TRANSPORT_SEQUENCE] > 14
+        or (slot.mid_length and t.send_ids[EXT_MID] > 14)
+    ):
+        return True
+    for i in range(p.extension_count):
+        identifier = outgoing_id(t, &p.extensions[i])
+        if identifier and (identifier > 14 or not 1 <= p.extensions[i].length <= 16):
+            return True
+    return False
+
+
+cdef inline uint8_t outgoing_id(transport_t *t, extension_t *e) noexcept nogil:
+    """The receiver's id of an extension passed through; 0 for those that are ours to write, dropped, or not negotiated."""
+    if e.meaning <= EXT_REPAIRED_RID or e.meaning == EXT_ABS_SEND_TIME or e.meaning == EXT_TRANSPORT_SEQUENCE:
+        return 0
+    return t.send_ids[e.meaning]
+
+
+cdef inline uint8_t *put_extension(uint8_t *at, bint two_byte, uint8_t identifier, uint8_t length) noexcept nogil:
+    if two_byte:
+        at[0] = identifier
+        at[1] = length
+        return at + 2
+    at[0] = <uint8_t>(identifier << 4 | (length - 1))
+    return at + 1
+
+
+cdef uint8_t *put_extensions(uint8_t *block, slot_t *slot, epoch_t *epoch, rtp_t *p, outgoing_t *out) noexcept nogil:
+    """Writes the extension block at `block` and returns its end, or `block` when there is nothing to write."""
+    cdef transport_t *t = slot.transport
+    cdef bint two_byte = needs_two_bytes(t, slot, p)
+    cdef uint8_t *at = block + 4
+    cdef uint8_t identifier
+    cdef extension_t *e
+    cdef int i
+    if t.send_ids[EXT_MID] and slot.mid_length:
+        at = put_extension(at, two_byte, t.send_ids[EXT_MID], <uint8_t>slot.mid_length)
+        memcpy(at, slot.mid, slot.mid_length)
+        at += slot.mid_length
+    if t.send_ids[EXT_ABS_SEND_TIME]:
+        at = put_extension(at, two_byte, t.send_ids[EXT_ABS_SEND_TIME], 3)
+        write24(at, out.send_time)
+        at += 3
+    if t.send_ids[EXT_TRANSPORT_SEQUENCE]:
+        at = put_extension(at, two_byte, t.send_ids[EXT_TRANSPORT_SEQUENCE], 2)
+        write16(at, out.number)
+        at += 2
+    for i in range(p.extension_count):
+        e = &p.extensions[i]
+        identifier = outgoing_id(t, e)
+        if identifier == 0:
+            continue
+        at = put_extension(at, two_byte, identifier, e.length)
+        memcpy(at, p.data + e.offset, e.length)
+        if p.frame_offset == e.offset + 1:
+            write16(at + 1, p.frame + epoch.frame)
+        at += e.length
+    if at == block + 4:
+        return block
+    while (at - block) & 3:
+        at[0] = 0
+        at += 1
+    write16(block, 0x1000 if two_byte else 0xBEDE)
+    write16(block + 2, <uint16_t>((at - block - 4) >> 2))
+    return at
+
+
+cdef int compose(uint8_t *data, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *out) noexcept nogil:
+    """Writes the whole packet; returns its length. CSRCs are not passed on."""
+    cdef uint8_t *at = put_extensions(data + RTP_HEADER, slot, e, p, out)
+    cdef int shift, size = p.length - p.payload
+    cdef uint16_t picture
+    data[0] = 0x80 | (0x10 if at != data + RTP_HEADER else 0) | (0x20 if out.pad else 0)
+    data[1] = <uint8_t>(p.marker << 7 | out.payload_type)
+    write16(data + 2, out.sequence)
+    write32(data + 4, out.timestamp)
+    write32(data + 8, out.ssrc)
+    if out.original >= 0:
+        write16(at, <uint16_t>out.original)
+        at += 2
+    memcpy(at, p.data + p.payload, size)
+    shift = -p.payload
+    if p.picture_offset and e.picture:
+        picture = p.picture + e.picture
+        if p.picture_wide:
+            write16(at + p.picture_offset + shift, 0x8000 | picture)
+        else:
+            at[p.picture_offset + shift] = picture & 0x7F
+    if p.layer_offset and e.layer:
+        at[p.layer_offset + shift] = <uint8_t>(p.layer + e.layer)
+    at += size
+    if out.pad:
+        memset(at, 0, out.pad - 1)
+        at[out.pad - 1] = out.pad
+        at += out.pad
+    return <int>(at - data)
+
+
+cdef bint may_resend(slot_t *slot, int64_t extended, uint64_t now_us) noexcept nogil:
+    """Whether this packet was not repeated in the last 20 ms; notes that it is now."""
+    cdef resend_t *r
+    if slot.resends == NULL:
+        slot.resends = <resend_t *>calloc(RESENDS, sizeof(resend_t))
+        if slot.resends == NULL:
+            return False
+    r = &slot.resends[extended & (RESENDS - 1)]
+    if r.extended == extended and now_us - r.at_us < RESEND_US:
+        return False
+    r.extended = extended
+    r.at_us = now_us
+    return True
+
+
+cdef bint retransmit_packet(forwarder_t *f, slot_t *slot, uint16_t sequence) noexcept nogil:
+    """Answers one lost packet. True: it was found (also when it is too early to send it again)."""
+    cdef transport_t *t = slot.transport
+    cdef int64_t extended = slot.highest + <int16_t>(sequence - <uint16_t>(slot.highest & 0xFFFF))
+    cdef epoch_t *e = NULL
+    cdef uint32_t age
+    cdef rtp_t p
+    if t == NULL or t.outbound == NULL or t.socket == NULL or extended > slot.highest:
+        return False
+    for age in range(min(slot.epoch_count, <uint32_t>EPOCHS)):
+        e = &slot.epochs[(slot.epoch_count - 1 - age) % EPOCHS]
+        if extended >= e.first_out:
+            break
+    else:
+        return False
+    if e.stream == NULL or not recall(e.stream, extended - e.offset, &p):
+        return False
+    return repeat(f, slot, e, &p, extended)
+
+
+cdef bint repeat(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, int64_t extended) noexcept nogil:
+    cdef outgoing_t out
+    cdef stamp_t *mark
+    out.timestamp = p.timestamp + e.timestamp
+    if slot.has_rtx and slot.rtx_payload_types[p.kind] != NO_PAYLOAD:
+        if not may_resend(slot, extended, f.now_us):
+            return True
+        out.ssrc = slot.rtx_ssrc
+        out.payload_type = slot.rtx_payload_types[p.kind]
+        out.sequence = slot.rtx_sequence
+        out.original = <uint16_t>(extended & 0xFFFF)
+        out.send_time = send_time(f.now_us)
+        out.pad = 0
+        if not send_packet(f, slot, e, p, &out):
+            return True
+        slot.rtx_sequence += 1
+    else:
+        mark = &slot.stamps[extended & (STAMPS - 1)] if slot.stamps != NULL else NULL
+        if mark == NULL or mark.extended != extended or slot.payload_types[p.kind] == NO_PAYLOAD:
+            return False
+        if not may_resend(slot, extended, f.now_us):
+            return True
+        out.ssrc = slot.ssrc
+        out.payload_type = slot.payload_types[p.kind]
+        out.sequence = <uint16_t>(extended & 0xFFFF)
+        out.original = -1
+        out.send_time = mark.send_time
+        out.number = mark.number
+        out.pad = mark.pad
+        if not emit(f, slot, e, p, &out):
+            return True
+    slot.retransmitted += 1
+    f.retransmitted += 1
+    return True

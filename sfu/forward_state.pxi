@@ -1,0 +1,465 @@
+# State of the forward path: plain C structures, linked with each other. Each belongs to the Python object named in `object`,
+# which unlinks it before it is freed; policy (Python) writes them between batches, the packet path during one.
+
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memmove, memset
+
+from sfu.packet cimport *
+from wire.udp cimport (
+    Receiver, UdpSocket, endpoint_equal, endpoint_from_python, endpoint_hash, endpoint_t, endpoint_to_python, monotonic_us,
+    packet_t, socket_t, turnd_mix, udp_commit, udp_flush, udp_reserve,
+)
+
+
+cdef enum:
+    C_MAX_STREAMS = 64              # of one transport
+    C_MAX_SLOTS = 512               # of one transport
+    C_MAX_SSRCS = 192               # of one transport, known and unknown
+    C_MAX_REMOTES = 32              # validated pairs of one transport
+    MAX_RTP_BYTES = 2000            # larger ones are dropped: the path of a browser carries 1200 to 1500
+    WORK = 256                      # packets prepared before they are sent on
+    MAX_EVENTS = 512                # waiting for Python
+    MAX_ARRIVALS = 4096             # waiting for take_arrivals
+    WINDOW = 1024                   # sequence numbers of a stream within which duplicates are told
+    MAX_DROPOUT = 3000              # a larger jump of sequence numbers is a restart of the sender (RFC 3550 A.1)
+    EPOCHS = 8                      # switches of a slot within which a NACK can be answered
+    VIDEO_ENTRIES = 1024
+    AUDIO_ENTRIES = 64
+    VIDEO_CACHE_BYTES = 1 << 19     # address space; only what was written becomes memory
+    AUDIO_CACHE_BYTES = 1 << 14
+    RESENDS = 256                   # sequence numbers whose last retransmission a slot remembers
+    STAMPS = 256                    # packets a slot without RTX can repeat
+    OUT_ROOM = 160                  # what a packet may grow by: extensions, OSN, padding, authentication tag
+    KEYFRAME_REPEAT_US = 250000
+    RESEND_US = 20000
+    UNKNOWN_REPEAT_US = 200000      # an unknown SSRC is reported again so often, and sooner when it carries MID or RID
+    UNKNOWN_NAMED_US = 20000
+    SSRC_EXPIRY_US = 10000000       # an SSRC nobody wants may be forgotten after such a silence
+    NO_PAYLOAD = 0xFF
+    LOSS_WORDS = 4                  # at most 256 numbers in one LOST event
+    NAME_BYTES = 16                 # MID, RID
+
+# Why a packet did not go on: sfu.forward.Drop.
+cdef enum:
+    DROP_UNKNOWN_ADDRESS
+    DROP_GARBAGE
+    DROP_NO_KEYS
+    DROP_AUTHENTICATION
+    DROP_REPLAY
+    DROP_MALFORMED
+    DROP_TOO_LARGE
+    DROP_SSRC_LIMIT
+    DROP_UNKNOWN_SSRC
+    DROP_PAYLOAD_TYPE
+    DROP_DUPLICATE
+    DROP_OLD
+    DROP_PROBE
+    DROP_INACTIVE
+    DROP_CODEC
+    DROP_AWAITING_KEYFRAME
+    DROP_BEFORE_SWITCH
+    DROP_NO_PATH
+    DROP_PROTECT
+    DROP_EVENT_OVERFLOW
+    DROP_ARRIVAL_OVERFLOW
+    DROPS
+
+cdef enum:
+    ROLE_UNKNOWN
+    ROLE_MEDIA
+    ROLE_REPAIR
+
+cdef enum:
+    EVENT_NONE = -1
+    EVENT_STUN = 0
+    EVENT_DTLS = 1
+    EVENT_RTCP = 2
+    EVENT_UNKNOWN_SSRC = 3
+    EVENT_KEYFRAME_NEEDED = 4
+    EVENT_SWITCHED = 5
+    EVENT_LOST = 6
+
+ctypedef int (*srtp_fn)(void *session, void *packet, int *length) noexcept nogil
+ctypedef int (*srtp_remove_fn)(void *session, unsigned int ssrc) noexcept nogil
+
+
+cdef struct payload_t:
+    bint known
+    uint8_t kind
+    uint8_t repairs                 # payload type of the original when this is RTX, else NO_PAYLOAD
+    uint32_t clock
+
+
+cdef struct ssrc_t:
+    uint32_t ssrc
+    uint8_t role
+    stream_t *stream
+    uint64_t seen_us
+    uint64_t reported_us
+
+
+cdef struct pair_t:
+    endpoint_t remote
+    endpoint_t local
+
+
+cdef struct arrival_t:
+    int64_t number
+    uint64_t at_us
+
+
+cdef struct transport_t:
+    void *object
+    forwarder_t *f
+    void *inbound                   # srtp_t; NULL before keys
+    void *outbound
+    socket_t *socket                # NULL before `select`
+    pair_t selected
+    pair_t pairs[C_MAX_REMOTES]     # oldest first
+    int pair_count
+    uint8_t receive_map[256]        # extension id -> meaning
+    uint8_t send_ids[EXT_LAST + 1]  # meaning -> extension id, 0 none
+    payload_t payloads[128]
+    ssrc_t *ssrcs
+    int ssrc_count
+    int ssrc_room
+    int last_ssrc
+    uint16_t send_number            # transport-wide, of the next packet
+    arrival_t *arrivals
+    int arrival_count
+    int64_t last_number
+    uint64_t packets_in
+    uint64_t packets_out
+    uint64_t bytes_in
+    uint64_t bytes_out
+    uint64_t last_received_us
+    bint has_clock_offset
+    int64_t clock_offset            # 1/2**32 s: ours minus the publisher's NTP clock, least seen
+
+
+cdef struct cached_t:
+    int64_t extended                # 0: never written
+    uint64_t at
+    uint16_t length
+    uint8_t kind
+
+
+cdef struct stream_t:
+    void *object
+    transport_t *transport          # NULL once removed
+    uint32_t ssrc
+    bint audio
+    bint active
+    uint8_t kind
+    uint32_t clock
+    slot_t **followers              # slots whose current or target stream this is
+    int follower_count
+    int follower_room
+    # Sequence numbers, RFC 3550 A.1 and A.3; extended ones start at 65536 so that earlier ones stay positive.
+    bint started
+    bint suspect
+    uint16_t suspect_next
+    int64_t highest
+    int64_t base
+    uint64_t window[WINDOW / 64]
+    int64_t received
+    int64_t expected_before
+    int64_t received_before
+    uint8_t fraction_lost
+    uint32_t jitter                 # times 16
+    uint32_t transit
+    bint has_transit
+    int64_t loss_from               # newly skipped in this batch: [loss_from, loss_to)
+    int64_t loss_to
+    uint64_t packets
+    uint64_t bytes
+    uint64_t last_packet_us
+    uint64_t last_keyframe_us
+    uint64_t keyframe_asked_us
+    int width
+    int height
+    bint has_report
+    uint64_t report_ntp
+    uint32_t report_timestamp
+    uint64_t report_us
+    uint32_t levels
+    uint32_t level_sum
+    cached_t *cached
+    uint8_t *cache
+    uint64_t cache_written
+    # The batch being handled.
+    int work_first
+    int work_last
+    bint touched
+    bint waiting                    # a slot found no keyframe in it
+    stream_t *next_touched
+
+
+cdef struct epoch_t:
+    # A stretch of one stream in a slot's timeline; what is added to the source's values.
+    stream_t *stream
+    int64_t first_source
+    int64_t first_out
+    int64_t offset
+    uint32_t timestamp
+    uint16_t picture
+    uint16_t frame
+    uint8_t layer
+
+
+cdef struct stamp_t:
+    int64_t extended
+    uint32_t send_time
+    uint16_t number
+    uint8_t pad
+
+
+cdef struct resend_t:
+    int64_t extended
+    uint64_t at_us
+
+
+cdef struct slot_t:
+    void *object
+    transport_t *transport          # NULL once removed
+    uint32_t ssrc
+    uint32_t rtx_ssrc
+    bint has_rtx
+    bint audio
+    uint8_t mid[NAME_BYTES]
+    int mid_length
+    uint8_t payload_types[KINDS]
+    uint8_t rtx_payload_types[KINDS]
+    stream_t *current
+    stream_t *target
+    bint resync                     # the current stream was interrupted: start over as after a switch
+    epoch_t epochs[EPOCHS]
+    uint32_t epoch_count
+    int64_t highest
+    uint32_t last_timestamp
+    uint64_t last_us
+    bint has_picture
+    bint has_layer
+    bint has_frame
+    uint16_t last_picture
+    uint8_t last_layer
+    uint16_t last_frame
+    uint16_t rtx_sequence
+    uint64_t packets
+    uint64_t bytes
+    uint64_t retransmitted
+    resend_t *resends
+    stamp_t *stamps
+
+
+cdef struct event_t:
+    int event
+    void *subject                   # transport_t, stream_t or slot_t
+    stream_t *stream
+    uint32_t ssrc
+    uint8_t payload_type
+    char mid[NAME_BYTES + 1]
+    char rid[NAME_BYTES + 1]
+    char repaired_rid[NAME_BYTES + 1]
+    int64_t first
+    uint64_t missing[LOSS_WORDS]
+
+
+cdef struct route_t:
+    pair_t pair
+    transport_t *transport          # NULL: free
+
+
+cdef struct forwarder_t:
+    void *object
+    bint own_clock
+    uint64_t now_us                 # of the batch being handled
+    uint64_t seed
+    route_t *routes                 # open addressing, linear probing
+    uint32_t route_room             # power of two
+    uint32_t route_count
+    rtp_t work[WORK]
+    int work_count
+    stream_t *touched_audio
+    stream_t *touched_video
+    event_t events[MAX_EVENTS]
+    int event_count
+    uint64_t drops[DROPS]
+    uint64_t packets_in[2]          # [video?]
+    uint64_t packets_out[2]
+    uint64_t bytes_in[2]
+    uint64_t bytes_out[2]
+    uint64_t retransmitted
+
+
+cdef inline void drop(forwarder_t *f, int reason) noexcept nogil:
+    f.drops[reason] += 1
+
+
+cdef inline uint32_t route_hash(forwarder_t *f, const endpoint_t *remote, const endpoint_t *local) noexcept nogil:
+    return <uint32_t>(turnd_mix(endpoint_hash(remote, f.seed), endpoint_hash(local, f.seed)) & (f.route_room - 1))
+
+
+cdef transport_t *find_route(forwarder_t *f, const endpoint_t *remote, const endpoint_t *local) noexcept nogil:
+    cdef uint32_t i
+    cdef route_t *r
+    if f.route_count == 0:
+        return NULL
+    i = route_hash(f, remote, local)
+    while True:
+        r = &f.routes[i]
+        if r.transport == NULL:
+            return NULL
+        if endpoint_equal(&r.pair.remote, remote) and endpoint_equal(&r.pair.local, local):
+            return r.transport
+        i = (i + 1) & (f.route_room - 1)
+
+
+cdef int put_route(forwarder_t *f, const pair_t *pair, transport_t *t) except -1:
+    """Adds a route that is not there yet; the table stays at most half full."""
+    cdef route_t *old = f.routes
+    cdef uint32_t room = f.route_room, i
+    if f.routes == NULL or 2 * (f.route_count + 1) > f.route_room:
+        f.routes = <route_t *>calloc(max(64, 2 * room), sizeof(route_t))
+        if f.routes == NULL:
+            f.routes = old
+            raise MemoryError
+        f.route_room = max(64, 2 * room)
+        f.route_count = 0
+        for i in range(room):
+            if old[i].transport != NULL:
+                put_route(f, &old[i].pair, old[i].transport)
+        free(old)
+    i = route_hash(f, &pair.remote, &pair.local)
+    while f.routes[i].transport != NULL:
+        i = (i + 1) & (f.route_room - 1)
+    f.routes[i].pair = pair[0]
+    f.routes[i].transport = t
+    f.route_count += 1
+    return 0
+
+
+cdef void remove_route(forwarder_t *f, const pair_t *pair) noexcept nogil:
+    cdef uint32_t mask = f.route_room - 1, i, hole, home
+    cdef route_t *r
+    if f.route_count == 0:
+        return
+    i = route_hash(f, &pair.remote, &pair.local)
+    while True:
+        r = &f.routes[i]
+        if r.transport == NULL:
+            return
+        if endpoint_equal(&r.pair.remote, &pair.remote) and endpoint_equal(&r.pair.local, &pair.local):
+            break
+        i = (i + 1) & mask
+    hole = i
+    while True:                     # close the gap: entries behind it that would no longer be found move up
+        i = (i + 1) & mask
+        r = &f.routes[i]
+        if r.transport == NULL:
+            break
+        home = route_hash(f, &r.pair.remote, &r.pair.local)
+        if ((i - home) & mask) >= ((i - hole) & mask):
+            f.routes[hole] = r[0]
+            hole = i
+    f.routes[hole].transport = NULL
+    f.route_count -= 1
+
+
+cdef event_t *new_event(forwarder_t *f, int kind, void *subject) noexcept nogil:
+    """A cleared event, or NULL when too many wait (counted)."""
+    cdef event_t *e
+    if f.event_count == MAX_EVENTS:
+        drop(f, DROP_EVENT_OVERFLOW)
+        return NULL
+    e = &f.events[f.event_count]
+    memset(e, 0, sizeof(event_t))
+    e.event = kind
+    e.subject = subject
+    f.event_count += 1
+    (<Receiver>f.object).wake()
+    return e
+
+
+cdef void forget_events(forwarder_t *f, void *subject) noexcept nogil:
+    cdef int i
+    for i in range(f.event_count):
+        if f.events[i].subject == subject or f.events[i].stream == subject:
+            f.events[i].event = EVENT_NONE
+
+
+cdef ssrc_t *find_ssrc(transport_t *t, uint32_t ssrc) noexcept nogil:
+    cdef int i
+    if t.last_ssrc < t.ssrc_count and t.ssrcs[t.last_ssrc].ssrc == ssrc:
+        return &t.ssrcs[t.last_ssrc]
+    for i in range(t.ssrc_count):
+        if t.ssrcs[i].ssrc == ssrc:
+            t.last_ssrc = i
+            return &t.ssrcs[i]
+    return NULL
+
+
+cdef ssrc_t *expired_ssrc(transport_t *t) noexcept nogil:
+    """At the bound: an entry that may be forgotten."""
+    cdef int i
+    for i in range(t.ssrc_count):
+        if t.ssrcs[i].stream == NULL and t.f.now_us - t.ssrcs[i].seen_us >= SSRC_EXPIRY_US:
+            return &t.ssrcs[i]
+    return NULL
+
+
+cdef ssrc_t *new_ssrc(transport_t *t, uint32_t ssrc) noexcept nogil:
+    """An entry for an SSRC not seen before, in place of a forgotten one at the bound; NULL when there is no room."""
+    cdef ssrc_t *entry = NULL
+    cdef ssrc_t *grown
+    cdef int room
+    if t.ssrc_count == C_MAX_SSRCS:
+        entry = expired_ssrc(t)
+        if entry == NULL:
+            return NULL
+        if t.inbound != NULL:
+            srtp_remove_stream(t.inbound, htonl(entry.ssrc))
+    else:
+        if t.ssrc_count == t.ssrc_room:
+            room = 2 * t.ssrc_room if t.ssrc_room else 8
+            grown = <ssrc_t *>realloc(t.ssrcs, room * sizeof(ssrc_t))
+            if grown == NULL:
+                return NULL
+            t.ssrcs = grown
+            t.ssrc_room = room
+        entry = &t.ssrcs[t.ssrc_count]
+        t.ssrc_count += 1
+    memset(entry, 0, sizeof(ssrc_t))
+    entry.ssrc = ssrc
+    entry.role = ROLE_UNKNOWN
+    entry.seen_us = t.f.now_us
+    return entry
+
+
+cdef int add_follower(stream_t *s, slot_t *slot) except -1 nogil:
+    cdef int i, room
+    cdef slot_t **grown
+    for i in range(s.follower_count):
+        if s.followers[i] == slot:
+            return 0
+    if s.follower_count == s.follower_room:
+        room = 2 * s.follower_room if s.follower_room else 4
+        grown = <slot_t **>realloc(s.followers, room * sizeof(slot_t *))
+        if grown == NULL:
+            with gil:
+                raise MemoryError
+        s.followers = grown
+        s.follower_room = room
+    s.followers[s.follower_count] = slot
+    s.follower_count += 1
+    return 0
+
+
+cdef void remove_follower(stream_t *s, slot_t *slot) noexcept nogil:
+    cdef int i
+    for i in range(s.follower_count):
+        if s.followers[i] == slot:
+            s.follower_count -= 1
+            memmove(s.followers + i, s.followers + i + 1, (s.follower_count - i) * sizeof(slot_t *))
+            return
