@@ -1,4 +1,4 @@
-"""DTLS 1.2 (RFC 6347) without sockets or clocks: pyOpenSSL on memory BIOs, keys for SRTP (RFC 5764), cookies for TURN.
+"""DTLS 1.2 (RFC 6347) without sockets or clocks: pyOpenSSL on memory BIOs, keys for SRTP (RFC 5764).
 
 `DtlsContext` is shared by the process; a `DtlsConnection` belongs to whoever owns the 5-tuple, which feeds it datagrams
 and `now`, sends what `datagrams_to_send` gives, and compares `peer_fingerprint` with what signalling said (certificates
@@ -42,9 +42,8 @@ COOKIE_LIFE_S = 300  # a cookie is good in this period and the next
 _DTLS_1_2 = 0xFEFD
 _VERSIONS = (b"\xfe\xff", b"\xfe\xfd")  # a ClientHello's record may say 1.0
 _CONTENT_TYPES = range(20, 24)  # change_cipher_spec, alert, handshake, application_data
-_HANDSHAKE = 22
-_CLIENT_HELLO = 1
-_HANDSHAKE_HEADER_BYTES = 12
+HANDSHAKE = 22
+HANDSHAKE_HEADER_BYTES = 12
 _READ_BYTES = 16384
 _CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
@@ -198,13 +197,14 @@ class DtlsContext:
 
     def server(self) -> DtlsConnection:
         """A connection that waits for the peer's ClientHello (SDP `setup:passive`)."""
-        return DtlsConnection(self._ssl("server"), "server")
+        return DtlsConnection(self.openssl("server"), "server")
 
     def client(self) -> DtlsConnection:
         """A connection that says ClientHello in `start` (SDP `setup:active`)."""
-        return DtlsConnection(self._ssl("client"), "client")
+        return DtlsConnection(self.openssl("client"), "client")
 
-    def _ssl(self, role: str) -> SSL.Connection:
+    def openssl(self, role: Literal["server", "client"]) -> SSL.Connection:
+        """A fresh OpenSSL state on memory BIOs: for `DtlsConnection`, or for the listener, which reads the hello first."""
         ssl = SSL.Connection(self._context)
         ssl.set_ciphertext_mtu(MTU_BYTES)
         if role == "server":
@@ -406,9 +406,9 @@ class DtlsConnection:
         repeated = False
         for start, end in records:
             body = start + RECORD_HEADER_BYTES
-            if data[start] != _HANDSHAKE or any(data[start + 3 : start + 5]) or end - body < _HANDSHAKE_HEADER_BYTES:
+            if data[start] != HANDSHAKE or any(data[start + 3 : start + 5]) or end - body < HANDSHAKE_HEADER_BYTES:
                 continue
-            fragment = data[body : body + _HANDSHAKE_HEADER_BYTES]  # type, length, message sequence, offset, length
+            fragment = data[body : body + HANDSHAKE_HEADER_BYTES]  # type, length, message sequence, offset, length
             if fragment in self._seen:
                 repeated = True
             elif len(self._seen) < MAX_SEEN_FRAGMENTS:
@@ -478,57 +478,3 @@ def _reason(error: SSL.Error) -> str:
     if isinstance(details, list):
         return "; ".join(entry[2] for entry in details) or "TLS error"
     return str(details) or type(error).__name__
-
-
-class DtlsListener:
-    """Answers ClientHellos of unknown addresses with a cookie and keeps nothing until one comes back (RFC 6347 §4.2.1).
-
-    The owner gives it datagrams of addresses it has no connection for and takes over the connections it returns.
-    """
-
-    def __init__(self, context: DtlsContext) -> None:
-        """`context` was made with a `cookie_secret`."""
-        self.dropped = dict.fromkeys(Drop, 0)
-        self._context = context
-        self._ssl = context._ssl("server")
-        self._outgoing: list[tuple[bytes, Address]] = []
-
-    def receive_datagram(self, data: bytes, remote: Address, now: float) -> DtlsConnection | None:
-        """The new connection, already past its ClientHello, when the datagram carries a cookie made for `remote`."""
-        if not _begins_with_client_hello(data):
-            self.dropped[Drop.NOT_A_HELLO] += 1
-            return None
-        ssl = self._ssl
-        ssl.set_app_data((remote, int(now) // COOKIE_LIFE_S))
-        ssl.bio_write(data)
-        try:
-            ssl.DTLSv1_listen()
-        except SSL.WantReadError:
-            self._outgoing += [(each, remote) for each in pack_records(self._output())]
-            return None
-        except SSL.Error:
-            self.dropped[Drop.BAD_HELLO] += 1
-            self._ssl = self._context._ssl("server")
-            return None
-        self._ssl = self._context._ssl("server")
-        connection = DtlsConnection(ssl, "server")
-        connection.start(now)  # OpenSSL still holds the hello
-        return connection
-
-    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
-        """The HelloVerifyRequests to send now."""
-        outgoing, self._outgoing = self._outgoing, []
-        return outgoing
-
-    def _output(self) -> bytes:
-        try:
-            return self._ssl.bio_read(_READ_BYTES)
-        except SSL.WantReadError:
-            return b""
-
-
-def _begins_with_client_hello(data: bytes) -> bool:
-    first = next(split_records(data), None)
-    if first is None or first[1] - first[0] < RECORD_HEADER_BYTES + _HANDSHAKE_HEADER_BYTES:
-        return False
-    return data[0] == _HANDSHAKE and not any(data[3:5]) and data[RECORD_HEADER_BYTES] == _CLIENT_HELLO

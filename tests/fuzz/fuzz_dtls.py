@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from wire.dtls import MTU_BYTES, DtlsConnection, DtlsContext, DtlsListener, pack_records
+from wire.dtls import MTU_BYTES, DtlsConnection, DtlsContext, pack_records
+from wire.dtls_listener import DtlsListener
 
 MAX_DATAGRAMS = 16
 
