@@ -1,6 +1,6 @@
 """The web page's files, held in memory, and how they are answered (RFC 9110 §8.8.3, RFC 9111).
 
-Read once at start: what is served cannot change under a running call, and nothing of the file system is reachable by URL.
+Read once at start: what is served cannot change under a running call, and no URL reaches the file system.
 """
 
 from __future__ import annotations

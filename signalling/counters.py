@@ -17,9 +17,10 @@ RATE_SCOPES: Final = ("join", "password", "sockets", *RATES)
 
 # The status codes that each route, named by its template, answers with.
 ROUTE_CODES: Final = {
-    "/": ("200", "304", "307", "400", "405", "500", "other"),
-    "/r/{room}": ("200", "302", "304", "307", "400", "404", "405", "500", "other"),
-    "/r/{room}/ws": ("101", "307", "400", "403", "404", "405", "426", "500", "503", "other"),
+    "/": ("200", "304", "307", "400", "500", "other"),
+    "/r/{room}": ("200", "302", "304", "307", "400", "404", "500", "other"),
+    "/r/{room}/ws": ("101", "307", "400", "403", "404", "426", "500", "503", "other"),
+    "/assets/{path}": ("200", "304", "307", "400", "404", "500", "other"),
     "/{path}": ("200", "304", "307", "400", "404", "405", "500", "other"),
 }
 METHODS: Final = ("GET", "HEAD", "other")

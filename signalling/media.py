@@ -1,23 +1,14 @@
-"""What signalling needs of the media side (see sfu.router and sfu.service, which provide it)."""
+"""What signalling needs of the media side, which sfu.router and sfu.service provide."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Literal, Protocol
 
+from sfu.publish_answer import Source
+from sfu.sdp import SdpError
 
-class SdpError(ValueError):
-    """The SDP cannot be used; the text says why."""
-
-
-class Source(StrEnum):
-    """What a track shows."""
-
-    MICROPHONE = "microphone"
-    CAMERA = "camera"
-    SCREEN = "screen"
-    SCREEN_AUDIO = "screen-audio"
+__all__ = ["MediaListener", "MediaPeer", "MediaRoom", "MediaService", "SdpError", "SlotView", "Source"]
 
 
 class SlotView(Protocol):

@@ -48,7 +48,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNFIT_FOR_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _UNFIT_FOR_CHAT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # RFC 5888 identification-tag is an RFC 8866 token.
-_MID = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,16}")
+_MID = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,32}")
 
 
 class MalformedMessage(ValueError):  # noqa: N818 - named as the protocol does
@@ -227,7 +227,7 @@ class _Fields:
                 _refuse("tracks: each must be an object")
             mid, source = item.get("mid"), item.get("source")
             if not isinstance(mid, str) or not _MID.fullmatch(mid):
-                _refuse("tracks: mid must be a token of at most 16 characters")
+                _refuse("tracks: mid must be a token of at most 32 characters")
             if not isinstance(source, str) or source not in _SOURCES:
                 _refuse(f"tracks: source must be one of {', '.join(_SOURCES)}")
             if mid in tracks or _SOURCES[source] in tracks.values():

@@ -1,7 +1,7 @@
 """Signalling over HTTP: the page, its files, and the WebSocket of each room (RFC 9110, RFC 6455).
 
-`SignallingService` is the adapter that owns the rooms, the sockets and the one timer; the daemon mounts its `protocol` on
-the listeners it has.
+`SignallingService` is the adapter that owns the rooms, the sockets and the one timer; the daemon mounts its `protocol`
+on the listeners it has.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import unicodedata
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from signalling.access import source_of
-from signalling.assets import Asset, Assets, find_assets
+from signalling.assets import Assets, find_assets
 from signalling.conversation import Conversation, IceServers, Reception
 from signalling.counters import Counters
 from signalling.hosts import Authority, HostAddresses, is_loopback, parse_authority, same_origin
@@ -38,11 +39,13 @@ MAX_BODY_BYTES = 1024
 # How far apart the clients of a draining server are asked to come back.
 DRAIN_SPREAD_MS = 2000
 
+_WELL_KNOWN_FILES = frozenset({"favicon.ico", "robots.txt"})
 _ROOM_NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 _POLICY: Final = (
     "default-src 'self'; connect-src 'self' ws://{host} wss://{host}; img-src 'self' data: blob:; "
-    "media-src 'self' blob: mediastream:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+    "media-src 'self' blob: mediastream:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'self'"
 )
 _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -94,6 +97,21 @@ def _not_found_page(request: web.Request) -> web.Response:
     return web.Response(status=404, text=body, content_type="text/html")
 
 
+class _ProtocolLog(logging.LoggerAdapter[logging.Logger]):
+    """aiohttp's log, in which bytes that are no HTTP are no error of ours: they are counted."""
+
+    def __init__(self, target: logging.Logger, counters: Counters) -> None:
+        super().__init__(target)
+        self._counters = counters
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """As in logging."""
+        if isinstance(kwargs.get("exc_info"), HttpProcessingError):
+            self._counters.request("/{path}", "other", 400)
+        else:
+            super().log(level, msg, *args, **kwargs)
+
+
 class SignallingService:
     """Everything between the listeners and the media."""
 
@@ -123,7 +141,9 @@ class SignallingService:
         self._conversations: dict[Conversation, str] = {}
         self._sockets_of: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            build_app(self), access_log=None, shutdown_timeout=1.0, logger=_ProtocolLog(logger, self.counters)
+        )
 
     # --- life ---
 
@@ -181,8 +201,16 @@ class SignallingService:
         return self._assets.home.response(request)
 
     async def asset(self, request: web.Request) -> web.StreamResponse:
-        """`/{path}`"""
-        asset: Asset | None = self._assets.get(request.match_info["path"])
+        """`/assets/{path}`"""
+        return self._file(request, request.match_info["path"])
+
+    async def elsewhere(self, request: web.Request) -> web.StreamResponse:
+        """`/{path}`: what browsers and robots ask for by themselves, and nothing else."""
+        path = request.match_info["path"]
+        return self._file(request, path if path in _WELL_KNOWN_FILES else "")
+
+    def _file(self, request: web.Request, path: str) -> web.StreamResponse:
+        asset = self._assets.get(path)
         return asset.response(request) if asset is not None else _not_found_page(request)
 
     async def room(self, request: web.Request) -> web.StreamResponse:
@@ -240,7 +268,7 @@ class SignallingService:
 
     # --- around every route ---
 
-    def _elsewhere(self, request: web.Request, authority: Authority) -> web.Response | None:
+    def _to_https(self, request: web.Request, authority: Authority) -> web.Response | None:
         """The redirect to HTTPS of what came in the clear from another machine."""
         port = self.settings.https_port
         if port is None or request.secure or is_loopback(request.remote or "") or is_loopback(authority.host):
@@ -260,7 +288,7 @@ class SignallingService:
             if authority is None:
                 response: web.StreamResponse = web.Response(status=400, text="bad Host header\n")
             else:
-                response = self._elsewhere(request, authority) or await handler(request)
+                response = self._to_https(request, authority) or await handler(request)
         except web.HTTPException as refusal:
             allow = {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}
             response = web.Response(status=refusal.status, headers=allow, text=f"{refusal.reason}\n")
@@ -279,7 +307,7 @@ class SignallingService:
 
 def _route_of(request: web.Request) -> str:
     resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "/{path}"
+    return (resource.canonical.rstrip("/") or "/") if resource is not None else "/{path}"
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -305,5 +333,6 @@ def build_app(service: SignallingService) -> web.Application:
     app.router.add_get("/r/{room}/ws", service.websocket, allow_head=False)
     app.router.add_get("/r/{room}", service.room)
     app.router.add_get("/r/{room}/", service.room_with_slash)
-    app.router.add_get("/{path:.*}", service.asset)
+    app.router.add_get("/assets/{path:.*}", service.asset)
+    app.router.add_get("/{path:.*}", service.elsewhere)
     return app

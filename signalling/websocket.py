@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 
 from signalling.counters import Counters
 from signalling.messages import MAX_MESSAGE_BYTES, Closing, Frame, ServerMessage, encode
-from signalling.session import CLOSE_OVERLOADED, CLOSE_TOO_LARGE
+from signalling.session import CLOSE_NORMAL, CLOSE_OVERLOADED, CLOSE_TOO_LARGE
 
 # What may wait for one client: more than a `joined` with the longest chat, and then some.
 MAX_QUEUED_BYTES = 2 * 1024 * 1024
@@ -50,9 +50,13 @@ class _WebSocket(web.WebSocketResponse):
             timeout=CLOSE_SECONDS, compress=False, max_msg_size=MAX_MESSAGE_BYTES + 1, writer_limit=64 * 1024
         )
         self._socket = socket
+        self.broken_with: int | None = None
+        """The code aiohttp itself closed with, when the client broke RFC 6455 or a bound."""
 
-    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+    async def close(self, *, code: int = CLOSE_NORMAL, message: bytes = b"", drain: bool = True) -> bool:
         """As in aiohttp, which closes by itself, without a chance to speak, when a message is too large."""
+        if code != CLOSE_NORMAL and not self.closed:
+            self.broken_with = code
         if code == CLOSE_TOO_LARGE and not self.closed:
             await self._socket.refuse_too_large()
         return await super().close(code=code, message=message, drain=drain)
@@ -158,10 +162,10 @@ class Socket:
         finally:
             receiver.gone()
             self._counters.sockets -= 1
-            self._counters.closed(self._websocket.close_code)
+            self._counters.closed(self._close_code or self._websocket.broken_with or self._websocket.close_code)
             if not self.closing:
                 self._queue.clear()
-                self._begin_close(1000)
+                self._begin_close(CLOSE_NORMAL)
             await writer
         return self._websocket
 

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from signalling.server import SignallingSettings
+from tests.signalling.house import House
+
+
+@pytest.fixture
+def web_directory(tmp_path: Path) -> Path:
+    directory = tmp_path / "web"
+    (directory / "js").mkdir(parents=True)
+    (directory / "node_modules" / "x").mkdir(parents=True)
+    (directory / "index.html").write_text("<!doctype html><title>home</title>" + "<p>welcome</p>" * 100)
+    (directory / "room.html").write_text("<!doctype html><title>room</title>")
+    (directory / "js" / "main.js").write_text("// the page's code\n" * 100)
+    (directory / "package.json").write_text("{}")
+    (directory / "node_modules" / "x" / "x.js").write_text("secret")
+    (directory / ".env").write_text("secret")
+    return directory
+
+
+@pytest.fixture
+async def open_house(web_directory: Path) -> AsyncIterator[Callable[..., asyncio.Future[House]]]:
+    houses: list[House] = []
+
+    async def open_one(settings: SignallingSettings | None = None) -> House:
+        house = House(web_directory, settings or SignallingSettings())
+        houses.append(house)
+        await house.start()
+        return house
+
+    yield open_one  # type: ignore[misc]
+    for house in houses:
+        await house.close()
+
+
+@pytest.fixture
+async def house(open_house: Callable[..., asyncio.Future[House]]) -> House:
+    return await open_house()

@@ -1,0 +1,91 @@
+"""A small media side for tests of signalling: it agrees to everything and remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from signalling.media import MediaListener, SdpError, Source
+
+
+@dataclass(frozen=True)
+class Slot:
+    mid: str
+    peer_id: str
+    source: Source
+
+
+class Peer:
+    def __init__(self, room: Room, peer_id: str, listener: MediaListener, addresses: Sequence[str]) -> None:
+        self.room = room
+        self.id = peer_id
+        self.listener = listener
+        self.addresses = tuple(addresses)
+        self.tracks: dict[str, Source] = {}
+        self.muted: set[Source] = set()
+        self.generation = 0
+        self.answered: list[int] = []
+        self.present = True
+
+    def publish(self, sdp: str, tracks: Mapping[str, Source]) -> str:
+        if sdp.startswith("bad"):
+            raise SdpError("no m-line can be used")
+        if sdp.startswith("bug"):
+            raise KeyError("a fault of ours")
+        self.tracks = dict(tracks)
+        self.room.show()
+        return f"answer to {sdp}"
+
+    def subscribe(self, *, fresh: bool = False, restart: bool = False) -> None:
+        self.generation += 1
+        kind = "fresh" if fresh else "restart" if restart else "first"
+        self.listener.media_offer(f"offer {kind}", self.generation, fresh)
+        self.room.show()
+
+    def answer(self, sdp: str, generation: int) -> None:
+        if sdp.startswith("bad"):
+            raise SdpError("no answer")
+        self.answered.append(generation)
+
+    def set_muted(self, source: Source, muted: bool) -> None:
+        (self.muted.add if muted else self.muted.discard)(source)
+
+    def leave(self) -> None:
+        self.present = False
+        del self.room.peers[self.id]
+        self.room.show()
+
+
+class Room:
+    def __init__(self) -> None:
+        self.peers: dict[str, Peer] = {}
+        self.closed = False
+
+    def join(self, peer_id: str, listener: MediaListener, *, extra_addresses: Sequence[str] = ()) -> Peer:
+        self.peers[peer_id] = Peer(self, peer_id, listener, extra_addresses)
+        return self.peers[peer_id]
+
+    def show(self) -> None:
+        for peer in self.peers.values():
+            sources = [
+                (other.id, source)
+                for other in self.peers.values()
+                if other is not peer
+                for source in other.tracks.values()
+            ]
+            if peer.generation:
+                peer.listener.media_slots([Slot(str(mid), *content) for mid, content in enumerate(sources)])
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Media:
+    """Stands for the SFU service."""
+
+    def __init__(self) -> None:
+        self.rooms: list[Room] = []
+
+    def room(self) -> Room:
+        self.rooms.append(Room())
+        return self.rooms[-1]

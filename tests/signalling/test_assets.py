@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from signalling.assets import MAX_ASSET_BYTES, Assets, AssetsError, find_assets
+from tests.signalling.house import House
+
+
+def test_only_the_pages_own_files_are_served(web_directory: Path) -> None:
+    assets = Assets(web_directory)
+    assert len(assets) == 3
+    assert assets.get("js/main.js") is not None
+    for path in ("package.json", "node_modules/x/x.js", ".env", "../web/index.html", "", "js", "js/"):
+        assert assets.get(path) is None
+
+
+def test_directory_without_a_page_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AssetsError, match=r"no index\.html"):
+        Assets(tmp_path)
+
+
+def test_enormous_file_is_refused(web_directory: Path) -> None:
+    with (web_directory / "big.mp3").open("wb") as file:
+        file.truncate(MAX_ASSET_BYTES + 1)
+    with pytest.raises(AssetsError, match=r"big\.mp3"):
+        Assets(web_directory)
+
+
+def test_the_page_is_found_in_a_checkout() -> None:
+    assert (find_assets() / "index.html").is_file()
+
+
+async def test_asset_is_revalidated_and_compressed(house: House) -> None:
+    url = f"{house.url}/assets/js/main.js"
+    async with house.http.get(url, headers={"Accept-Encoding": "br, gzip"}) as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert response.headers["Cache-Control"] == "no-cache"
+        assert response.headers["Vary"] == "Accept-Encoding"
+        etag = response.headers["ETag"]
+        assert gzip.decompress(await response.read()).startswith(b"// the page's code")
+    async with house.http.get(url, headers={"Accept-Encoding": "gzip", "If-None-Match": etag}) as response:
+        assert response.status == 304
+        assert response.headers["ETag"] == etag
+        assert not await response.read()
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "gzip;q=0", "br"])
+async def test_asset_is_plain_for_who_takes_no_gzip(house: House, coding: str) -> None:
+    async with house.http.get(f"{house.url}/assets/js/main.js", headers={"Accept-Encoding": coding}) as response:
+        assert "Content-Encoding" not in response.headers
+        assert (await response.read()).startswith(b"// the page's code")
+
+
+async def test_encodings_have_different_validators(house: House) -> None:
+    url = f"{house.url}/assets/js/main.js"
+    async with house.http.get(url, headers={"Accept-Encoding": "gzip"}) as response:
+        zipped = response.headers["ETag"]
+    async with house.http.get(url, headers={"Accept-Encoding": "identity", "If-None-Match": zipped}) as response:
+        assert response.status == 200
+
+
+async def test_head_has_the_headers_alone(house: House) -> None:
+    async with house.http.head(f"{house.url}/assets/js/main.js") as response:
+        assert response.status == 200
+        assert int(response.headers["Content-Length"]) > 0

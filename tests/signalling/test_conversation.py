@@ -1,0 +1,302 @@
+"""Whole conversations over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from signalling.conversation import WRONG_PASSWORDS
+from signalling.rooms import RoomLimits
+from signalling.server import SignallingSettings
+from tests.signalling.house import Client, House
+
+Open = Callable[..., asyncio.Future[House]]
+
+
+async def refused(client: Client, **fields: Any) -> dict[str, Any]:
+    await client.send(**{"type": "join", "version": 1, "name": "Eve", **fields})
+    error = await client.receive("error")
+    assert error["fatal"]
+    return error
+
+
+async def test_join_gives_everything_a_client_needs(house: House) -> None:
+    client = await house.connect()
+    joined = await client.join("Ada", request="j")
+    token = joined["resume"].pop("token")
+    assert len(token) >= 32
+    assert joined == {
+        "type": "joined",
+        "version": 1,
+        "request": "j",
+        "room": "garden",
+        "self": client.id,
+        "resumed": False,
+        "resume": {"seconds": 60},
+        "participants": [],
+        "chat": [],
+        "ice_servers": [{"urls": ["turn:127.0.0.1:3478"], "username": client.id, "credential": "c"}],
+        "heartbeat": {"interval_ms": 5000, "timeout_ms": 12000},
+        "limits": {"name": 64, "chat": 4000, "message_bytes": 262144, "participants": 100},
+        "server": {"version": "1.2.3"},
+    }
+    assert (await client.receive())["type"] == "offer"
+
+
+async def test_others_are_told_of_coming_changing_and_going(house: House) -> None:
+    ada = await house.join("Ada")
+    bob = await house.join("Bob")
+    assert [other["name"] for other in bob.joined["participants"]] == ["Ada"]
+    event = await ada.receive("participant")
+    assert (event["event"], event["participant"]["id"], event["participant"]["connected"]) == ("joined", bob.id, True)
+    await bob.send(type="state", microphone=True)
+    event = await ada.receive("participant")
+    assert (event["event"], event["participant"]["microphone"]) == ("changed", True)
+    await bob.send(type="leave", request="bye")
+    event = await ada.receive("participant")
+    assert (event["event"], event["participant"]["id"]) == ("left", bob.id)
+    assert await bob.receive("closing") == {"type": "closing", "reason": "left", "request": "bye"}
+    assert await bob.close_code() == 1000
+
+
+async def test_media_is_negotiated(house: House) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    await ada.send(type="publish", sdp="v=0", tracks=[{"mid": "0", "source": "camera"}], request="p")
+    assert await ada.receive("published") == {"type": "published", "sdp": "answer to v=0", "request": "p"}
+    offer = await bob.receive("offer")
+    assert (offer["generation"], offer["fresh"]) == (1, False)
+    await bob.send(type="answer", sdp="v=0", generation=1)
+    slots = [{"mid": "0", "participant": ada.id, "source": "camera"}]
+    assert (await bob.receive("slots", slots=slots))["slots"] == slots
+    await bob.quiet()
+    assert house.media.rooms[0].peers[bob.id].answered == [1]
+    await bob.send(type="resubscribe", fresh=True)
+    assert (await bob.receive("offer"))["fresh"] is True
+
+
+async def test_unusable_sdp_is_refused_and_leaves_what_was_agreed(house: House) -> None:
+    ada = await house.join("Ada")
+    await ada.send(type="publish", sdp="v=0", tracks=[{"mid": "0", "source": "camera"}])
+    await ada.send(type="publish", sdp="bad", tracks=[], request="p")
+    error = await ada.receive("error")
+    assert (error["code"], error["message"], error["fatal"], error["request"]) == (
+        "sdp", "no m-line can be used", False, "p",
+    )  # fmt: skip
+    assert house.media.rooms[0].peers[ada.id].tracks
+
+
+async def test_fault_of_ours_costs_nobody_the_call(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    await ada.send(type="publish", sdp="bug", tracks=[])
+    error = await ada.receive("error")
+    assert (error["code"], error["fatal"]) == ("internal", False)
+    assert "fault" not in error["message"]
+    assert "serving a publish message failed" in caplog.text
+    assert house.measure("signalling_errors_total") == 1
+    await ada.quiet()
+    await bob.quiet()
+
+
+async def test_without_subscribe_nothing_is_offered(house: House) -> None:
+    ada = await house.join("Ada", subscribe=False)
+    await ada.send(type="ping")
+    assert (await ada.receive())["type"] == "pong"
+
+
+async def test_late_joiner_gets_the_chat(house: House) -> None:
+    ada = await house.join("Ada")
+    await ada.send(type="chat", text="salut\nà tous", request="c")
+    said = await ada.receive("chat")
+    assert said.pop("request") == "c"
+    assert said.pop("type") == "chat"
+    assert (said["text"], said["name"], said["participant"], said["time"]) == ("salut\nà tous", "Ada", ada.id, 1.7e9)
+    bob = await house.join("Bob")
+    assert bob.joined["chat"] == [said]
+    assert (await house.join("Eve", room="cellar")).joined["chat"] == []
+
+
+async def test_broken_socket_gets_its_seat_back(house: House) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    peer = house.media.rooms[0].peers[bob.id]
+    bob.break_off()
+    event = await ada.receive("participant", event="changed")
+    assert event["participant"]["connected"] is False
+    house.now += 59
+    await ada.send(type="chat", text="where are you?")
+    await ada.receive("chat")
+    again = await house.join("Bob", resume=bob.joined["resume"]["token"])
+    assert again.joined["resumed"] is True
+    assert again.id == bob.id
+    assert again.joined["resume"]["token"] == bob.joined["resume"]["token"]
+    assert [line["text"] for line in again.joined["chat"]] == ["where are you?"]
+    assert (await ada.receive("participant"))["participant"]["connected"] is True
+    assert house.media.rooms[0].peers[bob.id] is peer
+    assert peer.present
+    assert house.measure("reconnects_total", result="resumed") == 1
+
+
+async def test_seat_is_lost_after_its_time(house: House) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    bob.break_off()
+    await ada.receive("participant", event="changed")
+    for _ in range(5):
+        house.advance(10)
+        await ada.quiet()
+    house.advance(10)
+    assert (await ada.receive("participant"))["event"] == "left"
+    again = await house.join("Bob", resume=bob.joined["resume"]["token"])
+    assert again.joined["resumed"] is False
+    assert again.id != bob.id
+    assert house.measure("reconnects_total", result="unknown") == 1
+
+
+async def test_second_socket_with_the_token_replaces_the_first(house: House) -> None:
+    ada = await house.join("Ada")
+    again = await house.join("Ada", resume=ada.joined["resume"]["token"])
+    assert again.joined["resumed"] is True
+    assert (await ada.receive("closing"))["reason"] == "replaced"
+    assert await ada.close_code() == 1000
+    await again.quiet()
+    assert house.measure("participants", role="participant") == 1
+
+
+async def test_token_opens_a_room_with_a_password(house: House) -> None:
+    ada = await house.join("Ada", password="p")
+    again = await house.join("Ada", resume=ada.joined["resume"]["token"])
+    assert again.joined["resumed"] is True
+
+
+async def test_silent_client_is_pinged_and_then_its_seat_kept(house: House) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    house.advance(5)
+    assert (await ada.receive("ping"))["type"] == "ping"
+    await bob.quiet()
+    house.advance(5)
+    await bob.quiet()
+    house.advance(2)
+    assert (await ada.receive("closing"))["reason"] == "timeout"
+    event = await bob.receive("participant", event="changed")
+    assert event["participant"] == {**event["participant"], "id": ada.id, "connected": False}
+
+
+async def test_wrong_password_is_refused_and_counted(house: House) -> None:
+    await house.join("Ada", password="p")
+    for password in ("q", ""):
+        client = await house.connect()
+        assert (await refused(client, password=password))["code"] == "password"
+        assert await client.close_code() == 1008
+    assert house.measure("auth_failures_total", kind="password") == 2
+    assert house.measure("joins_total", result="password") == 2
+    await house.join("Bob", password="p")
+
+
+async def test_guessing_passwords_is_slowed_down(house: House) -> None:
+    await house.join("Ada", password="p")
+    for number in range(int(WRONG_PASSWORDS[0])):
+        assert (await refused(await house.connect(), password=str(number)))["code"] == "password"
+    error = await refused(await house.connect(), password="p")
+    assert (error["code"], error["retry_ms"]) == ("rate", 10_000)
+    assert house.measure("rate_limited_total", scope="password") == 1
+    await house.join("Bob", room="cellar")
+    house.now += 10
+    await house.join("Bob", password="p")
+
+
+async def test_full_room(open_house: Open) -> None:
+    house = await open_house(SignallingSettings(limits=RoomLimits(participants=1)))
+    await house.join("Ada")
+    assert (await refused(await house.connect()))["code"] == "room-full"
+    assert house.measure("joins_total", result="room-full") == 1
+
+
+async def test_other_version(house: House) -> None:
+    client = await house.connect()
+    assert (await refused(client, version=2))["code"] == "version"
+    assert await client.close_code() == 1008
+    assert house.measure("joins_total", result="version") == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        ("", "malformed"),
+        ("{", "malformed"),
+        ("[" * 100_000, "malformed"),
+        ('{"type":"dance"}', "unknown-type"),
+        ('{"type":"chat","text":"' + "x" * 4001 + '"}', "malformed"),
+        ('{"type":"join","version":1,"name":"Eve"}', "already-joined"),
+        ('{"type":"publish","sdp":"bad","tracks":[]}', "sdp"),
+        (b"\x00\xff", "malformed"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_bad_message_gets_an_error_and_leaves_others_undisturbed(
+    house: House, bad: str | bytes, code: str
+) -> None:
+    ada, eve = await house.join("Ada"), await house.join("Eve")
+    await eve.quiet()
+    await ada.quiet()
+    await (eve.socket.send_bytes(bad) if isinstance(bad, bytes) else eve.socket.send_str(bad))
+    error = await eve.receive("error")
+    assert (error["code"], error["fatal"]) == (code, False)
+    await eve.quiet()
+    await ada.send(type="ping")
+    assert (await ada.receive())["type"] == "pong"
+
+
+async def test_not_joined(house: House) -> None:
+    client = await house.connect()
+    await client.send(type="chat", text="hi")
+    assert (await client.receive("error"))["code"] == "not-joined"
+    await client.join("Ada")
+
+
+async def test_too_many_messages_are_not_acted_on(house: House) -> None:
+    ada, eve = await house.join("Ada"), await house.join("Eve")
+    for number in range(12):
+        await eve.send(type="chat", text=str(number))
+    await eve.quiet()
+    assert house.measure("rate_limited_total", scope="chat") == 2
+    await ada.send(type="chat", text="done")
+    await ada.receive("chat", text="done")
+    assert len((await house.join("Bob")).joined["chat"]) == 11
+
+
+async def test_extra_address_is_the_literal_in_the_host_header(house: House) -> None:
+    client = await house.connect(headers={"Host": "192.168.7.7:8443"})
+    await client.join("Ada")
+    assert house.media.rooms[0].peers[client.id].addresses == ("192.168.7.7",)
+    assert client.joined["ice_servers"][0]["urls"] == ["turn:192.168.7.7:3478"]
+
+
+async def test_drain_refuses_joins_and_sends_everybody_away(house: House) -> None:
+    ada, waiting = await house.join("Ada"), await house.connect()
+    house.service.drain()
+    for client in (ada, waiting):
+        closing = await client.receive("closing")
+        assert closing["reason"] == "draining"
+        assert closing["retry_ms"] >= 500
+        assert await client.close_code() == 1012
+    late = await house.connect()
+    error = await refused(late, resume=ada.joined["resume"]["token"])
+    assert (error["code"], error["retry_ms"]) == ("draining", 1000)
+    assert await late.close_code() == 1012
+
+
+async def test_measures_are_a_closed_set(house: House) -> None:
+    before = {(measure.name, *sorted(measure.labels.items())) for measure in house.service.measures()}
+    ada = await house.join("Ada")
+    await ada.send(type="leave")
+    await ada.close_code()
+    await house.http.get(f"{house.url}/nothing")
+    after = [(measure.name, *sorted(measure.labels.items())) for measure in house.service.measures()]
+    assert set(after) == before
+    assert len(after) == len(before)
+    assert house.measure("joins_total", result="ok") == 1
+    assert house.measure("websocket_messages_total", direction="in", type="leave") == 1
+    assert house.measure("websocket_messages_total", direction="out", type="joined") == 1
+    assert house.measure("rooms") == 0
+    assert sum(house.measure("room_seconds").counts) == 1

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from signalling.media import SdpError, Source
+from signalling.messages import Frame, Join, ServerMessage, State
+from signalling.rooms import MAX_CHAT_BYTES, MAX_CHAT_LINES, JoinRefusedError, RoomLimits, Rooms, Seat
+from tests.signalling.media import Media, Peer
+
+
+class Recorder:
+    """A connection that remembers."""
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.closed: tuple[ServerMessage | None, int] | None = None
+
+    def send(self, frame: Frame) -> None:
+        self.frames.append(json.loads(frame.text))
+
+    def close(self, message: ServerMessage | None, code: int) -> None:
+        self.closed = (message, code)
+
+    def types(self) -> list[str]:
+        return [frame["type"] for frame in self.frames]
+
+
+class Building:
+    def __init__(self, limits: RoomLimits | None = None) -> None:
+        self.media = Media()
+        self.lengths: list[float] = []
+        self.rooms = Rooms(limits or RoomLimits(), self.media, self.lengths.append)
+
+    def enter(self, name: str, room: str = "garden", now: float = 0, **fields: Any) -> tuple[Seat, Recorder]:
+        seat = self.rooms.take(room, Join(version=1, name=name, **fields), now)
+        connection = Recorder()
+        self.rooms.attach(seat, connection, resumed=False)
+        return seat, connection
+
+    def peer(self, seat: Seat) -> Peer:
+        assert isinstance(seat.media, Peer)
+        return seat.media
+
+
+@pytest.fixture
+def building() -> Building:
+    return Building()
+
+
+def test_room_begins_with_its_first_seat_and_ends_with_its_last(building: Building) -> None:
+    ada, _ = building.enter("Ada", now=10)
+    bob, _ = building.enter("Bob", now=20)
+    assert len(building.rooms) == len(building.media.rooms) == 1
+    building.rooms.leave(ada, 30)
+    assert len(building.rooms) == 1
+    building.rooms.leave(bob, 40)
+    assert len(building.rooms) == 0
+    assert building.media.rooms[0].closed
+    assert building.lengths == [30]
+
+
+def test_leaving_twice_is_leaving_once(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    building.rooms.leave(ada, 1)
+    building.rooms.leave(ada, 2)
+    assert building.lengths == [1]
+
+
+def test_first_password_counts_until_the_room_ends(building: Building) -> None:
+    ada, _ = building.enter("Ada", password="p")
+    with pytest.raises(JoinRefusedError, match="wrong"):
+        building.enter("Eve", password="q")
+    with pytest.raises(JoinRefusedError) as caught:
+        building.enter("Eve")
+    assert caught.value.code == "password"
+    building.enter("Bob", password="p")
+    for seat in list(building.rooms.seats()):
+        building.rooms.leave(seat, 1)
+    building.enter("Eve", password="q")
+    assert ada.ended
+
+
+def test_participants_are_bounded() -> None:
+    building = Building(RoomLimits(participants=2))
+    building.enter("Ada")
+    bob, _ = building.enter("Bob")
+    with pytest.raises(JoinRefusedError) as caught:
+        building.enter("Eve")
+    assert caught.value.code == "room-full"
+    building.rooms.leave(bob, 0)
+    building.enter("Eve")
+
+
+def test_rooms_are_bounded() -> None:
+    building = Building(RoomLimits(rooms=1))
+    building.enter("Ada", room="a")
+    with pytest.raises(JoinRefusedError) as caught:
+        building.enter("Bob", room="b")
+    assert caught.value.code == "room-full"
+    building.enter("Bob", room="a")
+
+
+def test_media_that_fails_leaves_no_room_behind(building: Building, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("tests.signalling.media.Room.join", fail)
+    with pytest.raises(RuntimeError):
+        building.enter("Ada")
+    assert len(building.rooms) == 0
+    assert building.media.rooms[0].closed
+
+
+def test_broken_seat_is_kept_for_its_time_and_not_longer(building: Building) -> None:
+    ada, connection = building.enter("Ada")
+    _, others = building.enter("Bob")
+    building.rooms.detach(ada, connection, 100)
+    assert others.frames[-1]["participant"]["connected"] is False
+    building.rooms.expire(159.9)
+    assert not ada.ended
+    building.rooms.expire(160)
+    assert ada.ended
+    assert others.frames[-1]["event"] == "left"
+
+
+def test_resumed_seat_keeps_its_media_and_place(building: Building) -> None:
+    ada, connection = building.enter("Ada")
+    building.enter("Bob")
+    building.rooms.detach(ada, connection, 0)
+    again = building.rooms.resume("garden", Join(version=1, name="Ada L.", resume=ada.token))
+    assert again is ada
+    building.rooms.attach(ada, Recorder(), resumed=True)
+    building.rooms.expire(1000)
+    assert [seat.name for seat in building.rooms.seats()] == ["Ada L.", "Bob"]
+    assert building.peer(ada).present
+
+
+def test_token_is_of_one_room_only(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    building.enter("Bob", room="cellar")
+    assert building.rooms.resume("cellar", Join(version=1, name="Ada", resume=ada.token)) is None
+    assert building.rooms.resume("attic", Join(version=1, name="Ada", resume=ada.token)) is None
+
+
+def test_second_socket_replaces_the_first_whose_end_changes_nothing(building: Building) -> None:
+    ada, first = building.enter("Ada")
+    second = Recorder()
+    building.rooms.attach(ada, second, resumed=True)
+    assert first.closed is not None
+    assert getattr(first.closed[0], "reason", "") == "replaced"
+    building.rooms.detach(ada, first, 0)
+    assert ada.connection is second
+    assert ada.kept_until is None
+
+
+def test_what_the_media_side_said_meanwhile_is_told_on_return(building: Building) -> None:
+    ada, first = building.enter("Ada")
+    building.rooms.detach(ada, first, 0)
+    ada.media_offer("old", 1, False)
+    ada.media_offer("new", 2, False)
+    ada.media_slots([])
+    ada.media_speaker("somebody")
+    ada.media_failed("publish")
+    second = Recorder()
+    building.rooms.attach(ada, second, resumed=True)
+    assert second.types() == ["media-lost", "offer", "slots", "speaker"]
+    assert second.frames[1]["generation"] == 2
+
+
+def test_answered_offer_is_not_told_again(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    ada.subscribe(fresh=False, restart=False)
+    ada.answer("v=0", 1)
+    second = Recorder()
+    building.rooms.attach(ada, second, resumed=True)
+    assert "offer" not in second.types()
+
+
+def test_only_the_newest_offer_can_be_answered(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    ada.subscribe(fresh=False, restart=False)
+    ada.subscribe(fresh=False, restart=True)
+    for generation in (1, 3, 2, 2):
+        ada.answer("v=0", generation)
+    assert building.peer(ada).answered == [2]
+
+
+def test_refused_answer_may_be_given_again(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    ada.subscribe(fresh=False, restart=False)
+    with pytest.raises(SdpError):
+        ada.answer("bad", 1)
+    ada.answer("v=0", 1)
+    assert building.peer(ada).answered == [1]
+
+
+def test_screen_off_mutes_its_sound_too(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    assert not ada.set_state(State(screen=False))
+    assert building.peer(ada).muted == {Source.SCREEN, Source.SCREEN_AUDIO}
+    assert ada.set_state(State(screen=True))
+    assert not building.peer(ada).muted
+
+
+def test_source_muted_before_it_is_published_stays_muted(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    ada.set_state(State(microphone=False))
+    building.peer(ada).muted.clear()
+    ada.publish("v=0", {"0": Source.MICROPHONE, "1": Source.CAMERA})
+    assert building.peer(ada).muted == {Source.MICROPHONE}
+
+
+def test_chat_history_is_bounded_in_lines(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    for number in range(MAX_CHAT_LINES + 1):
+        ada.room.say(ada, str(number), 0, None)
+    assert [line.text for line in ada.room.chat()] == [str(number) for number in range(1, MAX_CHAT_LINES + 1)]
+
+
+def test_chat_history_is_bounded_in_bytes(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    text = "é" * 4000
+    for _ in range(MAX_CHAT_LINES):
+        ada.room.say(ada, text, 0, None)
+    assert len(ada.room.chat()) == MAX_CHAT_BYTES // (2 * len(text) + len("Ada"))
+
+
+def test_request_goes_back_to_the_writer_alone(building: Building) -> None:
+    ada, own = building.enter("Ada")
+    _, others = building.enter("Bob")
+    ada.room.say(ada, "hi", 0, "r")
+    assert own.frames[-1]["request"] == "r"
+    assert "request" not in others.frames[-1]
+    assert ada.room.chat()[0].request is None
