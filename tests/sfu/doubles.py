@@ -1,0 +1,134 @@
+"""A data path without packets: the face of sfu.forward as far as policy uses it, its counts set by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sfu import rtcp
+
+
+class Arrivals(NamedTuple):
+    arrivals: Sequence[tuple[int, int]]
+
+
+class StreamDouble:
+    def __init__(self, ssrc: int, audio: bool) -> None:
+        self.ssrc = ssrc
+        self.audio = audio
+        self.active = True
+        self.last_packet_at = 0.0
+        self.last_keyframe_at = 0.0
+        self.width = self.height = 0
+        self.missing: set[int] = set()
+        self.level: tuple[int, int] | None = None
+        self.reports: list[tuple[int, int, float]] = []
+
+    def receiver_report(self) -> tuple[int, int, int, int]:
+        return (1, 2, 3, 4)
+
+    def sender_report(self, ntp: int, rtp_timestamp: int, arrived_at: float) -> None:
+        self.reports.append((ntp, rtp_timestamp, arrived_at))
+
+    def still_missing(self, sequence_numbers: Sequence[int]) -> list[int]:
+        return [number for number in sequence_numbers if number in self.missing]
+
+    def take_level(self) -> tuple[int, int] | None:
+        level, self.level = self.level, None
+        return level
+
+
+class SlotDouble:
+    def __init__(self, mid: str, ssrc: int) -> None:
+        self.mid = mid
+        self.ssrc = ssrc
+        self.payloads: dict[Any, tuple[int, int | None]] = {}
+        self.stream: StreamDouble | None = None
+        self.retransmitted: list[int] = []
+        self.report: tuple[int, int, int, int] | None = None
+
+    def map_payload(self, kind: Any, payload_type: int, rtx: int | None) -> None:
+        self.payloads[kind] = (payload_type, rtx)
+
+    def follow(self, stream: StreamDouble | None) -> None:
+        self.stream = stream
+
+    def current(self) -> StreamDouble | None:
+        return self.stream
+
+    target = current
+
+    def retransmit(self, sequence_numbers: Sequence[int]) -> int:
+        self.retransmitted += sequence_numbers
+        return len(sequence_numbers)
+
+    def sender_report(self, now: float) -> tuple[int, int, int, int] | None:
+        return self.report
+
+
+class PathDouble:
+    def __init__(self) -> None:
+        self.owner: object = None
+        self.streams: dict[int, StreamDouble] = {}
+        self.repairs: dict[int, StreamDouble] = {}
+        self.slots: list[SlotDouble] = []
+        self.payloads: Mapping[int, Any] = {}
+        self.receive: Mapping[int, Any] = {}
+        self.send: Mapping[Any, int] = {}
+        self.sent_rtcp: list[rtcp.RtcpPacket] = []
+        self.sent: list[bytes] = []
+        self.remotes: list[Any] = []
+        self.pair: Any = None
+        self.keys: Any = None
+        self.arrivals: list[tuple[int, int]] = []
+        self.closed = False
+
+    def set_payloads(self, payloads: Mapping[int, Any]) -> None:
+        self.payloads = payloads
+
+    def set_extensions(self, receive: Mapping[int, Any], send: Mapping[Any, int]) -> None:
+        self.receive, self.send = receive, send
+
+    def add_stream(self, ssrc: int, *, audio: bool) -> StreamDouble:
+        if len(self.streams) >= 64:
+            raise ValueError("too many")
+        self.streams[ssrc] = StreamDouble(ssrc, audio)
+        return self.streams[ssrc]
+
+    def add_repair(self, ssrc: int, stream: StreamDouble) -> None:
+        self.repairs[ssrc] = stream
+
+    def remove_stream(self, ssrc: int) -> None:
+        del self.streams[ssrc]
+
+    def add_slot(self, mid: str, ssrc: int, *, rtx_ssrc: int | None, audio: bool) -> SlotDouble:
+        self.slots.append(SlotDouble(mid, ssrc))
+        return self.slots[-1]
+
+    def remove_slot(self, slot: SlotDouble) -> None:
+        self.slots.remove(slot)
+
+    def add_remote(self, remote: Any, local: Any) -> None:
+        self.remotes.append((remote, local))
+
+    def select(self, socket: Any, remote: Any, local: Any) -> None:
+        self.pair = (remote, local)
+
+    def selected(self) -> Any:
+        return self.pair
+
+    def set_keys(self, profile: int, local_key: bytes, remote_key: bytes) -> None:
+        self.keys = (profile, local_key, remote_key)
+
+    def send_raw(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def send_rtcp(self, compound: bytes) -> None:
+        self.sent_rtcp += rtcp.parse_compound(compound)
+
+    def take_arrivals(self) -> Arrivals:
+        taken, self.arrivals = self.arrivals, []
+        return Arrivals(taken)
+
+    def close(self) -> None:
+        self.closed = True
