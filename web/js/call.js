@@ -178,6 +178,10 @@ export class Call {
     signalling.on("slots", ({ slots }) => this.subscriber.setSlots(slots));
     signalling.on("speaker", ({ participant }) => store.set({ speaker: participant }));
     signalling.on("chat", (message) => this.chat.receive(message));
+    signalling.on("media-lost", ({ connection }) => {
+      if (connection === "publish") this.publisher.rebuild();
+      else this.subscriber.resubscribe(true);
+    });
     signalling.on("participant", ({ event, participant }) => this.#participant(event, participant));
     signalling.on("error", ({ code, message }) => {
       console.warn("turnd: the server says", code, message);

@@ -46,6 +46,7 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {{event: "joined" | "changed" | "left", participant: Participant}} participant
  * @property {{participant: string | null}} speaker
  * @property {ChatMessage & {request?: string}} chat
+ * @property {{connection: "publish" | "subscribe"}} media-lost the server gave up on one of our connections
  *
  * @typedef {{type: string, request?: string, [field: string]: any}} Message
  */
@@ -60,8 +61,8 @@ export class SignallingError extends Error {
   }
 }
 
-/** Fatal errors after which trying again is right. */
-const PASSING_ERRORS = new Set(["draining", "too-large"]);
+/** Fatal errors that trying again cannot mend. After all others we come back: the server says when, or we choose. */
+const LASTING_ERRORS = new Set(["password", "room-full", "version", "malformed", "unknown-type", "already-joined"]);
 
 export class SignallingClient extends EventTarget {
   /** @type {Status} */
@@ -235,7 +236,7 @@ export class SignallingClient extends EventTarget {
   /** @param {Message} message */
   #failed(message) {
     const { code = "", message: text = "" } = message;
-    if (message.fatal && !PASSING_ERRORS.has(code)) {
+    if (message.fatal && LASTING_ERRORS.has(code)) {
       this.#stop();
       this.#emit("refused", { code, message: text });
       return;
@@ -245,7 +246,7 @@ export class SignallingClient extends EventTarget {
       this.#requests.delete(/** @type {string} */ (message.request));
       waiting.reject(new SignallingError(code, text));
     } else this.#emit("error", { code, message: text });
-    if (message.fatal) this.#broken();
+    if (message.fatal) this.#broken(Number(message.retry_ms) || 0);
   }
 
   /** @param {Message} message */

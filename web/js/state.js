@@ -97,7 +97,7 @@ export class Store {
     // Several changes of one event are drawn once, still within the same task.
     queueMicrotask(() => {
       this.#scheduled = false;
-      for (const listener of [...this.#listeners]) listener(this.#state);
+      for (const listener of [...this.#listeners]) if (this.#listeners.has(listener)) listener(this.#state);
     });
   }
 

@@ -17,7 +17,7 @@ class Lobby extends View {
   #refused = make("p", { class: "lobby-note is-warning", role: "alert", data: { banner: "refused" } });
   #waiting = make("p", { class: "lobby-note", role: "status", data: { banner: "waiting" } });
   #join = make("button", { class: "button primary large", type: "submit", data: { action: "join" } });
-  #silent = make("button", { class: "button quiet large", type: "button", text: "lobby.join-silently", data: { action: "join-silently" } });
+  #silent = make("button", { class: "button large", type: "button", text: "lobby.join-silently", data: { action: "join-silently" } });
 
   /** @override */
   build() {

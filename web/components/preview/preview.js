@@ -1,11 +1,10 @@
 /** Our own picture before the call, how loud we are, and the two switches. */
 
 import { View } from "../../js/view.js";
-import { make, setText } from "../../js/dom.js";
+import { make, setLabel, setText } from "../../js/dom.js";
 import { draw } from "../../js/icons.js";
 import { initials } from "../tile/tile.js";
 import { controlButton } from "../controls/controls.js";
-import { setLabel } from "../../js/dom.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 /** @typedef {import("../../js/icons.js").IconName} IconName */
@@ -27,9 +26,15 @@ class Preview extends View {
   /** @override */
   build() {
     this.#video.muted = true;
+    this.#video.addEventListener("resize", () => {
+      // The box takes the picture's shape, but a phone held upright must leave room for the name field.
+      const { videoWidth, videoHeight } = this.#video;
+      this.#box.style.aspectRatio = videoHeight ? String(Math.max(4 / 3, videoWidth / videoHeight)) : "";
+    });
     const level = make("div", { class: "preview-level", "aria-hidden": "true" }, this.#level);
     this.#box.append(this.#avatar, this.#words, this.#start, this.#video);
-    this.append(this.#box, make("div", { class: "preview-switches" }, this.#microphone.button, level, this.#camera.button));
+    this.#microphone.button.append(level);
+    this.append(this.#box, make("div", { class: "preview-switches" }, this.#microphone.button, this.#camera.button));
   }
 
   /** @override */

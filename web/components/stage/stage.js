@@ -120,7 +120,7 @@ class Stage extends View {
   #arrange() {
     const screens = [...this.#known].filter((key) => key.endsWith("/screen"));
     const people = [...this.#known].filter((key) => !key.endsWith("/screen"));
-    this.#place(screens, this.#focus, SCREEN_RATIO, 240);
+    this.#place(screens, this.#focus, SCREEN_RATIO, 0);
     const { clientWidth, clientHeight } = this.#grid;
     const upright = clientHeight > clientWidth;
     const strip = this.hasAttribute("data-sharing");
@@ -131,7 +131,10 @@ class Stage extends View {
   #place(keys, container, usual, minWidth) {
     const tiles = keys.map((key) => /** @type {Tile} */ (this.#tiles.get(key)));
     const space = { width: container.clientWidth, height: container.clientHeight, gap: GAP, minWidth };
-    const { boxes, height } = arrangeGrid(tiles.map((tile) => tile.ratio || usual), space);
+    const known = tiles.map(({ ratio }) => ratio).filter((ratio) => ratio > 1);
+    // A tile without picture looks like those with one.
+    const blank = known.length > 0 ? known.reduce((sum, ratio) => sum + ratio, 0) / known.length : usual;
+    const { boxes, height } = arrangeGrid(tiles.map((tile) => tile.ratio || blank), space);
     if (container === this.#grid) {
       // Half a pixel must not bring a scroll bar, which would change the width, and so on.
       const scrolls = height > container.clientHeight + 1;
