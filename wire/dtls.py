@@ -204,7 +204,7 @@ class DtlsContext:
         return DtlsConnection(self.openssl("client"), "client")
 
     def openssl(self, role: Literal["server", "client"]) -> SSL.Connection:
-        """A fresh OpenSSL state on memory BIOs, for `DtlsConnection` or for the listener, which reads the hello first."""
+        """A fresh OpenSSL state on memory BIOs, for a `DtlsConnection` or for the listener, which reads the hello."""
         ssl = SSL.Connection(self._context)
         ssl.set_ciphertext_mtu(MTU_BYTES)
         if role == "server":
