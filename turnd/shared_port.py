@@ -1,8 +1,9 @@
 """The page's ports: HTTP, and on the TLS port TURN as well, told apart by the first byte that arrives.
 
-STUN messages begin with 0x00-0x03 and ChannelData with 0x40-0x4F (RFC 7983, RFC 8656 §12); no HTTP request does. A
-client that negotiated `stun.turn` by ALPN (RFC 7443) is taken at its word. A connection is undecided until that is
-known and, with HTTP, until its first request's header is complete: so idle and half-said ones cost little and end soon.
+A TURN client's first message is STUN and begins with 0x00-0x03 (RFC 7983), as no HTTP request does. ChannelData, whose
+first byte may be the `G` of GET, comes only behind an allocation. A client that negotiated `stun.turn` by ALPN
+(RFC 7443) is taken at its word. A connection is undecided until that is known and, with HTTP, until its first request's
+header is complete: so idle and half-said ones cost little and end soon.
 """
 
 from __future__ import annotations
@@ -102,8 +103,7 @@ class SharedPortProtocol(asyncio.Protocol):
             self._chosen.data_received(data)
         elif not self._refused and data:
             self._received += data
-            first = self._received[0]
-            if self._turn_allowed and (first <= 0x03 or 0x40 <= first <= 0x4F):
+            if self._turn_allowed and self._received[0] <= 0x03:
                 self._choose("turn")
             elif _header_complete(self._received) or len(self._received) > MAX_FIRST_HEADER_BYTES:
                 self._choose("http")
