@@ -221,7 +221,7 @@ cdef void place_relay(table_t *table, relay_t *relay) noexcept nogil:
 cdef inline bint is_stun(const uint8_t *data, uint32_t length) noexcept nogil:
     return (
         length >= 20
-        and data[0] < 0x40
+        and data[0] <= 3
         and read32(data + 4) == <uint32_t>0x2112A442
         and read16(data + 2) + 20 == length
         and (length & 3) == 0

@@ -9,6 +9,7 @@ from wire.stun import HEADER_BYTES, MAGIC_COOKIE
 
 MAX_MESSAGE_BYTES = HEADER_BYTES + 0xFFFF
 MAX_FIRST_MESSAGE_BYTES = 2048  # enough for any request; a client without an allocation sends nothing larger
+MAX_STUN_BYTE = 3  # RFC 7983 §7
 _COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 
 
@@ -45,7 +46,7 @@ class StreamFramer:
         if start == end:
             return 0
         kind = buffer[start] >> 6
-        if kind > 1:
+        if kind > 1 or MAX_STUN_BYTE < buffer[start] < 0x40:
             raise StreamError("neither STUN nor ChannelData")
         if end - start < 4:
             return 0

@@ -1,0 +1,187 @@
+"""The long-term mechanism, step by step, as a client meets it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.turnd.turn.core import EPOCH, REALM, UDP, Client, House, error_code
+from turnd.turn.authentication import PASSWORD_ALGORITHMS
+from turnd.turn.credentials import Credentials, rest_credentials
+from turnd.turn.nonce import NONCE_SECONDS
+from wire import stun
+from wire.stun import Attribute, MessageClass, Method, PasswordAlgorithm
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def proof(client: Client, **change: bytes | None) -> list[tuple[int, bytes]]:
+    client.signed(Method.ALLOCATE)
+    values = {"USERNAME": client.username.encode(), "REALM": REALM.encode(), "NONCE": client.nonce, **change}
+    return [(Attribute[name], value) for name, value in values.items() if value is not None]
+
+
+def allocate(client: Client, attributes: list[tuple[int, bytes]], key: bytes, *, sha256: bool = False) -> stun.Message:
+    data = stun.encode(
+        Method.ALLOCATE, MessageClass.REQUEST, client.transaction(), [UDP, *attributes], key=key, sha256=sha256
+    )
+    answer = client.receive(data)
+    assert answer is not None
+    return answer
+
+
+def test_challenge_over_udp_is_short_and_says_only_what_is_needed(house: House) -> None:
+    answer = Client(house).plain(Method.ALLOCATE, [UDP])
+    assert answer is not None
+    assert answer.get(Attribute.ERROR_CODE) == b"\0\0\4\1"
+    assert {kind for kind, _ in answer.attributes} == {Attribute.ERROR_CODE, Attribute.REALM, Attribute.NONCE}
+    assert not answer.has_integrity
+    assert len(answer.data) <= 64
+
+
+def test_challenge_keeps_no_state(house: House) -> None:
+    for port in range(100):
+        Client(house, 1000 + port).plain(Method.ALLOCATE, [UDP])
+    assert not house.server.allocations
+    assert not house.host.relays
+
+
+def test_challenge_over_a_stream_offers_sha256(house: House) -> None:
+    answer = Client(house, transport="tcp").plain(Method.ALLOCATE, [UDP])
+    assert answer is not None
+    assert answer.get(Attribute.PASSWORD_ALGORITHMS) == PASSWORD_ALGORITHMS
+    assert stun.nonce_features(answer.get(Attribute.NONCE) or b"") == stun.SecurityFeature.PASSWORD_ALGORITHMS
+
+
+@pytest.mark.parametrize("missing", ["USERNAME", "REALM", "NONCE"])
+def test_integrity_without_its_attributes_is_400(house: House, missing: str) -> None:
+    client = Client(house)
+    assert error_code(allocate(client, proof(client, **{missing: None}), client.key)) == 400
+
+
+@pytest.mark.parametrize("name", [b"x" * 509, b"\xff"])
+def test_a_malformed_user_name_is_400(house: House, name: bytes) -> None:
+    client = Client(house)
+    assert error_code(allocate(client, proof(client, USERNAME=name), client.key)) == 400
+
+
+@pytest.mark.parametrize("nonce", [b"", b"nonsense", b"A" * 16, b"\xff" * 16, b"obMatJos2AAAA", b"A" * 700])
+def test_a_foreign_nonce_is_438_with_a_new_one(house: House, nonce: bytes) -> None:
+    client = Client(house)
+    answer = allocate(client, proof(client, NONCE=nonce), client.key)
+    assert error_code(answer) == 438
+    client.nonce = answer.get(Attribute.NONCE)
+    assert error_code(client.allocate()) == 0
+
+
+def test_an_old_nonce_is_438(house: House) -> None:
+    client = Client(house)
+    client.allocate()
+    client.now += NONCE_SECONDS + 1
+    assert error_code(client.refresh()) == 438
+
+
+def test_a_nonce_of_another_source_is_438(house: House) -> None:
+    client = Client(house)
+    client.signed(Method.ALLOCATE)
+    other = Client(house)
+    other.flow = other.flow._replace(client=("203.0.113.10", 50000))
+    other.nonce = client.nonce
+    assert error_code(other.allocate()) == 438
+
+
+@pytest.mark.parametrize(
+    ("credentials", "reason"),
+    [
+        (("nobody", "x"), "unknown_user"),
+        (("anna", "wrong"), "wrong_password"),
+        ((rest_credentials("new", "bob", 60, EPOCH)[0], "wrong"), "wrong_password"),
+        (rest_credentials("other", "bob", 60, EPOCH), "wrong_password"),
+        (rest_credentials("new", "bob", -1, EPOCH), "expired"),
+    ],
+)
+def test_wrong_credentials_are_401(house: House, credentials: tuple[str, str], reason: str) -> None:
+    assert error_code(Client(house, credentials=credentials).allocate()) == 401
+    assert house.server.auth_failures[reason] == 1
+
+
+@pytest.mark.parametrize("credentials", [("anna", "pass"), rest_credentials("old", "bob", 60, EPOCH)])
+def test_static_users_and_every_secret_are_good(house: House, credentials: tuple[str, str]) -> None:
+    assert error_code(Client(house, credentials=credentials).allocate()) == 0
+
+
+def test_a_call_outlives_its_credentials(house: House) -> None:
+    client = Client(house, credentials=rest_credentials("new", "bob", 60, EPOCH))
+    client.allocate()
+    house.epoch += 61
+    assert error_code(client.refresh()) == 0
+    assert error_code(Client(house, 50001, credentials=(client.username, client.password)).allocate()) == 401
+
+
+def test_a_withdrawn_secret_ends_calls_at_their_next_refresh(house: House) -> None:
+    client = Client(house, credentials=rest_credentials("old", "bob", 60, EPOCH))
+    client.allocate()
+    house.server.authenticator.credentials = Credentials(REALM, ("new",))
+    assert error_code(client.refresh()) == 401
+
+
+def test_a_wrong_realm_is_401(house: House) -> None:
+    client = Client(house)
+    key = stun.long_term_key(client.username, "else", client.password)
+    assert error_code(allocate(client, proof(client, REALM=b"else"), key)) == 401
+
+
+def test_sha256_integrity_is_answered_with_sha256(house: House) -> None:
+    client = Client(house)
+    answer = allocate(client, proof(client), client.key, sha256=True)
+    assert error_code(answer) == 0
+    assert answer.integrity_sha256_at
+    assert stun.verify_integrity(answer, client.key)
+
+
+def algorithms(chosen: int, offered: bytes = PASSWORD_ALGORITHMS) -> list[tuple[int, bytes]]:
+    return [
+        (Attribute.PASSWORD_ALGORITHMS, offered),
+        (Attribute.PASSWORD_ALGORITHM, stun.encode_password_algorithms([(chosen, b"")])),
+    ]
+
+
+def test_a_chosen_password_algorithm_derives_the_key(house: House) -> None:
+    client = Client(house, transport="tls")
+    key = stun.long_term_key_sha256(client.username, REALM, client.password)
+    attributes = proof(client) + algorithms(PasswordAlgorithm.SHA256)
+    assert error_code(allocate(client, attributes, key, sha256=True)) == 0
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        algorithms(9),
+        algorithms(1, stun.encode_password_algorithms([(1, b"")])),
+        algorithms(2)[:1],
+        algorithms(2)[1:],
+        [*algorithms(2)[:1], (Attribute.PASSWORD_ALGORITHM, b"x")],
+    ],
+)
+def test_bidding_down_is_400(house: House, attributes: list[tuple[int, bytes]]) -> None:
+    client = Client(house, transport="tcp")
+    assert error_code(allocate(client, proof(client) + attributes, client.key)) == 400
+
+
+def test_userhash_stands_for_a_static_user(house: House) -> None:
+    client = Client(house, credentials=("anna", "pass"))
+    attributes = [*proof(client, USERNAME=None), (Attribute.USERHASH, stun.userhash("anna", REALM))]
+    assert error_code(allocate(client, attributes, client.key)) == 0
+
+
+def test_an_unknown_userhash_is_401(house: House) -> None:
+    client = Client(house)
+    attributes = [*proof(client, USERNAME=None), (Attribute.USERHASH, bytes(32))]
+    assert error_code(allocate(client, attributes, client.key)) == 401
+
+
+def test_no_user_has_the_key_of_the_unknown(house: House) -> None:
+    client = Client(house, credentials=("nobody", "x"))
+    assert error_code(allocate(client, proof(client), bytes(16))) == 401
