@@ -102,6 +102,7 @@ class SfuService:
             component="sfu",
             receive_buffer_bytes=RECEIVE_BUFFER_BYTES,
         )
+        self._forwarder.attach(socket)
         self._sockets.append(socket)
         return socket
 
