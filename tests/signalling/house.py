@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 
@@ -50,6 +50,9 @@ class House:
         self.now += seconds
         self.service.tick()
 
+    def values(self, name: str, **labels: str) -> list[Any]:
+        return [m.value for m in self.service.measures() if m.name == name and labels.items() <= m.labels.items()]
+
     def measure(self, name: str, **labels: str) -> Any:
         [value] = [m.value for m in self.service.measures() if m.name == name and dict(m.labels) == labels]
         return value
@@ -57,7 +60,7 @@ class House:
     async def closed_sockets(self, count: int) -> None:
         """Waits until so many sockets have come to their end on the server's side."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while sum(m.value for m in self.service.measures() if m.name == "websocket_closes_total") < count:  # noqa: ASYNC110
+            while sum(self.values("websocket_closes_total")) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
     async def connect(self, room: str = "garden", **options: Any) -> Client:
@@ -131,4 +134,4 @@ class Client:
         connection = self.socket._response.connection
         assert connection is not None, self.socket._response
         assert connection.transport is not None
-        return cast("asyncio.Transport", connection.transport)
+        return connection.transport

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from signalling.messages import MAX_MESSAGE_BYTES
 from signalling.server import SignallingSettings
@@ -51,13 +54,15 @@ async def test_compression_is_not_taken(house: House) -> None:
     assert not client.socket.compress
 
 
-async def test_slow_reader_is_cut_off_and_delays_nobody(house: House) -> None:
-    """Two participants whose offers grow; the one who does not read is cut off, the other gets everything."""
+async def test_slow_reader_is_cut_off_and_delays_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signalling.websocket.CLOSE_SECONDS", 0.1)
     ada, bob = await house.join("Ada"), await house.join("Bob")
     slow = house.media.rooms[0].peers[ada.id].listener
     ada.pause()
-    for number in range(40):
+    for number in range(100):
         slow.media_offer("x" * 200_000, number, False)
+        # The writer task runs until the kernel's buffers are full.
+        await asyncio.sleep(0)
     event = await bob.receive("participant", event="changed")
     assert event["participant"] == {**event["participant"], "id": ada.id, "connected": False}
     await bob.quiet()
