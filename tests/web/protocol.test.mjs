@@ -1,0 +1,212 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { JOINED, makeClient, makeJoined } from "./doubles.mjs";
+
+test("joins with version, name and password as soon as the socket opens", () => {
+  const { client, socket } = makeClient();
+  client.join({ name: "Ann", password: "pw" });
+  assert.deepEqual(socket().sent, []);
+  socket().open();
+  assert.deepEqual(socket().sent, [{ type: "join", version: 1, name: "Ann", password: "pw" }]);
+});
+
+test("leaves the password out when there is none", () => {
+  const { client, socket } = makeClient();
+  client.join({ name: "Ann" });
+  socket().open();
+  assert.equal("password" in socket().sent[0], false);
+});
+
+test("sends nothing before it has joined", () => {
+  const { client, socket } = makeClient();
+  client.join({ name: "Ann" });
+  socket().open();
+  assert.equal(client.send({ type: "chat", text: "early" }), false);
+  assert.equal(socket().of("chat").length, 0);
+});
+
+test("comes back within half a second of a break, with its token and password", () => {
+  const { pass, socket, sockets } = makeJoined();
+  socket().break();
+  pass(400);
+  assert.equal(sockets().length, 2);
+  socket().open();
+  assert.deepEqual(socket().sent, [{ type: "join", version: 1, name: "Ann", password: "pw", resume: "token-1" }]);
+});
+
+test("tries at least every four seconds while the server is away", () => {
+  const { pass, socket, sockets } = makeJoined();
+  socket().break();
+  for (let second = 0; second < 60; second++) {
+    pass(1000);
+    if (socket().readyState === 0) socket().break();
+  }
+  assert.ok(sockets().length >= 15, `${sockets().length} attempts in a minute`);
+});
+
+test("gives an attempt up that a packet-eating network leaves hanging", () => {
+  const { pass, socket, sockets } = makeJoined();
+  socket().break();
+  pass(400);
+  const hanging = socket();
+  pass(6000);
+  assert.equal(hanging.readyState, 3);
+  assert.ok(sockets().length >= 3);
+});
+
+test("answers the server's ping", () => {
+  const { socket } = makeJoined();
+  socket().deliver({ type: "ping" });
+  assert.equal(socket().of("pong").length, 1);
+});
+
+test("pings after five seconds of silence and not before", () => {
+  const { pass, socket } = makeJoined();
+  pass(4900);
+  assert.equal(socket().of("ping").length, 0);
+  pass(700);
+  assert.equal(socket().of("ping").length, 1);
+});
+
+test("gives up on a socket after twelve seconds without a message", () => {
+  const { client, pass, socket, sockets } = makeJoined();
+  const first = socket();
+  pass(11_500);
+  assert.equal(client.status, "joined");
+  pass(1000);
+  assert.equal(first.readyState, 3);
+  assert.equal(sockets().length, 2);
+});
+
+test("a probe finds a dead socket within three seconds", () => {
+  const { client, pass, socket } = makeJoined();
+  const first = socket();
+  client.probe();
+  assert.equal(first.of("ping").length, 1);
+  pass(3000);
+  assert.equal(first.readyState, 3);
+});
+
+test("a probe leaves a living socket alone", () => {
+  const { client, pass, socket, sockets } = makeJoined();
+  client.probe();
+  socket().deliver({ type: "pong" });
+  pass(3000);
+  assert.equal(sockets().length, 1);
+});
+
+test("a probe while waiting tries at once", () => {
+  const { client, socket, sockets } = makeJoined();
+  socket().break();
+  client.probe();
+  assert.equal(sockets().length, 2);
+});
+
+test("a request gets the reply that carries its mark", async () => {
+  const { client, socket } = makeJoined();
+  const first = client.request({ type: "publish", sdp: "a" });
+  const second = client.request({ type: "publish", sdp: "b" });
+  const [one, two] = socket().of("publish");
+  socket().deliver({ type: "published", sdp: "answer b", request: two.request });
+  socket().deliver({ type: "published", sdp: "answer a", request: one.request });
+  assert.equal((await first).sdp, "answer a");
+  assert.equal((await second).sdp, "answer b");
+});
+
+test("a refused request is rejected with the server's code", async () => {
+  const { client, socket, events } = makeJoined();
+  const request = client.request({ type: "publish", sdp: "a" });
+  socket().deliver({ type: "error", code: "sdp", message: "no", fatal: false, request: socket().of("publish")[0].request });
+  await assert.rejects(request, { code: "sdp" });
+  assert.equal(events.filter(([type]) => type === "error").length, 0);
+});
+
+test("requests under way are rejected when the socket breaks", async () => {
+  const { client, socket } = makeJoined();
+  const request = client.request({ type: "publish", sdp: "a" });
+  socket().break();
+  await assert.rejects(request, { code: "disconnected" });
+});
+
+test("a request without answer is rejected after ten seconds", async () => {
+  const { client, pass, socket } = makeJoined();
+  const request = client.request({ type: "publish", sdp: "a" });
+  pass(5000);
+  socket().deliver({ type: "ping" });
+  pass(6000);
+  await assert.rejects(request, { code: "timeout" });
+});
+
+test("a wrong password ends it, and no further attempt is made", () => {
+  const { client, pass, socket, sockets, events } = makeClient();
+  client.join({ name: "Ann", password: "wrong" });
+  socket().open();
+  socket().deliver({ type: "error", code: "password", message: "no", fatal: true });
+  socket().break();
+  pass(10_000);
+  assert.equal(sockets().length, 1);
+  assert.deepEqual(events.at(-1), ["refused", { code: "password", message: "no" }]);
+});
+
+test("a draining server is come back to when it says", () => {
+  const { pass, socket, sockets } = makeJoined();
+  socket().deliver({ type: "closing", reason: "draining", retry_ms: 2000 });
+  pass(1900);
+  assert.equal(sockets().length, 1);
+  pass(200);
+  assert.equal(sockets().length, 2);
+});
+
+test("a draining refusal at the door is passing", () => {
+  const { client, pass, socket, sockets } = makeClient();
+  client.join({ name: "Ann" });
+  socket().open();
+  socket().deliver({ type: "error", code: "draining", message: "", fatal: true, retry_ms: 1000 });
+  pass(1100);
+  assert.equal(sockets().length, 2);
+});
+
+test("a seat taken over elsewhere is not fought for", () => {
+  const { pass, socket, sockets, events } = makeJoined();
+  socket().deliver({ type: "closing", reason: "replaced" });
+  socket().break();
+  pass(10_000);
+  assert.equal(sockets().length, 1);
+  assert.deepEqual(events.at(-1), ["ended", { reason: "replaced" }]);
+});
+
+test("leaving says so and stays away", () => {
+  const { client, pass, socket, sockets } = makeJoined();
+  client.leave();
+  assert.equal(socket().of("leave").length, 1);
+  pass(10_000);
+  assert.equal(sockets().length, 1);
+  assert.equal(client.status, "closed");
+});
+
+test("garbage and unknown messages disturb nothing", () => {
+  const { client, socket } = makeJoined();
+  for (const data of ["{", "null", "[]", "1", '{"type": 5}', '{"type": "tomorrow", "x": 1}']) socket().deliver(data);
+  assert.equal(client.status, "joined");
+});
+
+test("messages of an old socket are not heard", () => {
+  const { pass, socket, events } = makeJoined();
+  const old = socket();
+  old.break();
+  pass(400);
+  old.deliver({ type: "chat", id: 1, text: "late" });
+  assert.equal(events.filter(([type]) => type === "chat").length, 0);
+});
+
+test("a new token replaces the one before", () => {
+  const { pass, socket } = makeJoined();
+  socket().break();
+  pass(400);
+  socket().open();
+  socket().deliver({ ...JOINED, resume: { token: "token-2", seconds: 60 } });
+  socket().break();
+  pass(400);
+  socket().open();
+  assert.equal(socket().sent[0].resume, "token-2");
+});
