@@ -113,6 +113,9 @@ class Vp9Descriptor:
     end: bool
     spatial_layer: int = 0
     temporal_layer: int = 0
+    tl0_picture: int | None = None  # only in non-flexible mode
+    picture_id_offset: int = 0
+    tl0_picture_offset: int = 0
 
 
 def parse_vp9(payload: bytes) -> Vp9Descriptor:
@@ -121,11 +124,15 @@ def parse_vp9(payload: bytes) -> Vp9Descriptor:
         first = payload[0]
         offset = 1
         picture_id, wide = None, False
+        layers, tl0_picture, tl0_picture_offset = 0, None, 0
         if first & 0x80:
             wide = bool(payload[offset] & 0x80)
             picture_id = (payload[offset] & 0x7F) << 8 | payload[offset + 1] if wide else payload[offset]
             offset += 2 if wide else 1
-        layers = payload[offset] if first & 0x20 else 0
+        if first & 0x20:
+            layers = payload[offset]
+            if not first & 0x10:
+                tl0_picture, tl0_picture_offset = payload[offset + 1], offset + 1
     except IndexError:
         raise CodecError("VP9 descriptor leaves the payload") from None
     return Vp9Descriptor(
@@ -137,6 +144,9 @@ def parse_vp9(payload: bytes) -> Vp9Descriptor:
         end=bool(first & 0x04),
         spatial_layer=layers >> 1 & 7,
         temporal_layer=layers >> 5,
+        tl0_picture=tl0_picture,
+        picture_id_offset=1 if first & 0x80 else 0,
+        tl0_picture_offset=tl0_picture_offset,
     )
 
 

@@ -49,7 +49,7 @@ srtp_remove_stream = <srtp_remove_fn>library_function("srtp_remove_stream")
 cdef uint64_t read_clock(forwarder_t *f) noexcept nogil:
     if f.own_clock:
         with gil:
-            return <uint64_t>((<Forwarder>f.object)._clock() * 1e6)
+            return <uint64_t>((<Forwarder>f.object)._clock() * 1e6 + 0.5)
     return monotonic_us()
 
 
@@ -114,7 +114,7 @@ class ArrivalRun(NamedTuple):
 
 
 cdef uint64_t to_us(double seconds) noexcept nogil:
-    return <uint64_t>(seconds * 1e6) if seconds > 0 else 0
+    return <uint64_t>(seconds * 1e6 + 0.5) if seconds > 0 else 0
 
 
 cdef object ntp_time(uint64_t now_us):

@@ -166,17 +166,18 @@ cdef void receive_packet(forwarder_t *f, transport_t *t, stream_t *s, rtp_t *p, 
 
 
 cdef inline void touch(forwarder_t *f, stream_t *s) noexcept nogil:
+    cdef bint video = not s.audio
     if s.touched:
         return
     s.touched = True
     s.work_first = -1
     s.work_last = -1
-    if s.audio:
-        s.next_touched = f.touched_audio
-        f.touched_audio = s
+    s.next_touched = NULL
+    if f.touched[video] == NULL:
+        f.touched[video] = s
     else:
-        s.next_touched = f.touched_video
-        f.touched_video = s
+        f.last_touched[video].next_touched = s
+    f.last_touched[video] = s
 
 
 cdef inline bint in_window(stream_t *s, int64_t extended) noexcept nogil:
@@ -298,7 +299,7 @@ cdef void report_unknown(forwarder_t *f, transport_t *t, ssrc_t *entry, rtp_t *p
     event = new_event(f, EVENT_UNKNOWN_SSRC, t)
     if event == NULL:
         return
-    entry.reported_us = f.now_us | 1
+    entry.reported_us = f.now_us
     event.ssrc = p.ssrc
     event.payload_type = p.payload_type
     copy_name(p, EXT_MID, event.mid)

@@ -17,16 +17,11 @@ cdef struct outgoing_t:
 cdef void forward_work(forwarder_t *f) noexcept nogil:
     """Sends on what the batch brought: per stream (audio first), per receiver, per packet."""
     cdef stream_t *s
-    cdef bint audio
-    for audio in range(1, -1, -1):
-        while True:
-            s = f.touched_audio if audio else f.touched_video
-            if s == NULL:
-                break
-            if audio:
-                f.touched_audio = s.next_touched
-            else:
-                f.touched_video = s.next_touched
+    cdef int video
+    for video in range(2):
+        while f.touched[video] != NULL:
+            s = f.touched[video]
+            f.touched[video] = s.next_touched
             s.touched = False
             if s.work_first >= 0:
                 forward_stream(f, s)
@@ -55,7 +50,7 @@ cdef void ask_keyframe(forwarder_t *f, stream_t *s) noexcept nogil:
     if s.keyframe_asked_us and f.now_us - s.keyframe_asked_us < KEYFRAME_REPEAT_US:
         return
     if new_event(f, EVENT_KEYFRAME_NEEDED, s) != NULL:
-        s.keyframe_asked_us = f.now_us | 1
+        s.keyframe_asked_us = f.now_us
 
 
 cdef void equalize(forwarder_t *f, stream_t *s) noexcept nogil:

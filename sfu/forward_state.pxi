@@ -281,8 +281,8 @@ cdef struct forwarder_t:
     uint32_t route_count
     rtp_t work[WORK]
     int work_count
-    stream_t *touched_audio
-    stream_t *touched_video
+    stream_t *touched[2]            # [video?], in order of their first packet in this batch
+    stream_t *last_touched[2]
     event_t events[MAX_EVENTS]
     int event_count
     uint64_t drops[DROPS]

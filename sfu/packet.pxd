@@ -194,6 +194,9 @@ cdef inline void read_vp8(rtp_t *p) noexcept nogil:
         p.layer_offset = offset
         offset += 1
     if present & 0x30:
+        if offset >= end:
+            p.picture_offset = p.layer_offset = 0
+            return
         offset += 1
     if not first & 0x10 or first & 0x07 or offset >= end or data[offset] & 1:
         return

@@ -1,0 +1,862 @@
+"""The compiled forward path between real SRTP sessions, its datagrams leaving through a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pylibsrtp import Policy, Session
+
+from sfu.forward import MAX_REMOTES, MAX_SSRCS, MAX_STREAMS, Drop, Event, Forwarder, Kind, Slot, Stream, Transport
+from sfu.rtcp import PictureLoss, build_compound
+from sfu.rtp import Extension, RtpPacket, build_rtp, parse_rtp, wrap_rtx
+from tests.sfu.rewrite_model import SlotModel, StreamModel
+from wire.udp import UdpSocket
+
+KEY_BYTES = {
+    Policy.SRTP_PROFILE_AEAD_AES_128_GCM: 28,
+    Policy.SRTP_PROFILE_AEAD_AES_256_GCM: 44,
+    Policy.SRTP_PROFILE_AES128_CM_SHA1_80: 30,
+}
+GCM = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+VIDEO, AUDIO, RTX, VP9, H264 = 96, 111, 97, 98, 102
+PAYLOADS = {
+    VIDEO: (Kind.VP8, 90000, None),
+    RTX: (Kind.VP8, 90000, VIDEO),
+    VP9: (Kind.VP9, 90000, None),
+    H264: (Kind.H264, 90000, None),
+    AUDIO: (Kind.OPUS, 48000, None),
+}
+RECEIVE = {
+    1: Extension.AUDIO_LEVEL,
+    2: Extension.ABS_SEND_TIME,
+    3: Extension.TRANSPORT_SEQUENCE,
+    4: Extension.MID,
+    5: Extension.DEPENDENCY_DESCRIPTOR,
+    10: Extension.RID,
+    11: Extension.REPAIRED_RID,
+    13: Extension.VIDEO_ORIENTATION,
+}
+SEND = {Extension.MID: 9, Extension.ABS_SEND_TIME: 3, Extension.TRANSPORT_SEQUENCE: 5, Extension.VIDEO_ORIENTATION: 1}
+KEYFRAME = b"\x10\x10\x00\x00\x9d\x01\x2a\x80\x02\x68\x01rest of it"
+DELTA = b"\x10\x11rest of it"
+
+
+def session(key: bytes, kind: int, profile: int) -> Session:
+    policy = Policy(key, kind, 0, profile)
+    policy.allow_repeat_tx = True
+    policy.window_size = 1024
+    return Session(policy)
+
+
+class Peer:
+    """The other end of a transport: SRTP sessions and a socket."""
+
+    def __init__(self, exchange: Exchange, profile: int, *, send: dict[Extension, int] | None = None) -> None:
+        self.exchange = exchange
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self.address: tuple[str, int] = self.socket.getsockname()
+        length = KEY_BYTES[profile]
+        ours, theirs = bytes(range(length)), bytes(range(100, 100 + length))
+        self.outbound = session(theirs, Policy.SSRC_ANY_OUTBOUND, profile)
+        self.inbound = session(ours, Policy.SSRC_ANY_INBOUND, profile)
+        self.transport: Transport = exchange.forwarder.transport(self)
+        self.transport.add_remote(self.address, exchange.local)
+        self.transport.select(exchange.socket, self.address, exchange.local)
+        self.transport.set_keys(profile, ours, theirs)
+        self.transport.set_extensions(RECEIVE, SEND if send is None else send)
+        self.transport.set_payloads(PAYLOADS)
+
+    def datagram(self, packet: RtpPacket, *, two_byte: bool = False) -> tuple[bytes, tuple[str, int], tuple[str, int]]:
+        return self.outbound.protect(build_rtp(packet, two_byte=two_byte)), self.address, self.exchange.local
+
+    def send(self, *packets: RtpPacket) -> None:
+        """All of them in one batch."""
+        self.exchange.forwarder.feed([self.datagram(packet) for packet in packets])
+
+    def raw(self) -> list[bytes]:
+        received = []
+        while True:
+            try:
+                received.append(self.socket.recv(4096))
+            except BlockingIOError:
+                return received
+
+    def received(self) -> list[RtpPacket]:
+        return [parse_rtp(self.inbound.unprotect(data)) for data in self.raw()]
+
+
+class Exchange:
+    """A forwarder with a socket, a settable clock, and its events."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.now = 1000.0
+        self.events: list[tuple[object, ...]] = []
+        self.forwarder = Forwarder(self.events.extend, lambda: self.now)
+        self.socket = UdpSocket(loop, ("127.0.0.1", 0), self.forwarder, component="sfu")
+        self.forwarder.attach(self.socket)
+        self.local = self.socket.local_address
+        self.peers: list[Peer] = []
+
+    def peer(self, profile: int = GCM, **options: dict[Extension, int]) -> Peer:
+        self.peers.append(Peer(self, profile, **options))
+        return self.peers[-1]
+
+    def take(self, event: Event) -> list[tuple[object, ...]]:
+        """Events of one sort since the last call; others are kept."""
+        found = [entry[1:] for entry in self.events if entry[0] is event]
+        self.events[:] = [entry for entry in self.events if entry[0] is not event]
+        return found
+
+    def dropped(self) -> dict[str, int]:
+        counters = self.forwarder.counters()
+        return {
+            reason.name: counters[f"dropped_{reason.name.lower()}"]
+            for reason in Drop
+            if counters[f"dropped_{reason.name.lower()}"]
+        }
+
+    def close(self) -> None:
+        for peer in self.peers:
+            peer.transport.close()
+            peer.socket.close()
+        self.socket.close()
+
+
+@contextmanager
+def opened() -> Iterator[Exchange]:
+    loop = asyncio.new_event_loop()
+    exchange = Exchange(loop)
+    try:
+        yield exchange
+    finally:
+        exchange.close()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    with opened() as exchange:
+        yield exchange
+
+
+def video(number: int, payload: bytes = DELTA, *, ssrc: int = 1, timestamp: int = 0, **more: object) -> RtpPacket:
+    return replace(RtpPacket(VIDEO, number & 0xFFFF, timestamp, ssrc, payload), **more)  # type: ignore[arg-type]
+
+
+def audio(number: int, **more: object) -> RtpPacket:
+    return replace(RtpPacket(AUDIO, number & 0xFFFF, number * 960, 2, b"opus"), **more)  # type: ignore[arg-type]
+
+
+def slot_of(peer: Peer, ssrc: int = 100, *, rtx: bool = True, is_audio: bool = False) -> Slot:
+    slot = peer.transport.add_slot("mid", ssrc, rtx_ssrc=ssrc + 1 if rtx else None, audio=is_audio)
+    slot.map_payload(Kind.VP8, 120, 121)
+    slot.map_payload(Kind.OPUS, 109, None)
+    return slot
+
+
+@pytest.fixture
+def call(exchange: Exchange) -> tuple[Exchange, Peer, Stream, Peer, Slot]:
+    """A publisher's video stream 1 and a subscriber's slot that follows it."""
+    publisher, subscriber = exchange.peer(), exchange.peer()
+    stream = publisher.transport.add_stream(1, audio=False)
+    slot = slot_of(subscriber)
+    slot.follow(stream)
+    return exchange, publisher, stream, subscriber, slot
+
+
+Call = tuple[Exchange, Peer, Stream, Peer, Slot]
+
+
+# Forwarding
+
+
+@pytest.mark.parametrize("profile", KEY_BYTES)
+def test_a_keyframe_leaves_with_the_slots_identity(exchange: Exchange, profile: int) -> None:
+    publisher, subscriber = exchange.peer(profile), exchange.peer(profile)
+    slot = slot_of(subscriber)
+    slot.follow(publisher.transport.add_stream(1, audio=False))
+    extensions = ((4, b"0"), (10, b"q"), (2, b"abc"), (13, b"\x01"), (12, b"unknown"))
+    publisher.send(video(40000, KEYFRAME, timestamp=77, marker=True, extensions=extensions, csrcs=(1, 2)))
+    (packet,) = subscriber.received()
+    assert packet == RtpPacket(
+        120,
+        40000 & 0x7FFF,
+        77,
+        100,
+        KEYFRAME,
+        marker=True,
+        extensions=((9, b"mid"), (3, ((1000 << 18) & 0xFFFFFF).to_bytes(3, "big")), (5, b"\0\0"), (1, b"\x01")),
+    )
+
+
+def test_nothing_is_sent_before_a_keyframe(call: Call) -> None:
+    exchange, publisher, stream, subscriber, slot = call
+    publisher.send(video(1), video(2))
+    assert subscriber.received() == []
+    assert exchange.dropped() == {"AWAITING_KEYFRAME": 2}
+    assert (slot.current(), slot.target()) == (None, stream)
+
+
+def test_a_keyframe_is_asked_for_at_once_and_every_quarter_second(call: Call) -> None:
+    exchange, publisher, stream, _, _ = call
+    publisher.send(video(1))
+    assert exchange.take(Event.KEYFRAME_NEEDED) == [(stream,)]
+    exchange.now += 0.249
+    publisher.send(video(2))
+    assert exchange.take(Event.KEYFRAME_NEEDED) == []
+    exchange.now += 0.001
+    publisher.send(video(3))
+    assert exchange.take(Event.KEYFRAME_NEEDED) == [(stream,)]
+
+
+def test_a_switch_is_told(call: Call) -> None:
+    exchange, publisher, stream, _, slot = call
+    publisher.send(video(1, KEYFRAME), video(2))
+    assert exchange.take(Event.SWITCHED) == [(slot, stream)]
+    assert (slot.current(), slot.target()) == (stream, None)
+
+
+def test_audio_starts_with_any_packet(exchange: Exchange) -> None:
+    publisher, subscriber = exchange.peer(), exchange.peer()
+    slot = slot_of(subscriber, is_audio=True, rtx=False)
+    slot.follow(publisher.transport.add_stream(2, audio=True))
+    publisher.send(audio(5))
+    assert [packet.sequence_number for packet in subscriber.received()] == [5]
+
+
+def test_gaps_and_reordering_of_the_source_are_kept(call: Call) -> None:
+    _, publisher, _, subscriber, _ = call
+    publisher.send(video(10, KEYFRAME), video(13), video(12), video(9))
+    assert [packet.sequence_number for packet in subscriber.received()] == [10, 13, 12]
+
+
+def test_a_layer_goes_on_until_the_other_has_a_keyframe(call: Call) -> None:
+    exchange, publisher, low, subscriber, slot = call
+    high = publisher.transport.add_stream(3, audio=False)
+    publisher.send(video(1, KEYFRAME))
+    slot.follow(high)
+    publisher.send(video(2))
+    publisher.send(video(500, ssrc=3))
+    exchange.now += 0.1
+    publisher.send(video(501, KEYFRAME, ssrc=3, timestamp=5555), video(3))
+    publisher.send(video(502, ssrc=3, timestamp=8555))
+    packets = subscriber.received()
+    assert [packet.sequence_number for packet in packets] == [1, 2, 3, 4]
+    assert [packet.timestamp for packet in packets] == [0, 0, 9000, 12000]
+    assert slot.current() is high
+    assert low is not high
+
+
+def test_another_publishers_stream_silences_the_old_one_at_once(call: Call) -> None:
+    exchange, publisher, _, subscriber, slot = call
+    publisher.send(video(1, KEYFRAME))
+    other = exchange.peer()
+    slot.follow(other.transport.add_stream(1, audio=False))
+    publisher.send(video(2))
+    assert len(subscriber.received()) == 1
+    assert slot.current() is None
+
+
+def test_a_muted_stream_is_received_but_not_forwarded_and_resumes_without_a_gap(call: Call) -> None:
+    exchange, publisher, stream, subscriber, _ = call
+    publisher.send(video(1, KEYFRAME))
+    stream.active = False
+    publisher.send(video(2), video(3))
+    stream.active = True
+    publisher.send(video(4), video(5, KEYFRAME))
+    assert [packet.sequence_number for packet in subscriber.received()] == [1, 2]
+    assert exchange.dropped() == {"INACTIVE": 2, "AWAITING_KEYFRAME": 1}
+    assert stream.packets == 5
+
+
+def test_an_unmapped_codec_is_dropped(call: Call) -> None:
+    exchange, publisher, _, subscriber, _ = call
+    publisher.send(video(1, b"\x65idr", payload_type=H264))
+    assert subscriber.received() == []
+    assert exchange.dropped() == {"CODEC": 1}
+
+
+def test_a_padding_only_packet_keeps_its_place_as_an_empty_one(call: Call) -> None:
+    _, publisher, _, subscriber, _ = call
+    publisher.send(video(1, KEYFRAME), video(2, b"", padding_bytes=200), video(3))
+    assert [(packet.sequence_number, len(packet.payload)) for packet in subscriber.received()][1] == (2, 0)
+
+
+def test_packets_of_a_frame_leave_equally_long_in_one_send(call: Call) -> None:
+    exchange, publisher, _, subscriber, _ = call
+    publisher.send(video(1, KEYFRAME + bytes(100)))
+    subscriber.received()
+    sends = exchange.socket.counters()["gso_sends"]
+    publisher.send(*(video(2 + i, DELTA + bytes(900 + i // 2), timestamp=3000) for i in range(4)))
+    raw = subscriber.raw()
+    packets = [parse_rtp(subscriber.inbound.unprotect(data)) for data in raw]
+    assert len({len(data) for data in raw}) == 1
+    assert [packet.padding_bytes for packet in packets] == [1, 1, 0, 0]
+    assert [len(packet.payload) for packet in packets] == [912, 912, 913, 913]
+    assert exchange.socket.counters()["gso_sends"] in (sends, sends + 1)  # 0 where the kernel has no GSO
+
+
+def test_vp8_picture_ids_go_on_across_publishers(call: Call) -> None:
+    exchange, publisher, _, subscriber, slot = call
+    key, delta = b"\x90\xc0\xff\xff\xff" + KEYFRAME[1:], b"\x90\xc0%b%b" + DELTA[1:]
+    publisher.send(video(1, key))
+    other = exchange.peer()
+    slot.follow(other.transport.add_stream(1, audio=False))
+    other.send(video(70, b"\x90\xc0\x81\x00\x07" + KEYFRAME[1:]))
+    other.send(video(71, delta % (b"\x81\x01", b"\x08")))
+    assert [packet.payload[2:5] for packet in subscriber.received()] == [
+        b"\xff\xff\xff",
+        b"\x80\x00\x00",
+        b"\x80\x01\x01",
+    ]
+
+
+# RTX and NACK
+
+
+def repair(publisher: Peer, number: int, packet: RtpPacket) -> None:
+    publisher.send(wrap_rtx(packet, payload_type=RTX, sequence_number=number, ssrc=9))
+
+
+def test_a_repair_becomes_the_streams_own_packet(call: Call) -> None:
+    _, publisher, stream, subscriber, _ = call
+    publisher.transport.add_repair(9, stream)
+    publisher.send(video(65534, KEYFRAME), video(0))
+    repair(publisher, 7, video(65535, extensions=((13, b"\x02"),)))
+    assert [packet.sequence_number for packet in subscriber.received()] == [32766, 32768, 32767]
+    assert stream.still_missing([65535]) == []
+
+
+def test_a_repair_of_what_arrived_is_a_duplicate(call: Call) -> None:
+    exchange, publisher, stream, subscriber, _ = call
+    publisher.transport.add_repair(9, stream)
+    publisher.send(video(1, KEYFRAME))
+    repair(publisher, 7, video(1, KEYFRAME))
+    assert len(subscriber.received()) == 1
+    assert exchange.dropped() == {"DUPLICATE": 1}
+
+
+def test_a_padding_probe_on_the_repair_ssrc_counts_as_arrived_only(call: Call) -> None:
+    exchange, publisher, stream, subscriber, _ = call
+    publisher.transport.add_repair(9, stream)
+    publisher.send(RtpPacket(RTX, 1, 0, 9, b"", padding_bytes=255, extensions=((3, b"\x00\x05"),)))
+    assert subscriber.received() == []
+    assert exchange.dropped() == {"PROBE": 1}
+    assert len(publisher.transport.take_arrivals().arrivals) == 1
+
+
+def test_what_is_missing_is_told_once_for_each_batch(call: Call) -> None:
+    exchange, publisher, stream, _, _ = call
+    publisher.send(video(65533))
+    publisher.send(video(2), video(65535), video(4))
+    assert exchange.take(Event.LOST) == [(stream, [65534, 0, 1, 3])]
+    publisher.send(video(0), video(5))
+    assert exchange.take(Event.LOST) == []
+    assert stream.still_missing([65534, 0, 1, 3]) == [65534, 1, 3]
+
+
+def test_a_nack_is_answered_by_rtx_at_most_every_twenty_milliseconds(call: Call) -> None:
+    exchange, publisher, _, subscriber, slot = call
+    publisher.send(video(1, KEYFRAME), video(2, DELTA + b"two"))
+    original = subscriber.received()[1]
+    assert slot.retransmit([2, 3]) == 1
+    (again,) = subscriber.received()
+    assert again.payload == b"\x00\x02" + original.payload
+    assert (again.ssrc, again.payload_type, again.timestamp) == (101, 121, original.timestamp)
+    assert slot.retransmit([2]) == 1
+    exchange.now += 0.021
+    assert slot.retransmit([2]) == 1
+    assert len(subscriber.received()) == 1
+    assert slot.retransmitted == 2
+
+
+def test_without_rtx_the_very_same_bytes_are_sent_again(exchange: Exchange) -> None:
+    publisher, subscriber = exchange.peer(), exchange.peer()
+    slot = slot_of(subscriber, rtx=False)
+    slot.follow(publisher.transport.add_stream(1, audio=False))
+    publisher.send(video(1, KEYFRAME), video(2, DELTA + bytes(30)), video(3, DELTA + bytes(31)))
+    sent = subscriber.raw()
+    exchange.now += 1
+    assert slot.retransmit([1, 2, 3]) == 3
+    assert subscriber.raw() == sent
+
+
+def test_what_would_not_be_the_same_bytes_is_not_sent_again(exchange: Exchange) -> None:
+    publisher, subscriber = exchange.peer(), exchange.peer()
+    slot = slot_of(subscriber, rtx=False)
+    slot.follow(publisher.transport.add_stream(1, audio=False))
+    publisher.send(video(1, KEYFRAME))
+    subscriber.transport.set_extensions({}, {Extension.MID: 2})
+    assert slot.retransmit([1]) == 0
+
+
+def test_the_cache_of_a_stream_is_bounded(call: Call) -> None:
+    _, publisher, _, subscriber, slot = call
+    publisher.send(video(0, KEYFRAME))
+    for number in range(1, 1025):
+        publisher.send(video(number))
+    subscriber.received()
+    assert slot.retransmit([0]) == 0
+    assert slot.retransmit([1]) == 1
+
+
+def test_large_packets_leave_the_cache_by_bytes(call: Call) -> None:
+    _, publisher, _, _, slot = call
+    publisher.send(video(0, KEYFRAME))
+    for number in range(1, 600):
+        publisher.send(video(number, DELTA + bytes(1000)))
+    assert slot.retransmit([10]) == 0
+    assert slot.retransmit([599]) == 1
+
+
+# Events and feedback material
+
+
+def test_an_unknown_ssrc_is_told_with_its_names(exchange: Exchange) -> None:
+    publisher = exchange.peer()
+    publisher.send(RtpPacket(RTX, 1, 2, 77, b"xx", extensions=((4, b"v0"), (11, b"h"))))
+    assert exchange.take(Event.UNKNOWN_SSRC) == [(publisher.transport, 77, RTX, "v0", None, "h")]
+
+
+def test_an_unknown_ssrc_is_not_told_for_every_packet(exchange: Exchange) -> None:
+    publisher = exchange.peer()
+    publisher.send(*(video(number) for number in range(50)))
+    assert len(exchange.take(Event.UNKNOWN_SSRC)) == 1
+    assert exchange.dropped() == {"UNKNOWN_SSRC": 50}
+
+
+def test_rtcp_comes_decrypted(exchange: Exchange) -> None:
+    peer = exchange.peer()
+    compound = build_compound([PictureLoss(1, 2)])
+    exchange.forwarder.feed([(peer.outbound.protect_rtcp(compound), peer.address, exchange.local)])
+    assert exchange.take(Event.RTCP) == [(peer.transport, compound)]
+
+
+def test_rtcp_is_sent_protected(exchange: Exchange) -> None:
+    peer = exchange.peer()
+    compound = build_compound([PictureLoss(1, 2)])
+    peer.transport.send_rtcp(compound)
+    (data,) = peer.raw()
+    assert peer.inbound.unprotect_rtcp(data) == compound
+
+
+def test_stun_and_dtls_come_with_socket_and_addresses(exchange: Exchange) -> None:
+    peer = exchange.peer()
+    stranger = ("192.0.2.1", 9)
+    exchange.forwarder.feed(
+        [
+            (b"\x00\x01stun", stranger, exchange.local),
+            (b"\x16dtls", peer.address, exchange.local),
+            (b"\x16dtls", stranger, exchange.local),
+        ]
+    )
+    assert exchange.events == [
+        (Event.STUN, exchange.socket, b"\x00\x01stun", stranger, exchange.local),
+        (Event.DTLS, peer.transport, b"\x16dtls", peer.address, exchange.local, exchange.socket),
+        (Event.DTLS, None, b"\x16dtls", stranger, exchange.local, exchange.socket),
+    ]
+
+
+def test_arrivals_are_ascending_without_wrap_and_each_once(exchange: Exchange) -> None:
+    publisher = exchange.peer()
+    publisher.transport.add_stream(1, audio=False)
+    for number, transport_number in enumerate((0xFFFE, 1, 0xFFFF, 1)):
+        publisher.send(video(number, extensions=((3, transport_number.to_bytes(2, "big")),)))
+        exchange.now += 0.001
+    arrivals = publisher.transport.take_arrivals().arrivals
+    first = arrivals[0][0]
+    assert first & 0xFFFF == 0xFFFE
+    assert [(number - first, at) for number, at in arrivals] == [
+        (0, 1_000_000_000),
+        (1, 1_000_002_000),
+        (3, 1_000_001_000),
+    ]
+    assert publisher.transport.take_arrivals().arrivals == []
+
+
+def test_levels_are_averaged(exchange: Exchange) -> None:
+    publisher = exchange.peer()
+    stream = publisher.transport.add_stream(2, audio=True)
+    assert stream.take_level() is None
+    publisher.send(audio(1, extensions=((1, b"\x85"),)), audio(2, extensions=((1, b"\x0f"),)))
+    assert stream.take_level() == (2, 10)
+    assert stream.take_level() is None
+
+
+def test_the_size_of_a_vp8_keyframe_is_known(call: Call) -> None:
+    exchange, publisher, stream, _, _ = call
+    publisher.send(video(1, KEYFRAME))
+    assert (stream.width, stream.height, stream.last_keyframe_at) == (640, 360, exchange.now)
+
+
+def test_receiver_reports_follow_rfc_3550(call: Call) -> None:
+    _, publisher, stream, _, _ = call
+    publisher.send(video(65535), video(2), video(1))
+    assert stream.receiver_report() == (64, 1, 65536 + 2, 0)
+    publisher.send(video(3), video(4))
+    assert stream.receiver_report()[:2] == (0, 1)
+
+
+def test_jitter_follows_rfc_3550(call: Call) -> None:
+    exchange, publisher, stream, _, _ = call
+    for number in range(3):
+        publisher.send(video(number, timestamp=number * 3000))
+        exchange.now += 0.1
+    d = 9000 - 3000
+    assert abs(stream.jitter - (d + d - d // 16) // 16) <= 1
+
+
+def test_sender_reports_map_the_publishers_clock(call: Call) -> None:
+    exchange, publisher, stream, _, slot = call
+    assert slot.sender_report(exchange.now) is None
+    publisher.send(video(1, KEYFRAME, timestamp=1000))
+    stream.sender_report(50 << 32, 1000, exchange.now)
+    ntp, timestamp, packets, octets = slot.sender_report(exchange.now + 0.5) or (0, 0, 0, 0)
+    later, *_ = slot.sender_report(exchange.now + 1.5) or (0,)
+    assert abs(timestamp - 46000) <= 1
+    assert (packets, octets) == (1, len(KEYFRAME))
+    assert abs(later - ntp - (1 << 32)) < 1 << 16
+
+
+# Hostile input
+
+
+def test_hostile_datagrams_are_counted_and_harmless(call: Call) -> None:
+    exchange, publisher, _, subscriber, _ = call
+    publisher.send(video(1, KEYFRAME))
+    good = publisher.datagram(video(2))
+    bad = [b"", b"\x80", b"\x80\x60" + bytes(9), b"\xff" * 100, b"\x40" * 30, b"\x80\x60" + bytes(40), bytes(3) * 0]
+    bad += [b"\x8f\x60" + bytes(20), b"\x90\x60" + bytes(10) + b"\xbe\xde\xff\xff" + bytes(20)]
+    bad += [b"\x80\x60" + bytes(2100), b"\x80\xc8\x00\x01" + bytes(20)]
+    exchange.forwarder.feed([(data, publisher.address, exchange.local) for data in bad] + [good])
+    exchange.forwarder.feed([(good[0], ("192.0.2.7", 7), exchange.local), good])
+    assert len(subscriber.received()) == 2
+    dropped = exchange.dropped()
+    assert dropped["GARBAGE"] == 4
+    assert dropped["MALFORMED"] == 2
+    assert dropped["TOO_LARGE"] == 1
+    assert dropped["REPLAY"] == 1
+    assert dropped["UNKNOWN_ADDRESS"] == 1
+    assert sum(dropped.values()) == len(bad) + 2
+
+
+@pytest.mark.parametrize(
+    "block",
+    [b"\xbe\xde\x00\x01\x1f\x00\x00\x00", b"\x10\x00\x00\x01\x01\xff\x00\x00", b"\x10\x00\x00\x01\x00\x00\x00\x01"],
+)
+def test_authenticated_extensions_that_leave_their_block_are_malformed(call: Call, block: bytes) -> None:
+    exchange, publisher, _, subscriber, _ = call
+    data = b"\x90\x60\x00\x01" + bytes(4) + b"\x00\x00\x00\x01" + block + KEYFRAME
+    exchange.forwarder.feed([(publisher.outbound.protect(data), publisher.address, exchange.local)])
+    assert exchange.dropped() == {"MALFORMED": 1}
+    assert subscriber.received() == []
+
+
+def test_authenticated_padding_that_leaves_the_packet_is_malformed(call: Call) -> None:
+    exchange, publisher, _, _, _ = call
+    for padding in (0, 30):
+        data = struct.pack("!BBHII", 0xA0, VIDEO, padding, 0, 1) + bytes(8) + bytes((padding,))
+        exchange.forwarder.feed([(publisher.outbound.protect(data), publisher.address, exchange.local)])
+    assert exchange.dropped() == {"MALFORMED": 2}
+
+
+def test_ssrcs_of_a_peer_are_bounded_before_decryption(exchange: Exchange) -> None:
+    publisher = exchange.peer()
+    publisher.send(*(video(1, ssrc=ssrc) for ssrc in range(MAX_SSRCS)))
+    publisher.send(video(1, ssrc=5000))
+    assert exchange.dropped() == {"UNKNOWN_SSRC": MAX_SSRCS, "SSRC_LIMIT": 1}
+    exchange.now += 11
+    publisher.send(video(2, ssrc=5000))
+    assert exchange.dropped()["UNKNOWN_SSRC"] == MAX_SSRCS + 1
+
+
+def test_streams_of_a_peer_are_bounded(exchange: Exchange) -> None:
+    transport = exchange.peer().transport
+    for ssrc in range(MAX_STREAMS):
+        transport.add_stream(ssrc, audio=False)
+    with pytest.raises(ValueError, match="too many"):
+        transport.add_stream(MAX_STREAMS, audio=False)
+
+
+def test_an_ssrc_is_sent_only_once_under_the_same_keys(exchange: Exchange) -> None:
+    peer = exchange.peer()
+    peer.transport.remove_slot(slot_of(peer))
+    with pytest.raises(ValueError, match="once"):
+        slot_of(peer)
+
+
+def test_the_oldest_of_many_addresses_is_forgotten(exchange: Exchange) -> None:
+    peer = exchange.peer()
+    for port in range(1, MAX_REMOTES + 1):
+        peer.transport.add_remote(("192.0.2.9", port), exchange.local)
+    data = peer.datagram(video(1))[0]
+    exchange.forwarder.feed([(data, peer.address, exchange.local)])
+    assert exchange.dropped() == {"UNKNOWN_ADDRESS": 1}
+    exchange.forwarder.feed([(data, ("192.0.2.9", 1), exchange.local)])
+    assert peer.transport.packets_in == 1
+
+
+def test_an_address_belongs_to_whom_it_was_given_last(exchange: Exchange) -> None:
+    first, second = exchange.peer(), exchange.peer()
+    second.transport.add_remote(first.address, exchange.local)
+    first.transport.close()
+    exchange.forwarder.feed([(b"\x16", first.address, exchange.local)])
+    assert exchange.take(Event.DTLS)[0][0] is second.transport
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=200))
+@settings(max_examples=30, deadline=None)
+def test_addresses_are_found_whatever_came_and_went(steps: list[tuple[int, bool]]) -> None:
+    with opened() as exchange:
+        transports: dict[int, Transport] = {}
+        for number, present in steps:
+            if present and number not in transports:
+                transports[number] = exchange.forwarder.transport()
+                transports[number].add_remote(("192.0.2.1", number + 1), exchange.local)
+            elif not present and number in transports:
+                transports.pop(number).close()
+        exchange.forwarder.feed([(b"\x16", ("192.0.2.1", number + 1), exchange.local) for number in range(41)])
+        assert [found[0] for found in exchange.take(Event.DTLS)] == [transports.get(number) for number in range(41)]
+
+
+def test_before_keys_and_path_nothing_is_sent(exchange: Exchange) -> None:
+    transport = exchange.forwarder.transport()
+    transport.send_rtcp(bytes(8))
+    transport.send_raw(b"x")
+    assert exchange.dropped() == {"NO_KEYS": 1, "NO_PATH": 1}
+
+
+# Things that go away
+
+
+def test_a_slot_falls_silent_with_its_stream(call: Call) -> None:
+    exchange, publisher, stream, subscriber, slot = call
+    publisher.send(video(1, KEYFRAME))
+    publisher.transport.remove_stream(1)
+    publisher.send(video(2))
+    assert len(subscriber.received()) == 1
+    assert (slot.current(), slot.retransmit([1])) == (None, 0)
+    slot.follow(stream)
+    assert slot.target() is None
+    assert exchange.dropped() == {"UNKNOWN_SSRC": 1}
+
+
+def test_objects_may_outlive_what_they_belong_to(call: Call) -> None:
+    exchange, publisher, stream, subscriber, slot = call
+    publisher.send(video(1, KEYFRAME))
+    publisher.transport.close()
+    subscriber.transport.close()
+    gc.collect()
+    publisher.send(video(2))
+    slot.follow(stream)
+    assert slot.retransmit([1]) == 0
+    assert stream.still_missing([0]) == []
+    stream.sender_report(1, 2, 3.0)
+    assert slot.sender_report(exchange.now) is not None
+    assert subscriber.transport.take_arrivals().arrivals == []
+    with pytest.raises(ValueError, match="closed"):
+        publisher.transport.add_stream(5, audio=True)
+
+
+def test_closing_inside_an_event_handler_is_safe() -> None:
+    with opened() as exchange:
+        publisher = exchange.peer()
+        seen = []
+
+        def close(events: list[tuple[object, ...]]) -> None:
+            seen.extend(events)
+            publisher.transport.close()
+
+        exchange.forwarder = Forwarder(close, lambda: 1.0)
+        publisher = exchange.peer()
+        publisher.send(*(video(1, ssrc=ssrc) for ssrc in range(20)))
+        publisher.send(video(2))
+        assert len(seen) == 20
+
+
+# Against the model
+
+
+class Scenario:
+    """Random traffic through the forwarder and through the model."""
+
+    def __init__(self, exchange: Exchange, rng: random.Random) -> None:
+        self.exchange, self.rng = exchange, rng
+        profile = rng.choice(list(KEY_BYTES))
+        meanings = [meaning for meaning in Extension if rng.random() < 0.7]
+        ids = rng.sample(range(1, 256) if rng.random() < 0.2 else range(1, 15), len(meanings))
+        self.send_map = dict(zip(meanings, ids, strict=True))
+        self.subscriber = exchange.peer(profile, send=self.send_map)
+        self.publishers = [exchange.peer(profile) for _ in range(2)]
+        self.streams: list[tuple[Stream, StreamModel, Peer]] = []
+        for index in range(4):
+            peer = self.publishers[index // 3]
+            stream = peer.transport.add_stream(10 + index, audio=False)
+            peer.transport.add_repair(20 + index, stream)
+            kinds = {number: (kind, clock) for number, (kind, clock, _) in PAYLOADS.items()}
+            self.streams.append((stream, StreamModel(10 + index, False, peer, kinds), peer))
+        self.source = [[rng.randrange(0x10000), rng.randrange(2**32), rng.randrange(2**15)] for _ in self.streams]
+        self.repairs = [0] * len(self.streams)
+        self.slots = [self._slot(100, True), self._slot(200, False)]
+        self.number = 0
+
+    def _slot(self, ssrc: int, rtx: bool) -> tuple[Slot, SlotModel]:
+        slot = self.subscriber.transport.add_slot(f"m{ssrc}", ssrc, rtx_ssrc=ssrc + 1 if rtx else None, audio=False)
+        slot.map_payload(Kind.VP8, 120, 121 if rtx else None)
+        slot.map_payload(Kind.VP9, 122, 123 if rtx else None)
+        mapped: dict[Kind, tuple[int, int | None]] = {
+            Kind.VP8: (120, 121 if rtx else None),
+            Kind.VP9: (122, 123 if rtx else None),
+        }
+        model = SlotModel(f"m{ssrc}", ssrc, ssrc + 1 if rtx else None, False, mapped, RECEIVE, self.send_map)
+        return slot, model
+
+    def payload(self, payload_type: int, picture: int, *, key: bool) -> bytes:
+        rng = self.rng
+        if rng.random() < 0.05:
+            return rng.randbytes(rng.randrange(12))
+        wide = (0x8000 | picture).to_bytes(2, "big")
+        layer = bytes((picture & 0xFF,))
+        if payload_type == VP9:
+            return bytes((0xA8 if key else 0xE8,)) + wide + b"\x00" + layer + rng.randbytes(8)
+        frame = KEYFRAME[1:] if key else DELTA[1:]
+        head = rng.choice(
+            [b"\x10", b"\x90\x80" + wide, b"\x90\xc0" + wide + layer, b"\x90\xe0" + wide + layer + b"\x40"]
+        )
+        return rng.choice([head, head, b"\x90\x80" + bytes((picture & 0x7F,))]) + frame
+
+    def packets(self, index: int) -> list[RtpPacket]:
+        rng, source = self.rng, self.source[index]
+        result = []
+        payload_type = rng.choice([VIDEO, VIDEO, VIDEO, VP9, H264])
+        key = rng.random() < 0.3
+        source[2] = (source[2] + 1) % 2**15
+        if rng.random() < 0.02:
+            source[0] += rng.choice([300, 2000, 5000, 30000])
+        for part in range(rng.randrange(1, 5)):
+            extensions = tuple(
+                (identifier, rng.randbytes(rng.choice([1, 2, 3, 5, 16])))
+                for identifier in rng.sample([*RECEIVE, 12, 14], rng.randrange(5))
+            )
+            result.append(
+                RtpPacket(
+                    payload_type,
+                    source[0] & 0xFFFF,
+                    source[1] & 0xFFFFFFFF,
+                    10 + index,
+                    self.payload(payload_type, source[2], key=key and part == 0),
+                    marker=rng.random() < 0.3,
+                    csrcs=tuple(range(rng.choice([0, 0, 0, 15]))),
+                    extensions=extensions,
+                    padding_bytes=rng.choice([0, 0, 0, 7]),
+                )
+            )
+            source[0] += 1
+        source[1] += 3000
+        return result
+
+    def traffic(self) -> None:
+        rng = self.rng
+        index = rng.randrange(len(self.streams))
+        stream, model, peer = self.streams[index]
+        packets = [packet for packet in self.packets(index) if rng.random() > 0.1]
+        batch = []
+        for packet in rng.sample(packets, len(packets)) if rng.random() < 0.3 else packets:
+            datagram = peer.datagram(packet, two_byte=rng.random() < 0.1)
+            batch.append((datagram, packet, False))
+            if rng.random() < 0.1:
+                batch.append((datagram, packet, True))
+        self.exchange.forwarder.feed([datagram for datagram, _, _ in batch])
+        self.compare(model, [(packet, False) for _, packet, replayed in batch if not replayed])
+        missing = sorted(model.missing())
+        assert sorted(stream.still_missing(range(0x10000))) == missing if rng.random() < 0.02 else True
+        if missing and rng.random() < 0.5:
+            self.repair(index, rng.choice(missing))
+
+    def repair(self, index: int, number: int) -> None:
+        _, model, peer = self.streams[index]
+        packet = RtpPacket(VIDEO, number, self.source[index][1] & 0xFFFFFFFF, 10 + index, DELTA)
+        rtx = wrap_rtx(packet, payload_type=RTX, sequence_number=self.repairs[index] & 0xFFFF, ssrc=20 + index)
+        self.repairs[index] += 1
+        self.exchange.forwarder.feed([peer.datagram(rtx)])
+        self.compare(model, [(packet, True)])
+
+    def compare(self, model: StreamModel, packets: list[tuple[RtpPacket, bool]]) -> None:
+        now_us = round(self.exchange.now * 1e6)
+        work = [model.receive(packet, repaired=repaired) for packet, repaired in packets]
+        expected = [
+            model_slot.forward(model, *item, now_us) for model_slot in list(model.followers) for item in work if item
+        ]
+        self.expect([packet for packet in expected if packet])
+
+    def expect(self, packets: list[RtpPacket]) -> None:
+        identifier = self.send_map.get(Extension.TRANSPORT_SEQUENCE)
+        received = [self.subscriber.inbound.unprotect(data) for data in self.subscriber.raw()]
+        assert len(received) == len(packets)
+        for data, packet in zip(received, packets, strict=True):
+            if identifier is not None:
+                numbered = [
+                    (name, self.number.to_bytes(2, "big") if name == identifier else value)
+                    for name, value in packet.extensions
+                ]
+                packet = replace(packet, extensions=tuple(numbered))
+            self.number = (self.number + 1) & 0xFFFF
+            if data[0] & 0x20:
+                assert data[-1] == 1
+                data = bytes((data[0] & 0xDF,)) + data[1:-1]
+            assert data == build_rtp(packet)
+
+    def nack(self) -> None:
+        slot, model = self.slots[0]
+        if not model.epochs:
+            return
+        numbers = [(model.highest - self.rng.randrange(-2, 300)) & 0xFFFF for _ in range(4)]
+        answers = [model.retransmit(number, round(self.exchange.now * 1e6)) for number in numbers]
+        assert slot.retransmit(numbers) == sum(found for found, _ in answers)
+        self.expect([packet for _, packet in answers if packet])
+
+    def follow(self) -> None:
+        slot, model = self.rng.choice(self.slots)
+        stream, stream_model, _ = self.rng.choice(self.streams)
+        silent = self.rng.random() < 0.1
+        slot.follow(None if silent else stream)
+        model.follow(None if silent else stream_model)
+
+    def toggle(self) -> None:
+        stream, model, _ = self.rng.choice(self.streams)
+        if model.active:
+            model.interrupt()
+        model.active = stream.active = not model.active
+
+    def check(self) -> None:
+        by_model = {model: stream for stream, model, _ in self.streams for model in [id(model)]}
+        for slot, model in self.slots:
+            assert slot.current() is by_model.get(id(model.current))
+            assert slot.target() is by_model.get(id(model.target))
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.exchange.now = round(self.exchange.now + self.rng.choice([0, 0.001, 0.02, 0.5]), 3)
+            action = self.rng.choices([self.traffic, self.nack, self.follow, self.toggle], [20, 3, 3, 1])[0]
+            action()
+            self.check()
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_traffic_is_rewritten_as_the_model_says(rng: random.Random) -> None:
+    with opened() as exchange:
+        Scenario(exchange, random.Random(rng.randrange(2**32))).run(300)
