@@ -130,10 +130,13 @@ class Conversation:
         self._release()
         return end.message
 
-    def gone(self) -> None:
-        """The socket is closed or broken."""
+    def gone(self, *, for_good: bool = False) -> None:
+        """The socket is closed or broken; `for_good`: the client gave up its seat by that."""
         self._session.ended()
+        seat = self._seat
         self._release()
+        if for_good and seat is not None and seat.connection is None:
+            self._reception.rooms.leave(seat, self._reception.clock())
 
     def handle_timer(self, now: float) -> None:
         """Pings a silent client and ends a dead one."""

@@ -219,8 +219,8 @@ class Room:
         del self._tokens[seat.token]
         seat.ended = True
         seat.connection = None
-        seat.media.leave()
         self.announce("left", seat)
+        seat.media.leave()
 
     def announce(self, event: Literal["joined", "changed", "left"], seat: Seat) -> None:
         """Tells all others about `seat`."""
@@ -311,8 +311,10 @@ class Rooms:
         """Ends the seat, and the room with its last one."""
         if seat.ended:
             return
-        seat.room.remove(seat)
-        self._end_if_empty(seat.room, now)
+        try:
+            seat.room.remove(seat)
+        finally:
+            self._end_if_empty(seat.room, now)
 
     def _end_if_empty(self, room: Room, now: float) -> None:
         if not room.seats:

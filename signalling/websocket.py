@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 
 from signalling.counters import Counters
 from signalling.messages import MAX_MESSAGE_BYTES, Closing, Frame, ServerMessage, encode
-from signalling.session import CLOSE_NORMAL, CLOSE_OVERLOADED, CLOSE_TOO_LARGE
+from signalling.session import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_OVERLOADED, CLOSE_TOO_LARGE
 
 # What may wait for one client: more than a `joined` with the longest chat, and then some.
 MAX_QUEUED_BYTES = 2 * 1024 * 1024
@@ -37,8 +37,8 @@ class Receiver(Protocol):
     def too_large(self) -> ServerMessage | None:
         """A message over MAX_MESSAGE_BYTES: what is said before the socket closes."""
 
-    def gone(self) -> None:
-        """Nothing more will come or go."""
+    def gone(self, *, for_good: bool = False) -> None:
+        """Nothing more will come or go; `for_good`: the client said that it goes away."""
 
 
 class _WebSocket(web.WebSocketResponse):
@@ -160,7 +160,8 @@ class Socket:
         try:
             await self._read(receiver)
         finally:
-            receiver.gone()
+            # Browsers send 1001 for a page that is closed or left, and nothing when the network breaks.
+            receiver.gone(for_good=not self.closing and self._websocket.close_code == CLOSE_GOING_AWAY)
             self._counters.sockets -= 1
             self._counters.closed(self._close_code or self._websocket.broken_with or self._websocket.close_code)
             if not self.closing:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from signalling.access import SourceLimiter
 from signalling.conversation import WRONG_PASSWORDS
 from signalling.rooms import RoomLimits
 from signalling.server import SignallingSettings
@@ -300,3 +301,48 @@ async def test_measures_are_a_closed_set(house: House) -> None:
     assert house.measure("websocket_messages_total", direction="out", type="joined") == 1
     assert house.measure("rooms") == 0
     assert sum(house.measure("room_seconds").counts) == 1
+
+
+async def test_joins_from_one_address_are_limited(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiohttp.web.BaseRequest.remote", "192.0.2.1")
+    monkeypatch.setattr(house.service._reception, "joins", SourceLimiter(1, 1))
+    await house.join("Ada")
+    error = await refused(await house.connect())
+    assert (error["code"], error["retry_ms"]) == ("rate", 5000)
+    assert house.measure("rate_limited_total", scope="join") == 1
+    house.now += 1
+    await house.join("Bob")
+
+
+async def test_fault_of_ours_while_joining_is_told(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr("tests.signalling.media.Room.join", fail)
+    client = await house.connect()
+    assert (await refused(client))["code"] == "internal"
+    assert await client.close_code() == 1011
+    assert house.measure("rooms") == 0
+    assert "joining failed" in caplog.text
+
+
+async def test_client_that_breaks_off_while_joining_leaves_no_seat(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def wait(host: str) -> tuple[str, ...]:
+        asked.set()
+        await answer.wait()
+        return ()
+
+    monkeypatch.setattr(house.service._addresses, "of", wait)
+    client = await house.connect()
+    await client.send(type="join", version=1, name="Ada")
+    await asked.wait()
+    house.service.drain()
+    answer.set()
+    await client.close_code()
+    assert house.measure("rooms") == 0

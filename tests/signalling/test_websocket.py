@@ -101,3 +101,19 @@ async def test_client_that_closes_keeps_its_seat(house: House) -> None:
     assert (await bob.receive("participant"))["participant"]["connected"] is False
     assert house.measure("websocket_closes_total", code="1000") == 1
     assert house.measure("websocket_connections") == 1
+
+
+async def test_client_that_goes_away_gives_up_its_seat(house: House) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    await ada.socket.close(code=1001)
+    await bob.receive("participant", event="left")
+    assert house.measure("websocket_closes_total", code="1001") == 1
+    assert house.measure("participants", role="participant") == 1
+
+
+async def test_replaced_socket_that_goes_away_gives_up_nothing(house: House) -> None:
+    ada = await house.join("Ada")
+    again = await house.join("Ada", resume=ada.joined["resume"]["token"])
+    await ada.socket.close(code=1001)
+    await again.quiet()
+    assert house.measure("participants", role="participant") == 1
