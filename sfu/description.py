@@ -39,7 +39,7 @@ def candidate_lines(addresses: Sequence[str], port: int) -> list[Line]:
 
 
 def transport_lines(local: LocalTransport, setup: str, *, candidates: bool) -> list[Line]:
-    """ICE and DTLS lines of one m-line; only the first of a bundle carries the candidates."""
+    """ICE and DTLS lines of one m-line."""
     lines: list[Line] = [
         ("ice-ufrag", local.credentials.ufrag),
         ("ice-pwd", local.credentials.password),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from sfu.counters import Counters
-from sfu.forward import Event, Forwarder, Slot, Stream, Transport
+from sfu.forward import Event, Forwarder, Stream, Transport
 from sfu.ice_lite import Address, Credentials, Outcome, local_ufrag
 from sfu.publication import PublishConnection
 from sfu.publish_answer import Source

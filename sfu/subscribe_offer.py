@@ -47,13 +47,13 @@ class SubscribeAnswer:
 def offer(slots: Sequence[SlotLine], local: LocalTransport, session_id: int, version: int) -> SessionDescription:
     """All slots, in the order they were made: m-lines never move."""
     description = session(session_id, version, [slot.mid for slot in slots])
-    for index, slot in enumerate(slots):
+    for slot in slots:
         formats = OFFERED_AUDIO if slot.audio else OFFERED_VIDEO
         numbers = [str(each) for one in formats for each in (one.payload_type, one.rtx) if each is not None]
         media = Media("audio" if slot.audio else "video", 9, "UDP/TLS/RTP/SAVPF", numbers)
         place(media, local)
         media.attributes.append(("mid", slot.mid))
-        media.attributes += transport_lines(local, "actpass", candidates=index == 0)
+        media.attributes += transport_lines(local, "actpass", candidates=True)  # aiortc reads those of its last m-line
         media.attributes += [("sendonly", None), ("rtcp-mux", None), ("rtcp-rsize", None)]
         for each in formats:
             media.attributes += each.lines()

@@ -25,7 +25,9 @@ class Owner:
         self.failed.append(connection)
 
 
-def made(name: str = "chromium_simulcast", sources: dict[str, Source] = BOTH) -> tuple[EndpointDouble, PublishConnection]:
+def made(
+    name: str = "chromium_simulcast", sources: dict[str, Source] = BOTH
+) -> tuple[EndpointDouble, PublishConnection]:
     endpoint = EndpointDouble()
     owner: Any = Owner()
     connection = PublishConnection(endpoint.transport(), owner, endpoint.streams, 1, endpoint.clock)
@@ -251,7 +253,10 @@ def test_an_mline_used_for_another_source_starts_anew() -> None:
     endpoint, connection = made()
     connection.unknown_ssrc(11, 96, "1", "q", None)
     connection.negotiate(
-        read_offer(recorded("chromium_simulcast"), {"0": Source.MICROPHONE, "1": Source.SCREEN}), [], 40000, endpoint.clock
+        read_offer(recorded("chromium_simulcast"), {"0": Source.MICROPHONE, "1": Source.SCREEN}),
+        [],
+        40000,
+        endpoint.clock,
     )
     assert connection.publications["1"].source is Source.SCREEN
     assert path_of(connection).streams == {}

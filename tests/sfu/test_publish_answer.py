@@ -9,7 +9,9 @@ from sfu.sdp import Media, SdpError, SessionDescription, parse
 from tests.sfu.peers import recorded
 
 BOTH = {"0": Source.MICROPHONE, "1": Source.CAMERA}
-LOCAL = LocalTransport(Credentials("ufra", "p" * 22), "sha-256 " + ":".join(["AB"] * 32), ["192.0.2.1", "2001:db8::1"], 40000)
+LOCAL = LocalTransport(
+    Credentials("ufra", "p" * 22), "sha-256 " + ":".join(["AB"] * 32), ["192.0.2.1", "2001:db8::1"], 40000
+)
 
 
 def answered(agreement: Agreement) -> SessionDescription:
@@ -29,7 +31,11 @@ def test_simulcast_is_accepted_with_all_rids_and_vp8_first(name: str) -> None:
     assert first.name == "VP8"
     assert first.feedback == ["transport-cc", "ccm fir", "nack", "nack pli"]
     assert video.direction == "recvonly"
-    assert {each.uri.rsplit(":", 1)[-1] for each in video.extensions} >= {"mid", "rtp-stream-id", "repaired-rtp-stream-id"}
+    assert {each.uri.rsplit(":", 1)[-1] for each in video.extensions} >= {
+        "mid",
+        "rtp-stream-id",
+        "repaired-rtp-stream-id",
+    }
 
 
 @pytest.mark.parametrize("name", ["chromium_plain", "firefox_plain", "wrtc_plain", "aiortc_plain"])

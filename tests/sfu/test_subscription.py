@@ -98,7 +98,11 @@ def test_a_subscriber_without_rtx_gets_none() -> None:
 def test_camera_and_microphone_of_one_person_sit_together() -> None:
     _, connection = agreed()
     assert connection.seat(
-        [("bob", publication(Source.CAMERA, 1)), ("ann", publication(Source.MICROPHONE, 2)), ("bob", publication(Source.MICROPHONE, 3))]
+        [
+            ("bob", publication(Source.CAMERA, 1)),
+            ("ann", publication(Source.MICROPHONE, 2)),
+            ("bob", publication(Source.MICROPHONE, 3)),
+        ]
     )
     assert connection.views() == [
         SlotView("a0", "bob", Source.MICROPHONE),
