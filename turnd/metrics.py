@@ -105,12 +105,14 @@ def _add(values: dict[str, dict[tuple[str, ...], int | float | Histogram]], meas
     if isinstance(measure.value, Histogram) != (declaration.kind == "histogram"):
         raise MeasureError(f"metric {measure.name!r} is a {declaration.kind}, not {type(measure.value).__name__}")
     key = tuple(str(measure.labels[label]) for label in declaration.labels)
-    present = values.setdefault(measure.name, {}).setdefault(key, measure.value)
-    if present is measure.value:
-        return
+    family = values.setdefault(measure.name, {})
+    present = family.get(key, 0)
     if isinstance(present, Histogram) or isinstance(measure.value, Histogram):
-        raise MeasureError(f"metric {measure.name!r} comes from two components with the same labels")
-    values[measure.name][key] = present + measure.value
+        if key in family:
+            raise MeasureError(f"metric {measure.name!r} comes from two components with the same labels")
+        family[key] = measure.value
+    else:
+        family[key] = present + measure.value
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

@@ -1,0 +1,173 @@
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from turnd import addresses, nat_pmp
+from turnd.addresses import AddressWatch, LocalAddresses, OwnAddresses, ask_router, local_addresses
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_this_machine_has_loopback_and_a_candidate() -> None:
+    local = local_addresses()
+    assert "127.0.0.1" in local.every
+    assert local.candidates
+
+
+def test_the_default_gateway_is_read_best_metric_first() -> None:
+    lines = [
+        "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT",
+        "wlan0 00000000 FE02A8C0 0003 0 0 600 00000000 0 0 0",
+        "eth0 00000000 FE01A8C0 0003 0 0 100 00000000 0 0 0",
+        "eth0 0001A8C0 00000000 0001 0 0 100 00FFFFFF 0 0 0",
+    ]
+    assert list(addresses._ipv4_gateways(lines)) == [("eth0", "192.168.1.254"), ("wlan0", "192.168.2.254")]
+
+
+def watch_of(local: LocalAddresses, configured: tuple[str, ...] = ()) -> OwnAddresses:
+    watch = AddressWatch(asyncio.get_running_loop(), configured, lambda _new: None)
+    watch._local = local
+    return watch._combine()
+
+
+async def test_lan_then_outside_then_ipv6_are_announced() -> None:
+    local = LocalAddresses(("127.0.0.1", "192.168.1.10", "2001:db8::1"), ("192.168.1.10", "2001:db8::1"), None)
+    own = watch_of(local, ("203.0.113.7",))
+    assert own.candidates == ("192.168.1.10", "203.0.113.7", "2001:db8::1")
+    assert own.public == ("203.0.113.7",)
+    assert own.every == ("127.0.0.1", "192.168.1.10", "2001:db8::1", "203.0.113.7")
+
+
+async def test_an_outside_address_on_an_interface_is_not_outside_a_nat() -> None:
+    own = watch_of(LocalAddresses(("127.0.0.1", "203.0.113.7"), ("203.0.113.7",), None), ("203.0.113.7",))
+    assert own.public == ()
+
+
+async def test_loopback_is_announced_only_when_there_is_nothing_else() -> None:
+    local = LocalAddresses(("127.0.0.1",), ("127.0.0.1",), None)
+    assert watch_of(local).candidates == ("127.0.0.1",)
+    assert watch_of(local, ("203.0.113.7",)).candidates == ("203.0.113.7",)
+
+
+class Router(asyncio.DatagramProtocol):
+    """Answers each question with `answer`, from the `ignored` + 1st on."""
+
+    def __init__(self, answer: bytes, ignored: int = 0) -> None:
+        self.answer = answer
+        self.ignored = ignored
+        self.questions: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.questions.append(data)
+        if len(self.questions) > self.ignored:
+            self.transport.sendto(self.answer, addr)
+
+
+@asynccontextmanager
+async def router(answer: bytes, ignored: int = 0) -> AsyncIterator[tuple[Router, int]]:
+    loop = asyncio.get_running_loop()
+    transport, made = await loop.create_datagram_endpoint(lambda: Router(answer, ignored), ("127.0.0.1", 0))
+    try:
+        yield made, transport.get_extra_info("sockname")[1]
+    finally:
+        transport.close()
+
+
+ANSWER = bytes([0, 128, 0, 0, 0, 0, 0, 1, 203, 0, 113, 7])
+
+
+async def test_the_router_is_asked_again_until_it_answers() -> None:
+    async with router(ANSWER, ignored=1) as (made, port):
+        assert await ask_router(asyncio.get_running_loop(), "127.0.0.1", port) == "203.0.113.7"
+        assert made.questions == [nat_pmp.REQUEST] * 2
+
+
+async def test_the_found_address_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    local = LocalAddresses(("127.0.0.1", "192.168.1.10"), ("192.168.1.10",), "127.0.0.1")
+    monkeypatch.setattr(addresses, "local_addresses", lambda: local)
+    loop = asyncio.get_running_loop()
+    changed: asyncio.Future[OwnAddresses] = loop.create_future()
+    async with router(ANSWER) as (_, port):
+        watch = AddressWatch(loop, (), changed.set_result, router_port=port)
+        watch.start()
+        try:
+            async with asyncio.timeout(5):
+                own = await changed
+        finally:
+            await watch.close()
+    assert own.public == ("203.0.113.7",)
+    assert own.candidates == ("192.168.1.10", "203.0.113.7")
+    assert {m.labels["family"]: m.value for m in watch.measures()} == {"ipv4": 1, "ipv6": 0}
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    name = f"turnd-{secrets.token_hex(4)}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    subprocess.run(["ip", "-netns", name, "link", "set", "lo", "up"], check=True)
+    yield name
+    subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+def ip(namespace: str, *arguments: str) -> None:
+    subprocess.run(["ip", "-netns", namespace, *arguments], check=True)
+
+
+WATCHER = """
+import asyncio, json, uvloop
+from turnd.addresses import AddressWatch
+
+async def main():
+    loop = asyncio.get_running_loop()
+    def say(own): print(json.dumps([own.inside, own.candidates]), flush=True)
+    watch = AddressWatch(loop, (), say)
+    say(watch.current)
+    watch.start()
+    await asyncio.Event().wait()
+
+asyncio.Runner(loop_factory=uvloop.new_event_loop).run(main())
+"""
+
+
+@pytest.mark.netns
+async def test_changes_are_seen_and_container_bridges_not_announced(namespace: str) -> None:
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-c", WATCHER]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
+
+    async def said() -> tuple[list[str], list[str]]:
+        assert process.stdout is not None
+        async with asyncio.timeout(8):  # less than the poll: netlink says it
+            inside, candidates = json.loads(await process.stdout.readline())
+        return inside, candidates
+
+    try:
+        assert (await said())[1] == ["127.0.0.1"]
+        for name, address in (("lan0", "192.168.1.10/24"), ("docker0", "172.17.0.1/16")):
+            ip(namespace, "link", "add", name, "type", "bridge" if name == "docker0" else "veth")
+            ip(namespace, "addr", "add", address, "dev", name)
+            ip(namespace, "link", "set", name, "up")
+        inside, candidates = await said()
+        while "172.17.0.1" not in inside or "192.168.1.10" not in inside:
+            inside, candidates = await said()
+        assert [address for address in candidates if "." in address] == ["192.168.1.10"]
+        ip(namespace, "addr", "delete", "192.168.1.10/24", "dev", "lan0")
+        ip(namespace, "addr", "add", "192.168.1.77/24", "dev", "lan0")
+        while "192.168.1.77" not in candidates:
+            inside, candidates = await said()
+        assert "192.168.1.10" not in inside
+    finally:
+        process.kill()
+        await process.wait()
