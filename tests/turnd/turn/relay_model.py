@@ -87,14 +87,18 @@ class ModelRelay:
             self.sent.append((address, data))
             self._count("to_peer", len(data))
 
-    def from_peer(self, peer: Address, data: bytes, transaction_id: bytes) -> bytes | None:
-        """What the client gets; `transaction_id` is used when that is a Data indication."""
+    def from_peer(self, peer: Address, data: bytes) -> bool:
+        """Whether a peer's datagram goes on to the client."""
         if not self._permitted(peer, "peer_no_permission"):
-            return None
+            return False
         if self.paused:
             self._drop("stream_full")
-            return None
+            return False
         self._count("to_client", len(data))
+        return True
+
+    def wrap(self, peer: Address, data: bytes, transaction_id: bytes) -> bytes:
+        """What the client gets; `transaction_id` is used when that is a Data indication."""
         for number, (address, expires_at) in self.channels.items():
             if address == peer and expires_at > self.now:
                 padding = bytes(-len(data) % 4) if self.stream else b""

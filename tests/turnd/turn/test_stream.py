@@ -33,9 +33,7 @@ def test_channel_data_is_told_apart() -> None:
     assert [is_channel_data(each) for each in StreamFramer().receive(channel(b"x") + REQUEST)] == [True, False]
 
 
-@pytest.mark.parametrize(
-    "data", [b"\x80", b"\xff", b"\x00\x01\x00\x01", b"\0\1\0\0\x21\x13", b"\x16\x03"]
-)
+@pytest.mark.parametrize("data", [b"\x80", b"\xff", b"\x00\x01\x00\x01", b"\0\1\0\0\x21\x13", b"\x16\x03"])
 def test_what_is_not_turn_ends_the_stream(data: bytes) -> None:
     with pytest.raises(StreamError):
         StreamFramer().receive(data)

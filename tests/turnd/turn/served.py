@@ -1,0 +1,112 @@
+"""A TurnService on free ports of the loopback, with what its tests need to speak to it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+
+from turnd.turn.credentials import rest_credentials
+from turnd.turn.server import Limits
+from turnd.turn.service import TurnService, TurnSettings
+from wire import udp
+
+SECRET = "north"
+RELAY_PORTS = (52000, 52400)
+
+
+@dataclass
+class Options:
+    """What a test changes."""
+
+    listen: tuple[str, ...] = ("127.0.0.1",)
+    allow_peers: tuple[str, ...] = ()
+    own: Collection[str] = ("127.0.0.1",)
+    sfu_port: int = 0
+    certificate: tuple[Path, Path] | None = None
+    max_connections: int = 100
+    idle_seconds: float = 30.0
+    relay_ports: tuple[int, int] = RELAY_PORTS
+    secrets: tuple[str, ...] = (SECRET,)
+    users: dict[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+
+    def turn_settings(self) -> TurnSettings:
+        return TurnSettings(
+            listen=self.listen,
+            port=0,
+            tls_port=0,
+            relay_ports=self.relay_ports,
+            realm="turnd",
+            secrets=self.secrets,
+            users=self.users,
+            allow_peers=tuple(ip_network(text) for text in self.allow_peers),
+            limits=self.limits,
+        )
+
+
+def tls_context(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return certificate, key
+
+
+@asynccontextmanager
+async def served(options: Options | None = None) -> AsyncIterator[TurnService]:
+    """A running service; the process' own addresses are set for its time."""
+    options = options or Options()
+    context = tls_context(options.certificate) if options.certificate else None
+    service = TurnService(
+        options.turn_settings(),
+        loop=asyncio.get_running_loop(),
+        sfu_port=options.sfu_port,
+        tls=lambda: context,
+        max_connections=options.max_connections,
+        idle_seconds=options.idle_seconds,
+    )
+    udp.set_own_addresses(options.own)
+    service.set_own_addresses(options.own, ())
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.close()
+        udp.set_own_addresses(())
+
+
+def credentials() -> tuple[str, str]:
+    return rest_credentials(SECRET, "anna", 600, 4e9)
+
+
+def measure(service: TurnService, name: str, **labels: str) -> int:
+    """The value of one counter or gauge."""
+    for each in service.measures():
+        if each.name == name and each.labels == labels:
+            assert isinstance(each.value, int)
+            return each.value
+    raise AssertionError(f"no measure {name} {labels}")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the loop run until `condition` holds."""
+
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - compiled counters wake nobody
+            await asyncio.sleep(0)

@@ -1,0 +1,144 @@
+"""Debian's turnutils as an independent client: every packet that goes out comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.turnd.turn.served import SECRET, Options, served
+from turnd.turn.service import TurnService
+
+SUMMARY = re.compile(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)\s*$", re.MULTILINE)
+MESSAGES = 10
+
+
+def free_port() -> int:
+    """A UDP port P with P+1 free too, which turnutils_peer takes both of."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second:
+                try:
+                    second.bind(("127.0.0.1", port + 1))
+                except OSError:
+                    continue
+                return port
+
+
+@asynccontextmanager
+async def peer() -> AsyncIterator[int]:
+    """turnutils_peer, which sends everything back, ready on the port."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        "turnutils_peer", "-p", str(port), "-L", "127.0.0.1", "-L", "::1",
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        await answered(port)
+        yield port
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def answered(port: int) -> None:
+    """Asks until the peer answers."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.setblocking(False)
+        probe.connect(("127.0.0.1", port))
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    await loop.sock_sendall(probe, b"there?")
+                    await asyncio.wait_for(loop.sock_recv(probe, 100), 0.1)
+                except (TimeoutError, ConnectionError):
+                    continue
+                return
+
+
+async def uclient(service: TurnService, *arguments: str, secret: str = SECRET) -> tuple[int | None, str]:
+    """(exit code, output) of turnutils_uclient against the service."""
+    port = service.tls_port if "-S" in arguments else service.port
+    process = await asyncio.create_subprocess_exec(
+        "turnutils_uclient", *arguments, "-u", "user", "-W", secret, "-p", str(port), "127.0.0.1",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, output.decode(errors="replace")
+
+
+COMMANDS = [
+    "-e PEER -X -g",
+    "-e PEER -c",
+    "-e PEER -D",
+    "-e PEER -G",
+    "-e PEER -s -X",
+    "-e PEER -s -c",
+    "-y",
+    "-y -s",
+    "-y -c -m 4",
+    "-e PEER -m 10",
+    "-e PEER -t",
+    "-e PEER -t -s",
+    "-y -t",
+    "-e PEER -t -S",
+    "-e PEER -t -S -s",
+    "-y -t -S -c",
+    "-x -y",
+    "-x -e ::1 -r PORT",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[each.replace(" ", "") for each in COMMANDS])
+async def test_nothing_is_lost(command: str, certificate: tuple[Path, Path]) -> None:
+    options = Options(certificate=certificate, allow_peers=("127.0.0.0/8", "::1/128"), own=("127.0.0.1", "::1"))
+    async with served(options) as service, peer() as port:
+        arguments = command.replace("PEER", f"127.0.0.1 -r {port}").replace("PORT", str(port))
+        code, output = await uclient(service, *arguments.split(), "-n", str(MESSAGES))
+        assert code == 0, output
+        summary = SUMMARY.findall(output)
+        assert summary, output
+        sent, received = map(int, summary[-1])
+        assert sent == received >= MESSAGES, output
+
+
+async def test_tls_with_a_verified_certificate(certificate: tuple[Path, Path]) -> None:
+    async with served(Options(certificate=certificate)) as service:
+        code, output = await uclient(service, "-y", "-t", "-S", "-E", str(certificate[0]), "-n", "5", "-c")
+        assert code == 0, output
+        assert "tot_send_msgs=10, tot_recv_msgs=10" in output
+
+
+async def test_a_wrong_secret_fails() -> None:
+    async with served() as service:
+        code, output = await uclient(service, "-y", "-n", "1", secret="wrong")
+        assert code not in (0, None), output
+
+
+async def test_peers_are_denied_by_default() -> None:
+    async with served(Options(own=("192.0.2.1",))) as service:
+        code, output = await uclient(service, "-e", "127.0.0.1", "-n", "1")
+        assert code not in (0, None)
+        assert "403" in output
+
+
+async def test_binding() -> None:
+    async with served() as service:
+        process = await asyncio.create_subprocess_exec(
+            "turnutils_stunclient", "-p", str(service.port), "127.0.0.1", stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 10)
+        assert b"UDP reflexive addr: 127.0.0.1:" in output
