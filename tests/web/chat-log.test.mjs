@@ -8,11 +8,12 @@ import { Store } from "../../web/js/state.js";
 class Line {
   up = true;
   sent = [];
+  answered = false;
 
-  async request(message) {
-    if (!this.up) throw new SignallingError("disconnected", "down");
+  request(message) {
+    if (!this.up) return Promise.reject(new SignallingError("disconnected", "down"));
     this.sent.push(message.text);
-    return message;
+    return this.answered ? Promise.resolve(message) : new Promise(() => {});
   }
 }
 
@@ -31,6 +32,15 @@ test("what is written shows at once, as pending, and is settled by its echo", ()
   log.receive({ id: 1, participant: "me", name: "Ann", text: "hello", time: 1 });
   assert.deepEqual(store.state.chat.map(({ text, pending }) => [text, pending]), [["hello", undefined]]);
   assert.deepEqual(line.sent, ["hello"]);
+});
+
+test("a text that the server cleaned does not stay pending", async () => {
+  const { log, line, store } = makeLog();
+  line.answered = true;
+  log.write("bell\u0007");
+  log.receive({ id: 1, participant: "me", name: "Ann", text: "bell", time: 1 });
+  await new Promise(setImmediate);
+  assert.deepEqual(store.state.chat.map(({ id }) => id), [1]);
 });
 
 test("what others write counts as unread until the chat is open", () => {

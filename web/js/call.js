@@ -21,6 +21,8 @@ import { remember } from "./preferences.js";
 const SHOW_BREAK_AFTER_MS = 2000;
 const NETWORK_CHANGE_COUNTS_MS = 60_000;
 const NOTICE_MS = 6000;
+/** Somebody playing with the buttons must not run into the server's bound, or the others would see an old state. */
+const STATE_INTERVAL_MS = 250;
 
 export class Call {
   media = new LocalMedia();
@@ -33,6 +35,9 @@ export class Call {
   #breakTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #noticeTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #stateTimer;
+  #stateSentAt = -Infinity;
 
   /** @param {{store: Store, url: string, relay: RelayChoice}} options */
   constructor({ store, url, relay }) {
@@ -79,6 +84,13 @@ export class Call {
     if (!changed) return;
     this.#networkChangedAt = performance.now();
     if (this.signalling.status === "joined") this.#restartMedia();
+  }
+
+  /** The page is looked at again: a telephone call or a locked screen may have taken the microphone away. */
+  async pageShown() {
+    this.networkMayHaveChanged(false);
+    const track = this.media.track("microphone");
+    if (this.store.state.phase === "call" && this.store.state.microphone === "on" && track?.muted) await this.#start("microphone");
   }
 
   /** Turns both on where that is possible. Says whether at least one is on. */
@@ -274,6 +286,13 @@ export class Call {
   }
 
   #sendState() {
+    clearTimeout(this.#stateTimer);
+    const wait = this.#stateSentAt + STATE_INTERVAL_MS - performance.now();
+    if (wait > 0) {
+      this.#stateTimer = setTimeout(() => this.#sendState(), wait);
+      return;
+    }
+    this.#stateSentAt = performance.now();
     const { microphone, camera, screen } = this.store.state;
     const on = { microphone: microphone === "on", camera: camera === "on", screen: screen === "on" };
     this.signalling.send({ type: "state", ...on });

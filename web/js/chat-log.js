@@ -77,6 +77,9 @@ export class ChatLog {
     this.#underWay.add(message.id);
     try {
       await this.signalling.request({ type: "chat", text: message.text });
+      // The server may have cleaned the text, so that its copy was not recognised.
+      const { chat } = this.store.state;
+      if (chat.some(({ id }) => id === message.id)) this.store.set({ chat: chat.filter(({ id }) => id !== message.id) });
     } catch (error) {
       const code = error instanceof SignallingError ? error.code : "";
       if (code === "rate") setTimeout(() => this.#send(message), RETRY_MS);

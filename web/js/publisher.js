@@ -85,7 +85,11 @@ export class Publisher {
   constructor(signalling, configuration, changed) {
     this.signalling = signalling;
     this.configuration = configuration;
-    this.watch = new ConnectionWatch((cure) => (cure === "restart" ? this.restart() : this.rebuild()), changed);
+    this.watch = new ConnectionWatch({
+      ready: () => signalling.status === "joined",
+      cure: (cure) => (cure === "restart" ? this.restart() : this.rebuild()),
+      changed,
+    });
   }
 
   /** Sends this track as the source from now on; null sends nothing. @param {Source} source @param {MediaStreamTrack | null} track */
@@ -112,7 +116,9 @@ export class Publisher {
 
   /** New ICE credentials on the same connection. */
   restart() {
-    if (this.connection) this.#negotiate({ restart: true });
+    if (!this.connection) return;
+    this.watch.expectHealth();
+    this.#negotiate({ restart: true });
   }
 
   /** A new connection with everything that is on now. Nothing is made before there is something to send. */

@@ -17,10 +17,13 @@ export class ConnectionWatch {
   #timer;
 
   /**
-   * @param {(cure: "restart" | "rebuild") => void} cure
-   * @param {(healthy: boolean) => void} changed
+   * @param {object} hooks
+   * @param {() => boolean} hooks.ready whether a cure can be asked for now; whoever makes it so looks at `healthy` then
+   * @param {(cure: "restart" | "rebuild") => void} hooks.cure
+   * @param {(healthy: boolean) => void} hooks.changed
    */
-  constructor(cure, changed) {
+  constructor({ ready, cure, changed }) {
+    this.ready = ready;
     this.cure = cure;
     this.changed = changed;
   }
@@ -77,6 +80,7 @@ export class ConnectionWatch {
   /** @param {"restart" | "rebuild"} [cure] */
   #act(cure = this.#cures % 3 === 0 ? "restart" : "rebuild") {
     this.#report(false);
+    if (!this.ready()) return;
     this.#cures += 1;
     this.#expectHealth();
     this.cure(cure);

@@ -31,7 +31,11 @@ export class Subscriber {
     this.signalling = signalling;
     this.configuration = configuration;
     this.notify = notify;
-    this.watch = new ConnectionWatch((cure) => this.resubscribe(cure === "rebuild"), notify.healthy);
+    this.watch = new ConnectionWatch({
+      ready: () => signalling.status === "joined",
+      cure: (cure) => this.resubscribe(cure === "rebuild"),
+      changed: notify.healthy,
+    });
   }
 
   /** @param {boolean} resumed */
@@ -49,6 +53,7 @@ export class Subscriber {
 
   /** Asks the server for a new offer. @param {boolean} fresh of a new connection */
   resubscribe(fresh) {
+    this.watch.expectHealth();
     this.signalling.send({ type: "resubscribe", fresh });
   }
 

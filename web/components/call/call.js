@@ -3,6 +3,7 @@
 import { Call } from "../../js/call.js";
 import { Store } from "../../js/state.js";
 import { make } from "../../js/dom.js";
+import { t } from "../../js/language.js";
 import { relayChoice } from "../../js/ice-servers.js";
 import { preferences } from "../../js/preferences.js";
 import { Settings } from "../settings/settings.js";
@@ -27,6 +28,8 @@ export class CallPage extends HTMLElement {
   /** @type {Call | null} */
   #call = null;
   #view = "";
+  /** @type {Map<string, string>} names by id */
+  #present = new Map();
   #announcer = make("p", { class: "off-screen", role: "status" });
 
   get call() {
@@ -48,7 +51,7 @@ export class CallPage extends HTMLElement {
     const network = /** @type {EventTarget | undefined} */ (Object(navigator).connection);
     network?.addEventListener("change", () => call.networkMayHaveChanged(false));
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) call.networkMayHaveChanged(false);
+      if (!document.hidden) call.pageShown();
     });
     // A closed page gives its seat up; one that comes back out of the browser's cache starts anew.
     addEventListener("pagehide", () => call.signalling.leave());
@@ -57,10 +60,20 @@ export class CallPage extends HTMLElement {
     });
   }
 
+  /** Says who comes and goes to those who do not see it. @param {State["participants"]} participants */
+  #announce(participants) {
+    const now = new Map(participants.map(({ id, name }) => [id, name]));
+    const come = [...now].filter(([id]) => !this.#present.has(id)).map(([, name]) => t("people.joined", { name }));
+    const gone = [...this.#present].filter(([id]) => !now.has(id)).map(([, name]) => t("people.left", { name }));
+    this.#present = now;
+    if (come.length + gone.length > 0) this.#announcer.textContent = [...come, ...gone].join(" ");
+  }
+
   /** @param {State} state */
-  #show({ phase, room, reconnecting }) {
+  #show({ phase, room, reconnecting, unread, participants }) {
     const view = phase === "joining" ? "lobby" : phase;
-    document.title = `${room} · turnd`;
+    document.title = `${unread > 0 ? `(${unread}) ` : ""}${room} · turnd`;
+    this.#announce(participants);
     this.toggleAttribute("data-reconnecting", reconnecting);
     if (view === this.#view) return;
     this.#view = view;
