@@ -32,20 +32,22 @@ class Layer:
         elif self.alive_since is None:
             self.alive_since = now
 
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Greater is better: the picture's size, then the publisher's order."""
-        return (self.pixels, self.order)
+
+def rank(layers: Sequence[Layer]) -> dict[Hashable, tuple[int, int]]:
+    """Greater is better: by the pictures' sizes when all are known, else by the publisher's order."""
+    sized = all(layer.pixels for layer in layers)
+    return {layer.key: (layer.pixels if sized else 0, layer.order) for layer in layers}
 
 
 def choose(candidates: Sequence[Layer], current: Hashable | None, now: float) -> Hashable | None:
     """The key of the layer to forward; `current` stays when nothing better or alive is there."""
+    ranks = rank(candidates)
     alive = [layer for layer in candidates if layer.alive_since is not None]
     playing = next((layer for layer in alive if layer.key == current), None)
     if not alive:
         known = any(layer.key == current for layer in candidates)
-        return current if known else max(candidates, key=lambda each: each.rank).key if candidates else None
+        return current if known else max(ranks, key=ranks.__getitem__, default=None)
     if playing is None:
-        return max(alive, key=lambda each: each.rank).key
+        return max(alive, key=lambda each: ranks[each.key]).key
     steady = [layer for layer in alive if layer.alive_since is not None and now - layer.alive_since >= STEADY_SECONDS]
-    return max([*steady, playing], key=lambda each: each.rank).key
+    return max([*steady, playing], key=lambda each: ranks[each.key]).key

@@ -76,7 +76,8 @@ class Publication:
         self.chosen = after
         if before is None or after is None:
             return "start"
-        return "up" if after.view.rank > before.view.rank else "down"
+        ranks = layers.rank(views)
+        return "up" if ranks[after.rid] > ranks[before.rid] else "down"
 
 
 class PublishOwner(Protocol):
@@ -176,7 +177,7 @@ class PublishConnection:
     # Binding SSRCs.
 
     def unknown_ssrc(
-        self, ssrc: int, payload_type: int, mid: str | None, rid: str | None, repaired_rid: str | None
+        self, ssrc: int, payload_type: int, mid: str | None, rid: str | None, repaired_rid: str | None, now: float
     ) -> bool:
         """An authenticated packet of an SSRC not bound yet; False when it cannot be bound (it is asked again later)."""
         publication = self._publication_of(ssrc, payload_type, mid)
@@ -186,7 +187,7 @@ class PublishConnection:
             return self._bind_repair(publication, ssrc, repaired_rid or rid)
         if not any(each.payload_type == payload_type for each in publication.track.formats):
             return False
-        return self._bind_media(publication, ssrc, rid)
+        return self._bind_media(publication, ssrc, rid, now)
 
     def _publication_of(self, ssrc: int, payload_type: int, mid: str | None) -> Publication | None:
         if mid is not None:
@@ -216,7 +217,7 @@ class PublishConnection:
             return rids[media_ssrcs.index(ssrc)]
         return None
 
-    def _bind_media(self, publication: Publication, ssrc: int, rid: str | None) -> bool:
+    def _bind_media(self, publication: Publication, ssrc: int, rid: str | None, now: float) -> bool:
         layer_rid = self._rid_of(publication, ssrc, rid)
         if layer_rid is None:
             return False
@@ -238,6 +239,8 @@ class PublishConnection:
         if repair is not None:
             self._repair(repair, stream)
         self._owner.publications_changed()
+        if len(rids) > 1:  # its first packets, a keyframe with the size among them, came before it was known
+            self.request_keyframe(stream, now)
         return True
 
     def _bind_repair(self, publication: Publication, ssrc: int, rid: str | None) -> bool:

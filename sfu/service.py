@@ -231,9 +231,11 @@ class SfuService:
             "tuple[Event, Transport, int, int, str | None, str | None, str | None]", event
         )
         owner = path.owner
-        if isinstance(owner, PeerTransport) and isinstance(owner.owner, PublishConnection):
-            if not owner.owner.unknown_ssrc(ssrc, payload_type, mid, rid, repaired):
-                self.counters.unbound_ssrcs += 1
+        connection = owner.owner if isinstance(owner, PeerTransport) else None
+        if isinstance(connection, PublishConnection) and not connection.unknown_ssrc(
+            ssrc, payload_type, mid, rid, repaired, now
+        ):
+            self.counters.unbound_ssrcs += 1
 
     def _on_keyframe_needed(self, event: tuple[object, ...], now: float) -> None:
         stream = cast("Stream", event[1])

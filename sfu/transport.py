@@ -1,6 +1,6 @@
 """One peer connection: ICE-lite, DTLS and the SRTP data path, and the order in which they come to life.
 
-RFC 8842 (roles), 5763/5764 (DTLS-SRTP). DTLS starts with the first datagram, even before the peer's description is here;
+RFC 8842 (roles), 5763, 5764 (DTLS-SRTP). DTLS starts with the first datagram, also before the description came;
 the data path gets its keys only after the certificate was found in that description. Times are monotonic seconds.
 """
 

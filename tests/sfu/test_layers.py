@@ -1,3 +1,5 @@
+import pytest
+
 from sfu.layers import LIVE_SECONDS, STEADY_SECONDS, Layer, choose
 
 
@@ -22,8 +24,9 @@ def test_size_decides_before_the_order_of_the_offer() -> None:
     assert choose(each, None, 10.0) == "q"
 
 
-def test_without_sizes_the_order_decides() -> None:
-    each = layers(0, 0, 0)
+@pytest.mark.parametrize("sizes", [(0, 0, 0), (100, 400, 0)])
+def test_unless_all_sizes_are_known_the_order_decides(sizes: tuple[int, int, int]) -> None:
+    each = layers(*sizes)
     live(each, "qhf", 10.0)
     assert choose(each, None, 10.0) == "f"
 

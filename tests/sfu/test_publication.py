@@ -49,9 +49,9 @@ def sent(connection: PublishConnection, kind: type) -> list[Any]:
 
 def test_media_is_bound_by_mid_and_rid() -> None:
     endpoint, connection = made()
-    assert connection.unknown_ssrc(11, 96, "1", "h", None)
-    assert connection.unknown_ssrc(12, 96, "1", "q", None)
-    assert connection.unknown_ssrc(13, 111, "0", None, None)
+    assert connection.unknown_ssrc(11, 96, "1", "h", None, 100.0)
+    assert connection.unknown_ssrc(12, 96, "1", "q", None, 100.0)
+    assert connection.unknown_ssrc(13, 111, "0", None, None, 100.0)
     video = connection.publications["1"]
     assert {rid: layer.stream.ssrc for rid, layer in video.layers.items()} == {"h": 11, "q": 12}
     assert video.layers["h"].view.order == 1
@@ -60,40 +60,40 @@ def test_media_is_bound_by_mid_and_rid() -> None:
 
 def test_rtx_padding_before_any_media_is_bound_when_the_media_comes() -> None:
     _, connection = made()
-    assert not connection.unknown_ssrc(21, 97, "1", None, "f")
-    assert connection.unknown_ssrc(11, 96, "1", "f", None)
+    assert not connection.unknown_ssrc(21, 97, "1", None, "f", 100.0)
+    assert connection.unknown_ssrc(11, 96, "1", "f", None, 100.0)
     assert path_of(connection).repairs[21].ssrc == 11
 
 
 def test_rtx_is_bound_by_repaired_rid_after_the_media() -> None:
     _, connection = made()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
-    connection.unknown_ssrc(12, 96, "1", "h", None)
-    assert connection.unknown_ssrc(21, 97, "1", None, "h")
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
+    connection.unknown_ssrc(12, 96, "1", "h", None, 100.0)
+    assert connection.unknown_ssrc(21, 97, "1", None, "h", 100.0)
     assert path_of(connection).repairs[21].ssrc == 12
 
 
 def test_rtx_without_any_hint_waits() -> None:
     _, connection = made()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
-    assert not connection.unknown_ssrc(21, 97, "1", None, None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
+    assert not connection.unknown_ssrc(21, 97, "1", None, None, 100.0)
 
 
 def test_firefox_without_extensions_is_bound_by_its_ssrc_lines() -> None:
     _, connection = made("firefox_simulcast")
     media = parse(recorded("firefox_simulcast")).media[1]
     primary = [ssrc for ssrc in media.ssrcs if ssrc not in media.repairs]
-    assert connection.unknown_ssrc(primary[2], 120, None, None, None)
+    assert connection.unknown_ssrc(primary[2], 120, None, None, None, 100.0)
     rtx = next(each for each, repaired in media.repairs.items() if repaired == primary[2])
-    assert connection.unknown_ssrc(rtx, 124, None, None, None)
+    assert connection.unknown_ssrc(rtx, 124, None, None, None, 100.0)
     assert list(connection.publications["1"].layers) == ["f"]
 
 
 def test_one_stream_without_extensions_is_bound_by_payload_type() -> None:
     _, connection = made("chromium_plain")
-    assert connection.unknown_ssrc(99, 96, None, None, None)
-    assert connection.unknown_ssrc(98, 111, None, None, None)
-    assert connection.unknown_ssrc(97, 97, None, None, None)
+    assert connection.unknown_ssrc(99, 96, None, None, None, 100.0)
+    assert connection.unknown_ssrc(98, 111, None, None, None, 100.0)
+    assert connection.unknown_ssrc(97, 97, None, None, None, 100.0)
     assert path_of(connection).repairs[97].ssrc == 99
 
 
@@ -102,22 +102,24 @@ def test_one_stream_without_extensions_is_bound_by_payload_type() -> None:
 )
 def test_what_fits_nothing_is_not_bound(payload_type: int, mid: str | None, rid: str | None) -> None:
     _, connection = made()
-    assert not connection.unknown_ssrc(50, payload_type, mid, rid, None)
+    assert not connection.unknown_ssrc(50, payload_type, mid, rid, None, 100.0)
     assert path_of(connection).streams == {}
 
 
 def test_a_sender_that_takes_another_ssrc_replaces_the_layer() -> None:
     endpoint, connection = made()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
-    connection.unknown_ssrc(12, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
+    connection.unknown_ssrc(12, 96, "1", "q", None, 100.0)
     assert list(path_of(connection).streams) == [12]
     assert len(endpoint.streams) == 1
 
 
 def test_a_keyframe_is_asked_for_at_most_every_400_ms_until_it_comes() -> None:
     endpoint, connection = connected()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     stream = connection.publications["1"].layers["q"].stream
+    stream.last_keyframe_at = endpoint.clock + 1
+    endpoint.advance(2)
     for _ in range(5):
         connection.request_keyframe(stream, endpoint.clock)
         endpoint.advance(0.02)
@@ -134,7 +136,7 @@ def test_a_keyframe_is_asked_for_at_most_every_400_ms_until_it_comes() -> None:
 
 def test_a_lost_packet_is_asked_for_until_it_comes() -> None:
     endpoint, connection = connected()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     stream: Any = connection.publications["1"].layers["q"].stream
     stream.missing = {5, 6}
     connection.lost(stream, [5, 6], endpoint.clock)
@@ -151,7 +153,7 @@ def test_a_lost_packet_is_asked_for_until_it_comes() -> None:
 
 def test_a_packet_that_never_comes_is_given_up() -> None:
     endpoint, connection = connected()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     stream: Any = connection.publications["1"].layers["q"].stream
     stream.missing = {5}
     connection.lost(stream, [5], endpoint.clock)
@@ -161,7 +163,7 @@ def test_a_packet_that_never_comes_is_given_up() -> None:
 
 def test_a_reordered_packet_is_not_asked_for() -> None:
     endpoint, connection = connected()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     connection.lost(connection.publications["1"].layers["q"].stream, [5], endpoint.clock)
     endpoint.advance(1)
     assert sent(connection, rtcp.Nack) == []
@@ -169,7 +171,7 @@ def test_a_reordered_packet_is_not_asked_for() -> None:
 
 def test_too_much_loss_asks_for_a_keyframe_instead() -> None:
     endpoint, connection = connected()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     stream: Any = connection.publications["1"].layers["q"].stream
     stream.missing = set(range(MAX_MISSING + 1))
     connection.lost(stream, range(MAX_MISSING + 1), endpoint.clock)
@@ -182,7 +184,7 @@ def test_no_receiver_report_before_an_ssrc_is_bound() -> None:
     endpoint, connection = connected()
     endpoint.advance(3)
     assert path_of(connection).sent_rtcp == []
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     endpoint.advance(1.1)
     report = sent(connection, rtcp.ReceiverReport)[0]
     assert [block.ssrc for block in report.reports] == [11]
@@ -190,7 +192,7 @@ def test_no_receiver_report_before_an_ssrc_is_bound() -> None:
 
 def test_receiver_reports_echo_the_senders_report() -> None:
     endpoint, connection = connected()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     connection.rtcp_received([rtcp.SenderReport(11, 0x1234_5678_9ABC_DEF0, 900, 1, 1)], endpoint.clock)
     stream: Any = connection.publications["1"].layers["q"].stream
     assert stream.reports == [(0x1234_5678_9ABC_DEF0, 900, endpoint.clock)]
@@ -202,7 +204,7 @@ def test_receiver_reports_echo_the_senders_report() -> None:
 
 def test_transport_feedback_goes_out_while_packets_arrive() -> None:
     endpoint, connection = connected()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     path_of(connection).arrivals = [(3, 1_000_000), (4, 1_000_500), (6, 1_002_000)]
     endpoint.advance(0.15)
     (packet,) = sent(connection, rtcp.TransportFeedback)
@@ -224,16 +226,16 @@ def test_remb_for_those_who_know_nothing_better() -> None:
     endpoint.watch(connection)
     connect(connection.transport, endpoint.clock)
     video = next(each for each in connection.publications.values() if not each.audio)
-    connection.unknown_ssrc(11, video.track.formats[0].payload_type, video.mid, None, None)
+    connection.unknown_ssrc(11, video.track.formats[0].payload_type, video.mid, None, None, 100.0)
     endpoint.advance(1.1)
     assert sent(connection, rtcp.Remb)[0].ssrcs == (11,)
 
 
 def test_mute_reaches_present_and_later_layers() -> None:
     _, connection = made()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     connection.set_muted(Source.CAMERA, True)
-    connection.unknown_ssrc(12, 96, "1", "h", None)
+    connection.unknown_ssrc(12, 96, "1", "h", None, 100.0)
     assert [stream.active for stream in path_of(connection).streams.values()] == [False, False]
     connection.set_muted(Source.CAMERA, False)
     assert [stream.active for stream in path_of(connection).streams.values()] == [True, True]
@@ -241,7 +243,7 @@ def test_mute_reaches_present_and_later_layers() -> None:
 
 def test_a_removed_track_gives_its_streams_back() -> None:
     endpoint, connection = made()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     offer = recorded("chromium_simulcast").replace("a=sendonly", "a=inactive")
     connection.negotiate(read_offer(offer, {}), [], 40000, endpoint.clock)
     assert connection.publications == {}
@@ -251,7 +253,7 @@ def test_a_removed_track_gives_its_streams_back() -> None:
 
 def test_an_mline_used_for_another_source_starts_anew() -> None:
     endpoint, connection = made()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     connection.negotiate(
         read_offer(recorded("chromium_simulcast"), {"0": Source.MICROPHONE, "1": Source.SCREEN}),
         [],
@@ -264,7 +266,7 @@ def test_an_mline_used_for_another_source_starts_anew() -> None:
 
 def test_renegotiation_keeps_what_stays() -> None:
     endpoint, connection = made()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     ufrag = connection.transport.credentials.ufrag
     connection.negotiate(read_offer(recorded("chromium_simulcast"), BOTH), [], 40000, endpoint.clock)
     assert list(path_of(connection).streams) == [11]
@@ -290,8 +292,8 @@ def test_another_fingerprint_is_another_peer_connection() -> None:
 
 def test_the_layer_forwarded_follows_what_is_alive() -> None:
     endpoint, connection = made()
-    connection.unknown_ssrc(11, 96, "1", "q", None)
-    connection.unknown_ssrc(12, 96, "1", "h", None)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
+    connection.unknown_ssrc(12, 96, "1", "h", None, 100.0)
     video = connection.publications["1"]
     for layer, width in ((video.layers["q"], 320), (video.layers["h"], 640)):
         stream: Any = layer.stream

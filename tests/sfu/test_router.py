@@ -1,0 +1,259 @@
+from typing import Any
+
+import pytest
+
+from sfu.publish_answer import Source
+from sfu.router import MAX_PEERS, MediaPeer, MediaRoom, SlotView
+from sfu.sdp import SdpError, parse
+from sfu.subscription import CHUNK_PLACES
+from tests.sfu.peers import CONTEXT, OTHER_CONTEXT, EndpointDouble, browser_answer, connect, path_of, recorded
+
+BOTH = {"0": Source.MICROPHONE, "1": Source.CAMERA}
+
+
+class Client:
+    """Implements MediaListener and answers offers like a browser."""
+
+    def __init__(self, room: MediaRoom, name: str, *, answering: bool = True) -> None:
+        self.answering = answering
+        self.offers: list[tuple[str, int, bool]] = []
+        self.slots: list[SlotView] = []
+        self.speakers: list[str | None] = []
+        self.failed: list[str] = []
+        self.peer: MediaPeer = room.join(name, self)
+        self.room = room
+
+    def media_offer(self, sdp: str, generation: int, fresh: bool) -> None:
+        self.offers.append((sdp, generation, fresh))
+
+    def media_slots(self, slots: list[SlotView]) -> None:
+        self.slots = slots
+
+    def media_speaker(self, peer_id: str | None) -> None:
+        self.speakers.append(peer_id)
+
+    def media_failed(self, connection: str) -> None:
+        self.failed.append(connection)
+
+    def publish(self, name: str = "chromium_plain", sources: Any = None, context: Any = OTHER_CONTEXT) -> str:
+        return self.peer.publish(recorded(name, context), BOTH if sources is None else sources)
+
+    def subscribe(self) -> None:
+        endpoint: Any = self.room.endpoint
+        self.peer.subscribe()
+        self.answer()
+        assert self.peer.subscribed is not None
+        connect(self.peer.subscribed.transport, endpoint.clock)
+
+    def answer(self) -> None:
+        sdp, generation, _ = self.offers[-1]
+        self.peer.answer(browser_answer(sdp), generation)
+
+
+def seen(client: Client) -> set[tuple[str, str]]:
+    return {(view.peer_id, view.source.value) for view in client.slots}
+
+
+def made(*names: str) -> tuple[EndpointDouble, MediaRoom, list[Client]]:
+    endpoint = EndpointDouble()
+    room = MediaRoom(endpoint)
+    return endpoint, room, [Client(room, name) for name in names]
+
+
+def test_everybody_receives_everybody_else_and_never_themselves() -> None:
+    _, _, clients = made("ann", "bob", "eve")
+    for client in clients:
+        client.subscribe()
+        client.publish()
+    ann, bob, _ = clients
+    assert seen(ann) == {("bob", "microphone"), ("bob", "camera"), ("eve", "microphone"), ("eve", "camera")}
+    assert not any(view.peer_id == "bob" for view in bob.slots)
+
+
+def test_a_late_subscriber_sees_who_is_there() -> None:
+    _, _, (ann, bob) = made("ann", "bob")
+    ann.publish()
+    bob.subscribe()
+    assert seen(bob) == {("ann", "microphone"), ("ann", "camera")}
+
+
+def test_rooms_do_not_hear_each_other() -> None:
+    endpoint, _, (ann,) = made("ann")
+    bob = Client(MediaRoom(endpoint), "bob")
+    bob.subscribe()
+    ann.publish()
+    assert bob.slots == []
+
+
+def test_streams_reach_the_slots() -> None:
+    _, _, (ann, bob) = made("ann", "bob")
+    ann.publish()
+    bob.subscribe()
+    assert ann.peer.published is not None
+    ann.peer.published.unknown_ssrc(11, 96, "1", None, None, 100.0)
+    assert [slot.mid for slot in path_of(bob.peer.subscribed).slots if slot.stream is not None] == ["v0"]
+
+
+def test_a_leaver_frees_the_slot_for_the_next_without_sdp() -> None:
+    _, room, (ann, bob) = made("ann", "bob")
+    ann.publish()
+    bob.subscribe()
+    ann.peer.leave()
+    ann.peer.leave()
+    assert bob.slots == []
+    eve = Client(room, "eve")
+    eve.publish()
+    assert [view.mid for view in bob.slots] == ["a0", "v0"]
+    assert len(bob.offers) == 1
+
+
+def test_more_people_bring_one_more_offer() -> None:
+    _, room, (bob,) = made("bob")
+    bob.subscribe()
+    for number in range(CHUNK_PLACES + 2):
+        Client(room, f"p{number}").publish()
+    assert [generation for _, generation, _ in bob.offers] == [1, 2]
+    assert [fresh for *_, fresh in bob.offers] == [True, False]
+    bob.answer()
+    assert len(bob.slots) == 2 * (CHUNK_PLACES + 2)
+    assert len(bob.offers) == 2
+
+
+def test_an_old_answer_is_ignored() -> None:
+    _, _, (bob,) = made("bob")
+    bob.peer.subscribe()
+    bob.peer.subscribe()
+    sdp, generation, _ = bob.offers[0]
+    bob.peer.answer("nonsense", generation)
+    assert bob.peer.subscribed is not None
+    assert bob.peer.subscribed.transport.remote is None
+    bob.answer()
+    assert bob.peer.subscribed.transport.remote is not None
+
+
+def test_a_wrong_answer_is_refused_and_the_right_one_still_taken() -> None:
+    _, _, (bob,) = made("bob")
+    bob.peer.subscribe()
+    with pytest.raises(SdpError):
+        bob.peer.answer("nonsense", 1)
+    bob.answer()
+
+
+def test_fresh_makes_another_connection_and_restart_only_other_credentials() -> None:
+    _, _, (ann, bob) = made("ann", "bob")
+    ann.publish()
+    bob.subscribe()
+    before = bob.peer.subscribed
+    bob.peer.subscribe(restart=True)
+    assert bob.peer.subscribed is before
+    first, second = (parse(sdp).media[0].transport for sdp, *_ in bob.offers)
+    assert first.ufrag != second.ufrag
+    bob.peer.subscribe(fresh=True)
+    assert bob.peer.subscribed is not before
+    assert bob.offers[-1][2]
+    assert path_of(before).closed
+    assert len(bob.slots) == 2
+
+
+def test_a_new_publish_connection_replaces_the_old() -> None:
+    endpoint, _, (ann, bob) = made("ann", "bob")
+    bob.subscribe()
+    ann.publish()
+    before = ann.peer.published
+    ann.publish(context=CONTEXT)
+    assert ann.peer.published is not before
+    assert path_of(before).closed
+    assert len(bob.slots) == 2
+    assert before not in endpoint.timed
+
+
+def test_a_refused_offer_leaves_what_was_agreed() -> None:
+    _, _, (ann, bob) = made("ann", "bob")
+    bob.subscribe()
+    ann.publish()
+    with pytest.raises(SdpError):
+        ann.peer.publish("v=0", BOTH)
+    with pytest.raises(SdpError):
+        ann.publish(sources={"0": Source.CAMERA}, context=CONTEXT)
+    assert len(bob.slots) == 2
+
+
+def test_muting_before_publishing_holds() -> None:
+    _, _, (ann,) = made("ann")
+    ann.peer.set_muted(Source.CAMERA, True)
+    ann.publish()
+    assert ann.peer.published is not None
+    ann.peer.published.unknown_ssrc(11, 96, "1", None, None, 100.0)
+    assert not path_of(ann.peer.published).streams[11].active
+
+
+def speak(client: Client, level: int) -> None:
+    assert client.peer.published is not None
+    path_of(client.peer.published).streams[13].level = (5, level)
+
+
+def test_the_speaker_is_told_to_all_and_leaves_with_the_participant() -> None:
+    endpoint, _, (ann, bob) = made("ann", "bob")
+    ann.publish()
+    assert ann.peer.published is not None
+    ann.peer.published.unknown_ssrc(13, 111, "0", None, None, 100.0)
+    for _ in range(12):
+        speak(ann, 20)
+        endpoint.advance(0.1)
+    assert ann.speakers == bob.speakers == ["ann"]
+    ann.peer.leave()
+    assert bob.speakers == ["ann", None]
+
+
+def test_a_muted_microphone_does_not_speak() -> None:
+    endpoint, _, (ann, _) = made("ann", "bob")
+    ann.publish()
+    assert ann.peer.published is not None
+    ann.peer.published.unknown_ssrc(13, 111, "0", None, None, 100.0)
+    ann.peer.set_muted(Source.MICROPHONE, True)
+    for _ in range(12):
+        speak(ann, 20)
+        endpoint.advance(0.1)
+    assert ann.speakers == []
+
+
+def test_lost_connections_are_reported_by_name() -> None:
+    endpoint, _, (ann,) = made("ann")
+    ann.publish()
+    ann.subscribe()
+    endpoint.advance(40, 1.0)
+    assert sorted(ann.failed) == ["publish", "subscribe"]
+
+
+def test_extra_addresses_are_announced_to_that_peer_alone() -> None:
+    _, room, (ann,) = made("ann")
+    ann.peer.leave()
+    guest: Any = Client.__new__(Client)
+    guest.offers, guest.slots = [], []
+    peer = room.join("guest", guest, extra_addresses=["203.0.113.5"])
+    peer.subscribe()
+    assert "203.0.113.5" in guest.offers[0][0]
+
+
+def test_a_room_is_bounded() -> None:
+    _, room, _ = made(*(f"p{number}" for number in range(MAX_PEERS)))
+    with pytest.raises(ValueError, match="at most"):
+        Client(room, "more")
+
+
+def test_a_name_is_taken_once() -> None:
+    _, room, _ = made("ann")
+    with pytest.raises(ValueError, match="ann"):
+        Client(room, "ann")
+
+
+def test_closing_a_room_gives_everything_back() -> None:
+    endpoint, room, (ann, bob) = made("ann", "bob")
+    for client in (ann, bob):
+        client.publish()
+        client.subscribe()
+    room.close()
+    assert endpoint.timed == []
+    assert endpoint.registry == {}
+    with pytest.raises(SdpError):
+        ann.publish()
