@@ -1,4 +1,4 @@
-# Packets out: which slots a stream's packets go to, what is rewritten on the way (RFC 3550, 4588, 7741, 8285), SRTP, sending.
+# Packets out: which slots a stream's packets go to, what is rewritten (RFC 3550, 4588, 7741, 8285), SRTP, sending.
 # tests/sfu/rewrite_model.py says the same in plain Python.
 
 
@@ -190,7 +190,7 @@ cdef void begin_epoch(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexc
 
 
 cdef inline void stamp(slot_t *slot, transport_t *t, int64_t extended, outgoing_t *out) noexcept nogil:
-    """Notes what only sending decides, so that a packet without RTX is repeated bit for bit: SRTP allows nothing else."""
+    """Notes what sending decides, so that a packet without RTX is repeated bit for bit: SRTP allows nothing else."""
     cdef stamp_t *mark
     if slot.stamps == NULL:
         slot.stamps = <stamp_t *>calloc(STAMPS, sizeof(stamp_t))
@@ -249,7 +249,7 @@ cdef inline bint needs_two_bytes(transport_t *t, slot_t *slot, rtp_t *p) noexcep
 
 
 cdef inline uint8_t outgoing_id(transport_t *t, extension_t *e) noexcept nogil:
-    """The receiver's id of an extension passed through; 0 for those that are ours to write, dropped, or not negotiated."""
+    """The receiver's id of an extension passed through; 0 for those ours to write, dropped, or not negotiated."""
     if e.meaning <= EXT_REPAIRED_RID or e.meaning == EXT_ABS_SEND_TIME or e.meaning == EXT_TRANSPORT_SEQUENCE:
         return 0
     return t.send_ids[e.meaning]

@@ -1,14 +1,14 @@
-# State of the forward path: plain C structures, linked with each other. Each belongs to the Python object named in `object`,
-# which unlinks it before it is freed; policy (Python) writes them between batches, the packet path during one.
+# State of the forward path: plain C structures, linked with each other. Each belongs to the Python object named in
+# `object`, which unlinks it before it is freed; policy writes them between batches, the packet path during one.
 
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from sfu.packet cimport *
 from wire.udp cimport (
-    Receiver, UdpSocket, endpoint_equal, endpoint_from_python, endpoint_hash, endpoint_t, endpoint_to_python, monotonic_us,
-    packet_t, socket_t, turnd_mix, udp_commit, udp_flush, udp_reserve,
+    Receiver, UdpSocket, endpoint_equal, endpoint_from_python, endpoint_hash, endpoint_t, endpoint_to_python,
+    monotonic_us, packet_t, socket_t, turnd_mix, udp_commit, udp_flush, udp_reserve,
 )
 
 

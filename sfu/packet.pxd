@@ -1,6 +1,6 @@
-"""Reads RTP headers, their extensions and payload descriptors in place, without the GIL: the compiled sfu.rtp and sfu.codecs.
+"""Reads RTP headers, extensions and payload descriptors in place, without the GIL: the compiled sfu.rtp and sfu.codecs.
 
-RFC 3550 §5.1, RFC 8285, RFC 7741 (VP8), RFC 9628 (VP9), RFC 6184 (H.264), AV1 RTP. Nothing here keeps state or allocates.
+RFC 3550 §5.1, RFC 8285, RFC 7741 (VP8), RFC 9628 (VP9), RFC 6184 (H.264), AV1 RTP. Nothing here keeps state.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
@@ -94,7 +94,9 @@ cdef inline void write32(uint8_t *p, uint32_t value) noexcept nogil:
     p[3] = value & 0xFF
 
 
-cdef inline bint read_extensions(rtp_t *p, const uint8_t *meanings, int offset, int end, uint16_t profile) noexcept nogil:
+cdef inline bint read_extensions(
+    rtp_t *p, const uint8_t *meanings, int offset, int end, uint16_t profile
+) noexcept nogil:
     # False: an element leaves its block.
     cdef bint two_byte = (profile & 0xFFF0) == 0x1000
     cdef int identifier, size

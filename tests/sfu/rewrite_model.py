@@ -10,6 +10,7 @@ from sfu.rtp import Extension, RtpPacket
 
 EPOCHS = 8
 WINDOW = 1024
+CACHE_ENTRIES = 1024
 MAX_DROPOUT = 3000
 RESEND_SECONDS = 0.020
 OURS = (Extension.MID, Extension.ABS_SEND_TIME, Extension.TRANSPORT_SEQUENCE)
@@ -29,7 +30,7 @@ class StreamModel:
     base: int = 0
     seen: set[int] = field(default_factory=set)
     suspect: int | None = None
-    cache: dict[int, RtpPacket] = field(default_factory=dict)
+    cache: dict[int, tuple[int, RtpPacket]] = field(default_factory=dict)
     followers: list[SlotModel] = field(default_factory=list)
 
     def place(self, number: int, repaired: bool) -> int | None:
@@ -80,7 +81,7 @@ class StreamModel:
         if extended is None or not self.active or not self.followers:
             return None
         packet = replace(packet, padding_bytes=0)
-        self.cache[extended] = packet
+        self.cache[extended % CACHE_ENTRIES] = extended, packet
         return extended, packet
 
 
@@ -292,8 +293,9 @@ class SlotModel:
         epoch = next((epoch for epoch in reversed(self.epochs) if epoch.first_out <= out), None)
         if not self.epochs or out > self.highest or epoch is None:
             return False, None
-        packet = epoch.stream.cache.get(out - epoch.offset)
-        if packet is None:
+        source = out - epoch.offset
+        extended, packet = epoch.stream.cache.get(source % CACHE_ENTRIES, (0, None))
+        if packet is None or extended != source:
             return False, None
         kind, _ = epoch.stream.kinds[packet.payload_type]
         if kind not in self.payload_types:

@@ -2,169 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import random
-import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pylibsrtp import Policy, Session
 
-from sfu.forward import MAX_REMOTES, MAX_SSRCS, MAX_STREAMS, Drop, Event, Forwarder, Kind, Slot, Stream, Transport
+from sfu.forward import MAX_REMOTES, MAX_SSRCS, MAX_STREAMS, Event, Forwarder, Slot, Stream, Transport
 from sfu.rtcp import PictureLoss, build_compound
-from sfu.rtp import Extension, RtpPacket, build_rtp, parse_rtp, wrap_rtx
-from tests.sfu.rewrite_model import SlotModel, StreamModel
-from wire.udp import UdpSocket
-
-KEY_BYTES = {
-    Policy.SRTP_PROFILE_AEAD_AES_128_GCM: 28,
-    Policy.SRTP_PROFILE_AEAD_AES_256_GCM: 44,
-    Policy.SRTP_PROFILE_AES128_CM_SHA1_80: 30,
-}
-GCM = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
-VIDEO, AUDIO, RTX, VP9, H264 = 96, 111, 97, 98, 102
-PAYLOADS = {
-    VIDEO: (Kind.VP8, 90000, None),
-    RTX: (Kind.VP8, 90000, VIDEO),
-    VP9: (Kind.VP9, 90000, None),
-    H264: (Kind.H264, 90000, None),
-    AUDIO: (Kind.OPUS, 48000, None),
-}
-RECEIVE = {
-    1: Extension.AUDIO_LEVEL,
-    2: Extension.ABS_SEND_TIME,
-    3: Extension.TRANSPORT_SEQUENCE,
-    4: Extension.MID,
-    5: Extension.DEPENDENCY_DESCRIPTOR,
-    10: Extension.RID,
-    11: Extension.REPAIRED_RID,
-    13: Extension.VIDEO_ORIENTATION,
-}
-SEND = {Extension.MID: 9, Extension.ABS_SEND_TIME: 3, Extension.TRANSPORT_SEQUENCE: 5, Extension.VIDEO_ORIENTATION: 1}
-KEYFRAME = b"\x10\x10\x00\x00\x9d\x01\x2a\x80\x02\x68\x01rest of it"
-DELTA = b"\x10\x11rest of it"
-
-
-def session(key: bytes, kind: int, profile: int) -> Session:
-    policy = Policy(key, kind, 0, profile)
-    policy.allow_repeat_tx = True
-    policy.window_size = 1024
-    return Session(policy)
-
-
-class Peer:
-    """The other end of a transport: SRTP sessions and a socket."""
-
-    def __init__(self, exchange: Exchange, profile: int, *, send: dict[Extension, int] | None = None) -> None:
-        self.exchange = exchange
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.socket.setblocking(False)
-        self.address: tuple[str, int] = self.socket.getsockname()
-        length = KEY_BYTES[profile]
-        ours, theirs = bytes(range(length)), bytes(range(100, 100 + length))
-        self.outbound = session(theirs, Policy.SSRC_ANY_OUTBOUND, profile)
-        self.inbound = session(ours, Policy.SSRC_ANY_INBOUND, profile)
-        self.transport: Transport = exchange.forwarder.transport(self)
-        self.transport.add_remote(self.address, exchange.local)
-        self.transport.select(exchange.socket, self.address, exchange.local)
-        self.transport.set_keys(profile, ours, theirs)
-        self.transport.set_extensions(RECEIVE, SEND if send is None else send)
-        self.transport.set_payloads(PAYLOADS)
-
-    def datagram(self, packet: RtpPacket, *, two_byte: bool = False) -> tuple[bytes, tuple[str, int], tuple[str, int]]:
-        return self.outbound.protect(build_rtp(packet, two_byte=two_byte)), self.address, self.exchange.local
-
-    def send(self, *packets: RtpPacket) -> None:
-        """All of them in one batch."""
-        self.exchange.forwarder.feed([self.datagram(packet) for packet in packets])
-
-    def raw(self) -> list[bytes]:
-        received = []
-        while True:
-            try:
-                received.append(self.socket.recv(4096))
-            except BlockingIOError:
-                return received
-
-    def received(self) -> list[RtpPacket]:
-        return [parse_rtp(self.inbound.unprotect(data)) for data in self.raw()]
-
-
-class Exchange:
-    """A forwarder with a socket, a settable clock, and its events."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.now = 1000.0
-        self.events: list[tuple[object, ...]] = []
-        self.forwarder = Forwarder(self.events.extend, lambda: self.now)
-        self.socket = UdpSocket(loop, ("127.0.0.1", 0), self.forwarder, component="sfu")
-        self.forwarder.attach(self.socket)
-        self.local = self.socket.local_address
-        self.peers: list[Peer] = []
-
-    def peer(self, profile: int = GCM, **options: dict[Extension, int]) -> Peer:
-        self.peers.append(Peer(self, profile, **options))
-        return self.peers[-1]
-
-    def take(self, event: Event) -> list[tuple[object, ...]]:
-        """Events of one sort since the last call; others are kept."""
-        found = [entry[1:] for entry in self.events if entry[0] is event]
-        self.events[:] = [entry for entry in self.events if entry[0] is not event]
-        return found
-
-    def dropped(self) -> dict[str, int]:
-        counters = self.forwarder.counters()
-        return {
-            reason.name: counters[f"dropped_{reason.name.lower()}"]
-            for reason in Drop
-            if counters[f"dropped_{reason.name.lower()}"]
-        }
-
-    def close(self) -> None:
-        for peer in self.peers:
-            peer.transport.close()
-            peer.socket.close()
-        self.socket.close()
-
-
-@contextmanager
-def opened() -> Iterator[Exchange]:
-    loop = asyncio.new_event_loop()
-    exchange = Exchange(loop)
-    try:
-        yield exchange
-    finally:
-        exchange.close()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
+from sfu.rtp import Extension, RtpPacket, parse_rtp, wrap_rtx
+from tests.sfu.exchange import (
+    DELTA,
+    H264,
+    KEY_BYTES,
+    KEYFRAME,
+    RTX,
+    VIDEO,
+    Exchange,
+    Peer,
+    audio,
+    opened,
+    slot_of,
+    video,
+)
 
 
 @pytest.fixture
 def exchange() -> Iterator[Exchange]:
     with opened() as exchange:
         yield exchange
-
-
-def video(number: int, payload: bytes = DELTA, *, ssrc: int = 1, timestamp: int = 0, **more: object) -> RtpPacket:
-    return replace(RtpPacket(VIDEO, number & 0xFFFF, timestamp, ssrc, payload), **more)  # type: ignore[arg-type]
-
-
-def audio(number: int, **more: object) -> RtpPacket:
-    return replace(RtpPacket(AUDIO, number & 0xFFFF, number * 960, 2, b"opus"), **more)  # type: ignore[arg-type]
-
-
-def slot_of(peer: Peer, ssrc: int = 100, *, rtx: bool = True, is_audio: bool = False) -> Slot:
-    slot = peer.transport.add_slot("mid", ssrc, rtx_ssrc=ssrc + 1 if rtx else None, audio=is_audio)
-    slot.map_payload(Kind.VP8, 120, 121)
-    slot.map_payload(Kind.OPUS, 109, None)
-    return slot
 
 
 @pytest.fixture
@@ -685,178 +553,3 @@ def test_closing_inside_an_event_handler_is_safe() -> None:
         publisher.send(*(video(1, ssrc=ssrc) for ssrc in range(20)))
         publisher.send(video(2))
         assert len(seen) == 20
-
-
-# Against the model
-
-
-class Scenario:
-    """Random traffic through the forwarder and through the model."""
-
-    def __init__(self, exchange: Exchange, rng: random.Random) -> None:
-        self.exchange, self.rng = exchange, rng
-        profile = rng.choice(list(KEY_BYTES))
-        meanings = [meaning for meaning in Extension if rng.random() < 0.7]
-        ids = rng.sample(range(1, 256) if rng.random() < 0.2 else range(1, 15), len(meanings))
-        self.send_map = dict(zip(meanings, ids, strict=True))
-        self.subscriber = exchange.peer(profile, send=self.send_map)
-        self.publishers = [exchange.peer(profile) for _ in range(2)]
-        self.streams: list[tuple[Stream, StreamModel, Peer]] = []
-        for index in range(4):
-            peer = self.publishers[index // 3]
-            stream = peer.transport.add_stream(10 + index, audio=False)
-            peer.transport.add_repair(20 + index, stream)
-            kinds = {number: (kind, clock) for number, (kind, clock, _) in PAYLOADS.items()}
-            self.streams.append((stream, StreamModel(10 + index, False, peer, kinds), peer))
-        self.source = [[rng.randrange(0x10000), rng.randrange(2**32), rng.randrange(2**15)] for _ in self.streams]
-        self.repairs = [0] * len(self.streams)
-        self.slots = [self._slot(100, True), self._slot(200, False)]
-        self.number = 0
-
-    def _slot(self, ssrc: int, rtx: bool) -> tuple[Slot, SlotModel]:
-        slot = self.subscriber.transport.add_slot(f"m{ssrc}", ssrc, rtx_ssrc=ssrc + 1 if rtx else None, audio=False)
-        slot.map_payload(Kind.VP8, 120, 121 if rtx else None)
-        slot.map_payload(Kind.VP9, 122, 123 if rtx else None)
-        mapped: dict[Kind, tuple[int, int | None]] = {
-            Kind.VP8: (120, 121 if rtx else None),
-            Kind.VP9: (122, 123 if rtx else None),
-        }
-        model = SlotModel(f"m{ssrc}", ssrc, ssrc + 1 if rtx else None, False, mapped, RECEIVE, self.send_map)
-        return slot, model
-
-    def payload(self, payload_type: int, picture: int, *, key: bool) -> bytes:
-        rng = self.rng
-        if rng.random() < 0.05:
-            return rng.randbytes(rng.randrange(12))
-        wide = (0x8000 | picture).to_bytes(2, "big")
-        layer = bytes((picture & 0xFF,))
-        if payload_type == VP9:
-            return bytes((0xA8 if key else 0xE8,)) + wide + b"\x00" + layer + rng.randbytes(8)
-        frame = KEYFRAME[1:] if key else DELTA[1:]
-        head = rng.choice(
-            [b"\x10", b"\x90\x80" + wide, b"\x90\xc0" + wide + layer, b"\x90\xe0" + wide + layer + b"\x40"]
-        )
-        return rng.choice([head, head, b"\x90\x80" + bytes((picture & 0x7F,))]) + frame
-
-    def packets(self, index: int) -> list[RtpPacket]:
-        rng, source = self.rng, self.source[index]
-        result = []
-        payload_type = rng.choice([VIDEO, VIDEO, VIDEO, VP9, H264])
-        key = rng.random() < 0.3
-        source[2] = (source[2] + 1) % 2**15
-        if rng.random() < 0.02:
-            source[0] += rng.choice([300, 2000, 5000, 30000])
-        for part in range(rng.randrange(1, 5)):
-            extensions = tuple(
-                (identifier, rng.randbytes(rng.choice([1, 2, 3, 5, 16])))
-                for identifier in rng.sample([*RECEIVE, 12, 14], rng.randrange(5))
-            )
-            result.append(
-                RtpPacket(
-                    payload_type,
-                    source[0] & 0xFFFF,
-                    source[1] & 0xFFFFFFFF,
-                    10 + index,
-                    self.payload(payload_type, source[2], key=key and part == 0),
-                    marker=rng.random() < 0.3,
-                    csrcs=tuple(range(rng.choice([0, 0, 0, 15]))),
-                    extensions=extensions,
-                    padding_bytes=rng.choice([0, 0, 0, 7]),
-                )
-            )
-            source[0] += 1
-        source[1] += 3000
-        return result
-
-    def traffic(self) -> None:
-        rng = self.rng
-        index = rng.randrange(len(self.streams))
-        stream, model, peer = self.streams[index]
-        packets = [packet for packet in self.packets(index) if rng.random() > 0.1]
-        batch = []
-        for packet in rng.sample(packets, len(packets)) if rng.random() < 0.3 else packets:
-            datagram = peer.datagram(packet, two_byte=rng.random() < 0.1)
-            batch.append((datagram, packet, False))
-            if rng.random() < 0.1:
-                batch.append((datagram, packet, True))
-        self.exchange.forwarder.feed([datagram for datagram, _, _ in batch])
-        self.compare(model, [(packet, False) for _, packet, replayed in batch if not replayed])
-        missing = sorted(model.missing())
-        assert sorted(stream.still_missing(range(0x10000))) == missing if rng.random() < 0.02 else True
-        if missing and rng.random() < 0.5:
-            self.repair(index, rng.choice(missing))
-
-    def repair(self, index: int, number: int) -> None:
-        _, model, peer = self.streams[index]
-        packet = RtpPacket(VIDEO, number, self.source[index][1] & 0xFFFFFFFF, 10 + index, DELTA)
-        rtx = wrap_rtx(packet, payload_type=RTX, sequence_number=self.repairs[index] & 0xFFFF, ssrc=20 + index)
-        self.repairs[index] += 1
-        self.exchange.forwarder.feed([peer.datagram(rtx)])
-        self.compare(model, [(packet, True)])
-
-    def compare(self, model: StreamModel, packets: list[tuple[RtpPacket, bool]]) -> None:
-        now_us = round(self.exchange.now * 1e6)
-        work = [model.receive(packet, repaired=repaired) for packet, repaired in packets]
-        expected = [
-            model_slot.forward(model, *item, now_us) for model_slot in list(model.followers) for item in work if item
-        ]
-        self.expect([packet for packet in expected if packet])
-
-    def expect(self, packets: list[RtpPacket]) -> None:
-        identifier = self.send_map.get(Extension.TRANSPORT_SEQUENCE)
-        received = [self.subscriber.inbound.unprotect(data) for data in self.subscriber.raw()]
-        assert len(received) == len(packets)
-        for data, packet in zip(received, packets, strict=True):
-            if identifier is not None:
-                numbered = [
-                    (name, self.number.to_bytes(2, "big") if name == identifier else value)
-                    for name, value in packet.extensions
-                ]
-                packet = replace(packet, extensions=tuple(numbered))
-            self.number = (self.number + 1) & 0xFFFF
-            if data[0] & 0x20:
-                assert data[-1] == 1
-                data = bytes((data[0] & 0xDF,)) + data[1:-1]
-            assert data == build_rtp(packet)
-
-    def nack(self) -> None:
-        slot, model = self.slots[0]
-        if not model.epochs:
-            return
-        numbers = [(model.highest - self.rng.randrange(-2, 300)) & 0xFFFF for _ in range(4)]
-        answers = [model.retransmit(number, round(self.exchange.now * 1e6)) for number in numbers]
-        assert slot.retransmit(numbers) == sum(found for found, _ in answers)
-        self.expect([packet for _, packet in answers if packet])
-
-    def follow(self) -> None:
-        slot, model = self.rng.choice(self.slots)
-        stream, stream_model, _ = self.rng.choice(self.streams)
-        silent = self.rng.random() < 0.1
-        slot.follow(None if silent else stream)
-        model.follow(None if silent else stream_model)
-
-    def toggle(self) -> None:
-        stream, model, _ = self.rng.choice(self.streams)
-        if model.active:
-            model.interrupt()
-        model.active = stream.active = not model.active
-
-    def check(self) -> None:
-        by_model = {model: stream for stream, model, _ in self.streams for model in [id(model)]}
-        for slot, model in self.slots:
-            assert slot.current() is by_model.get(id(model.current))
-            assert slot.target() is by_model.get(id(model.target))
-
-    def run(self, steps: int) -> None:
-        for _ in range(steps):
-            self.exchange.now = round(self.exchange.now + self.rng.choice([0, 0.001, 0.02, 0.5]), 3)
-            action = self.rng.choices([self.traffic, self.nack, self.follow, self.toggle], [20, 3, 3, 1])[0]
-            action()
-            self.check()
-
-
-@given(st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_random_traffic_is_rewritten_as_the_model_says(rng: random.Random) -> None:
-    with opened() as exchange:
-        Scenario(exchange, random.Random(rng.randrange(2**32))).run(300)

@@ -1,0 +1,295 @@
+# The Python face of a peer connection; it owns its transport_t.
+
+
+def _session(int profile, bytes key, bint inbound):
+    policy = Policy(key, Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND, 0, profile)
+    policy.allow_repeat_tx = not inbound
+    policy.window_size = WINDOW
+    return Session(policy)
+
+
+cdef class Transport:
+    """One peer connection: its validated remote addresses, SRTP contexts, extension ids, streams in and slots out."""
+
+    cdef transport_t *t
+    cdef readonly Forwarder forwarder
+    cdef public object owner
+    cdef UdpSocket _socket
+    cdef object _inbound
+    cdef object _outbound
+    cdef dict _streams
+    cdef set _slots
+    cdef set _sent_ssrcs            # under the present keys: no SSRC may start anew, that would repeat SRTP's IVs
+    cdef readonly bint closed
+
+    def __cinit__(self, Forwarder forwarder not None, owner=None):
+        self.t = <transport_t *>calloc(1, sizeof(transport_t))
+        if self.t == NULL:
+            raise MemoryError
+        self.t.object = <void *>self
+        self.t.f = forwarder.f
+        self.forwarder = forwarder
+        self.owner = owner
+        self._streams = {}
+        self._slots = set()
+        self._sent_ssrcs = set()
+
+    def __dealloc__(self):
+        if self.t != NULL:
+            free(self.t.ssrcs)
+            free(self.t.arrivals)
+            free(self.t)
+
+    cdef int remove_pair(self, const pair_t *pair) except -1:
+        cdef transport_t *t = self.t
+        cdef int i
+        for i in range(t.pair_count):
+            if endpoint_equal(&t.pairs[i].remote, &pair.remote) and endpoint_equal(&t.pairs[i].local, &pair.local):
+                remove_route(t.f, pair)
+                t.pair_count -= 1
+                memmove(&t.pairs[i], &t.pairs[i + 1], (t.pair_count - i) * sizeof(pair_t))
+                break
+        return 0
+
+    def add_remote(self, remote, local):
+        """Datagrams from `remote` to `local` belong here from now on; at most MAX_REMOTES, the oldest goes."""
+        cdef transport_t *t = self.t
+        cdef transport_t *other
+        cdef pair_t pair, oldest
+        if self.closed:
+            return
+        endpoint_from_python(remote, &pair.remote)
+        endpoint_from_python(local, &pair.local)
+        other = find_route(t.f, &pair.remote, &pair.local)
+        if other != NULL:
+            (<Transport>other.object).remove_pair(&pair)
+        if t.pair_count == C_MAX_REMOTES:
+            oldest = t.pairs[0]
+            self.remove_pair(&oldest)
+        put_route(t.f, &pair, t)
+        t.pairs[t.pair_count] = pair
+        t.pair_count += 1
+
+    def select(self, UdpSocket socket not None, remote, local):
+        """Where to send from now on (nominated pair)."""
+        cdef pair_t pair
+        if self.closed:
+            return
+        endpoint_from_python(remote, &pair.remote)
+        endpoint_from_python(local, &pair.local)
+        self._socket = socket
+        self.t.socket = socket.handle
+        self.t.selected = pair
+
+    def selected(self):
+        """(remote, local) of the selected pair."""
+        if self.t.socket == NULL:
+            return None
+        return endpoint_to_python(&self.t.selected.remote), endpoint_to_python(&self.t.selected.local)
+
+    def set_keys(self, int profile, bytes local_key not None, bytes remote_key not None):
+        """pylibsrtp profile number and key||salt of each direction; ValueError for keys that do not fit."""
+        if self.closed:
+            return
+        try:
+            inbound, outbound = _session(profile, remote_key, True), _session(profile, local_key, False)
+        except pylibsrtp.Error as error:
+            raise ValueError(str(error)) from None
+        self._inbound, self._outbound = inbound, outbound
+        self.t.inbound = <void *><uintptr_t>int(ffi.cast("uintptr_t", inbound._srtp[0]))
+        self.t.outbound = <void *><uintptr_t>int(ffi.cast("uintptr_t", outbound._srtp[0]))
+        self._sent_ssrcs.clear()
+
+    def set_extensions(self, receive, send):
+        """Negotiated ids: what the peer sends, and what we send to it."""
+        cdef uint8_t receive_map[256]
+        cdef uint8_t send_ids[EXT_LAST + 1]
+        for identifier in [*receive, *send.values()]:
+            if not 1 <= identifier <= 255:
+                raise ValueError(f"extension id {identifier} is not in 1..255")
+        memset(receive_map, 0, sizeof(receive_map))
+        memset(send_ids, 0, sizeof(send_ids))
+        for identifier, meaning in receive.items():
+            receive_map[<int>identifier] = int(Extension(meaning))
+        for meaning, identifier in send.items():
+            send_ids[<int>int(Extension(meaning))] = identifier
+        if memcmp(receive_map, self.t.receive_map, sizeof(receive_map)):
+            memcpy(self.t.receive_map, receive_map, sizeof(receive_map))
+            for stream in self._streams.values():
+                drop_cache((<Stream>stream).s)
+        if memcmp(send_ids, self.t.send_ids, sizeof(send_ids)):
+            memcpy(self.t.send_ids, send_ids, sizeof(send_ids))
+            for slot in self._slots:
+                (<Slot>slot).forget_stamps()
+
+    def set_payloads(self, payloads):
+        """What the peer sends: payload type -> (kind, clock rate, payload type it repairs when it is RTX else None)."""
+        cdef payload_t *p
+        for number, (_, _, repairs) in payloads.items():
+            if not 0 <= number <= 127 or not (repairs is None or 0 <= repairs <= 127):
+                raise ValueError(f"payload type {number} or what it repairs is not in 0..127")
+        memset(self.t.payloads, 0, sizeof(self.t.payloads))
+        for number, (kind, clock, repairs) in payloads.items():
+            p = &self.t.payloads[<int>number]
+            p.known = True
+            p.kind = int(Kind(kind))
+            p.clock = clock
+            p.repairs = NO_PAYLOAD if repairs is None else repairs
+
+    cdef ssrc_t *claim(self, uint32_t ssrc) except NULL:
+        cdef ssrc_t *entry = find_ssrc(self.t, ssrc)
+        if self.closed:
+            raise ValueError("the transport is closed")
+        self.t.f.now_us = read_clock(self.t.f)
+        if entry == NULL:
+            entry = new_ssrc(self.t, ssrc)
+        if entry == NULL:
+            raise ValueError("too many SSRCs")
+        if entry.stream != NULL:
+            raise ValueError(f"SSRC {ssrc} is taken")
+        return entry
+
+    def add_stream(self, uint32_t ssrc, *, bint audio):
+        """A media SSRC the peer sends; ValueError past MAX_STREAMS or when the SSRC is taken."""
+        cdef ssrc_t *entry
+        cdef Stream stream
+        if len(self._streams) >= C_MAX_STREAMS:
+            raise ValueError("too many streams")
+        entry = self.claim(ssrc)
+        stream = Stream(self, ssrc, audio)
+        entry.role = ROLE_MEDIA
+        entry.stream = stream.s
+        self._streams[ssrc] = stream
+        return stream
+
+    def add_repair(self, uint32_t ssrc, Stream stream not None):
+        """The RTX SSRC of `stream`: unwrapped and treated as the stream's own packets."""
+        cdef ssrc_t *entry
+        if stream.s.transport != self.t:
+            raise ValueError("not a stream of this transport")
+        entry = self.claim(ssrc)
+        entry.role = ROLE_REPAIR
+        entry.stream = stream.s
+
+    def remove_stream(self, uint32_t ssrc):
+        """Ends a stream (with its repairs) or one repair; slots that follow it become silent."""
+        cdef ssrc_t *entry = find_ssrc(self.t, ssrc)
+        cdef stream_t *s
+        cdef int i
+        if entry == NULL or entry.stream == NULL:
+            return
+        s = entry.stream
+        for i in range(self.t.ssrc_count):
+            if entry.role == ROLE_MEDIA and self.t.ssrcs[i].stream == s and self.t.ssrcs[i].ssrc != ssrc:
+                self.t.ssrcs[i].stream = NULL
+                self.t.ssrcs[i].role = ROLE_UNKNOWN
+        entry.stream = NULL
+        if entry.role == ROLE_MEDIA:
+            self.forwarder.unlink_stream(s)
+            del self._streams[ssrc]
+        entry.role = ROLE_UNKNOWN
+
+    def add_slot(self, str mid not None, uint32_t ssrc, *, rtx_ssrc, bint audio):
+        """An outgoing m-line; ValueError past MAX_SLOTS, for a MID over 16 bytes, and for an SSRC used before."""
+        if self.closed:
+            raise ValueError("the transport is closed")
+        if len(self._slots) >= C_MAX_SLOTS:
+            raise ValueError("too many slots")
+        if ssrc in self._sent_ssrcs or rtx_ssrc in self._sent_ssrcs or ssrc == rtx_ssrc:
+            raise ValueError("an SSRC is used once under the same keys")
+        slot = Slot(self, mid, ssrc, rtx_ssrc, audio)
+        self._sent_ssrcs.add(ssrc)
+        if rtx_ssrc is not None:
+            self._sent_ssrcs.add(rtx_ssrc)
+        self._slots.add(slot)
+        return slot
+
+    def remove_slot(self, Slot slot not None):
+        """Ends a slot; it sends nothing any more."""
+        if slot in self._slots:
+            self._slots.discard(slot)
+            slot.unlink()
+
+    def send_rtcp(self, bytes compound not None):
+        """Protects and sends to the selected pair; dropped and counted before keys and a pair are there."""
+        cdef transport_t *t = self.t
+        cdef int length = len(compound)
+        cdef uint8_t *data
+        if t.outbound == NULL or t.socket == NULL:
+            drop(t.f, DROP_NO_KEYS if t.outbound == NULL else DROP_NO_PATH)
+            return
+        if not 8 <= length <= MAX_RTP_BYTES:
+            drop(t.f, DROP_TOO_LARGE if length > 8 else DROP_MALFORMED)
+            return
+        data = udp_reserve(length + OUT_ROOM)
+        memcpy(data, <char *>compound, length)
+        if srtp_protect_rtcp(t.outbound, data, &length) != 0:
+            drop(t.f, DROP_PROTECT)
+            return
+        self.commit(length)
+
+    def send_raw(self, bytes data not None):
+        """Sends to the selected pair as it is; dropped and counted before there is one."""
+        cdef int length = len(data)
+        cdef uint8_t *room = udp_reserve(length) if length <= MAX_RTP_BYTES else NULL
+        if self.t.socket == NULL or room == NULL:
+            drop(self.t.f, DROP_NO_PATH if self.t.socket == NULL else DROP_TOO_LARGE)
+            return
+        memcpy(room, <char *>data, length)
+        self.commit(length)
+
+    cdef void commit(self, int length) noexcept:
+        cdef transport_t *t = self.t
+        t.packets_out += 1
+        t.bytes_out += length
+        with nogil:
+            udp_commit(t.socket, &t.selected.remote, &t.selected.local, length)
+            udp_flush()
+
+    def take_arrivals(self):
+        """Arrivals since the last call, for transport-cc: numbers without wrap, ascending, each once."""
+        cdef int i
+        cdef dict first = {}
+        for i in range(self.t.arrival_count):
+            first.setdefault(self.t.arrivals[i].number, self.t.arrivals[i].at_us)
+        self.t.arrival_count = 0
+        return ArrivalRun(sorted(first.items()))
+
+    @property
+    def bytes_in(self):
+        return self.t.bytes_in
+
+    @property
+    def bytes_out(self):
+        return self.t.bytes_out
+
+    @property
+    def packets_in(self):
+        return self.t.packets_in
+
+    @property
+    def packets_out(self):
+        return self.t.packets_out
+
+    @property
+    def last_received_at(self):
+        return self.t.last_received_us / 1e6
+
+    def close(self):
+        """Ends streams and slots, forgets addresses and keys; may be called twice."""
+        cdef pair_t pair
+        if self.closed:
+            return
+        for ssrc in list(self._streams):
+            self.remove_stream(ssrc)
+        for slot in list(self._slots):
+            self.remove_slot(slot)
+        while self.t.pair_count:
+            pair = self.t.pairs[0]
+            self.remove_pair(&pair)
+        forget_events(self.t.f, self.t)
+        self.closed = True
+        self.t.socket = NULL
+        self.t.inbound = self.t.outbound = NULL
+        self._inbound = self._outbound = self._socket = None
+        self.forwarder._transports.discard(self)
