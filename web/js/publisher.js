@@ -15,6 +15,8 @@ const LAYER_BITRATES = { q: 120_000, h: 400_000, f: 1_200_000 };
 const SCREEN_BITRATE = 2_500_000;
 export const SCREEN_FRAMERATE = 15;
 const RETRY_MS = 1500;
+/** A browser that sent into the void for longer believes in a few kbit/s and sends thumbnails; a new connection starts afresh. */
+const REBUILD_AFTER_MS = 4000;
 
 /** @param {MediaStreamTrack} track @returns {number} the longer side, in pixels */
 function longerSide(track) {
@@ -110,7 +112,8 @@ export class Publisher {
     if (!resumed) this.rebuild();
     else if (this.connection) {
       this.connection.setConfiguration(this.configuration());
-      if (this.#unanswered || !this.watch.healthy) this.restart();
+      if (this.watch.broken_ms > REBUILD_AFTER_MS) this.rebuild();
+      else if (this.#unanswered || !this.watch.healthy) this.restart();
     } else this.rebuild();
   }
 

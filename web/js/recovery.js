@@ -13,6 +13,7 @@ export class ConnectionWatch {
   #connection = null;
   #cures = 0;
   #healthy = true;
+  #brokenAt = Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -47,6 +48,11 @@ export class ConnectionWatch {
   get healthy() {
     const state = this.#connection?.iceConnectionState;
     return state === "connected" || state === "completed";
+  }
+
+  /** How long it has been known to carry nothing. */
+  get broken_ms() {
+    return Math.max(0, performance.now() - this.#brokenAt);
   }
 
   /** A cure has just been asked for by somebody else: give it time. */
@@ -98,6 +104,7 @@ export class ConnectionWatch {
   #report(healthy) {
     if (healthy === this.#healthy) return;
     this.#healthy = healthy;
+    this.#brokenAt = healthy ? Infinity : performance.now();
     this.changed(healthy);
   }
 }
