@@ -63,6 +63,7 @@ SPECIAL: tuple[tuple[str, str], ...] = (
     ("fec0::/10", "private"),  # site-local, deprecated
     ("ff00::/8", "multicast"),
 )
+LOOPBACK_IPV6 = IPv6Address("::1")
 GLOBAL_IPV6 = (IPv6Network("2000::/3"), IPv6Network("64:ff9b::/96"))
 
 MAPPED = tuple(IPv6Network(network) for network in ("::ffff:0:0/96", "::ffff:0:0:0/96", "::/96"))  # IPv4 in disguise
@@ -127,8 +128,8 @@ class PeerPolicy:
     def _judge(self, host: str) -> Verdict:
         """The verdict on a peer's address, as it stood in XOR-PEER-ADDRESS."""
         address = ip_address(host)
-        mapped = any(address in network for network in MAPPED)
-        opened = not mapped and any(address in network for network in self._allow)
+        disguised = address != LOOPBACK_IPV6 and any(address in network for network in MAPPED)
+        opened = not disguised and any(address in network for network in self._allow)
         if str(address) in self._own:
             return ALLOWED if opened else OWN_PORTS_ONLY
         reason = self._denied(address)

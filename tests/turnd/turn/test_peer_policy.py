@@ -91,7 +91,8 @@ def test_our_own_addresses_are_restricted_to_open_ports(host: str) -> None:
 
 
 def test_configuration_opens_what_is_denied_and_ourselves() -> None:
-    policy = PeerPolicy(OWN, [ip_network("127.0.0.0/8"), ip_network("fd00::/8")])
+    policy = PeerPolicy(OWN, [ip_network("127.0.0.0/8"), ip_network("::1/128"), ip_network("fd00::/8")])
+    assert policy.judge("::1") == Verdict(allowed=True)
     assert policy.judge("127.0.0.1") == policy.judge("127.0.0.9") == policy.judge("fd00::1") == Verdict(allowed=True)
     assert not policy.judge("10.0.0.1").allowed
 

@@ -221,6 +221,8 @@ def open_files() -> int:
 
 
 async def test_closing_leaves_no_socket(certificate: tuple[Path, Path]) -> None:
+    async with served():
+        pass  # what the process opens once is open now
     open_before = open_files()
     async with served(Options(certificate=certificate)) as service:
         clients = [await turn_client(service, transport) for transport in ("udp", "tcp", "tls")]
