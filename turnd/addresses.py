@@ -40,7 +40,7 @@ class LocalAddresses:
     """What the interfaces of this machine say."""
 
     every: tuple[str, ...]
-    """All addresses, loopback, link-local and container bridges included."""
+    """All addresses, best first, loopback, link-local and container bridges included."""
     candidates: tuple[str, ...]
     """Those others can be told to send media to: LAN IPv4 first, then IPv6, best first, at least one."""
     gateway: str | None
@@ -52,7 +52,7 @@ class OwnAddresses:
     """Every address that means this machine."""
 
     inside: tuple[str, ...]
-    """On our interfaces."""
+    """On our interfaces, best first."""
     candidates: tuple[str, ...]
     """To be announced: reachable ones on our interfaces, then those outside the NAT."""
     public: tuple[str, ...]
@@ -83,7 +83,7 @@ def local_addresses() -> LocalAddresses:
     kept = [text for rank, text in sorted(ranked, key=lambda pair: pair[0]) if rank[0] == 0]
     kept = kept or [text for _, text in sorted(ranked, key=lambda pair: pair[0])] or ["127.0.0.1"]
     gateway = next(iter(gateways.values()), None)
-    return LocalAddresses(tuple(dict.fromkeys(every)), tuple(dict.fromkeys(kept))[:MAX_CANDIDATES], gateway)
+    return LocalAddresses(tuple(dict.fromkeys((*kept, *every))), tuple(dict.fromkeys(kept))[:MAX_CANDIDATES], gateway)
 
 
 def _rank(

@@ -135,8 +135,8 @@ class Daemon:
             self._repeat("watchdog", self._notifier.watchdog_seconds / 3, self._notifier.alive)
         gc.collect()
         gc.freeze()
-        self._notifier.ready()
         self._tell_ready()
+        self._notifier.ready()
 
     def stop(self) -> None:
         """Begins to drain; called again while draining, ends at once."""

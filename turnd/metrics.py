@@ -24,11 +24,13 @@ from prometheus_client.registry import Collector
 from turnd import __version__
 from turnd.metric_names import METRICS, Declaration
 from wire.measure import Histogram, Measure
+from wire.udp import COUNTER_NAMES
 
 PREFIX = "turnd_"
 LAG_INTERVAL_SECONDS = 0.1
 LAG_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
 
+UDP_COMPONENTS = ("turn", "relay", "sfu")
 # Counters of a socket that are losses on the way in; the other `dropped_` ones are on the way out.
 RECEIVE_ERRORS = {
     "overflow": "overflow",
@@ -174,7 +176,8 @@ class LoopLag:
 
 def udp_measures(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Measure]:
     """The sockets' counters by component, as `wire.udp.totals` gives them."""
-    for component, counters in totals.items():
+    for component in dict.fromkeys((*UDP_COMPONENTS, *totals)):
+        counters = totals.get(component) or dict.fromkeys(COUNTER_NAMES, 0)
         labels = {"component": component}
         for direction in ("in", "out"):
             both = {"direction": direction, **labels}
