@@ -19,6 +19,8 @@ import { remember } from "./preferences.js";
 
 /** Shorter breaks are not worth a word. */
 const SHOW_BREAK_AFTER_MS = 2000;
+/** Media that needs longer than this, while the server answers, is probably blocked. */
+const SAY_STUCK_AFTER_MS = 15_000;
 const NETWORK_CHANGE_COUNTS_MS = 60_000;
 const NOTICE_MS = 6000;
 /** Somebody playing with the buttons must not run into the server's bound, or the others would see an old state. */
@@ -33,6 +35,8 @@ export class Call {
   #networkChangedAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #breakTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #stuckTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #noticeTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -309,6 +313,9 @@ export class Call {
 
   #lookAtHealth() {
     const { phase, online, mediaHealthy, reconnecting } = this.store.state;
+    clearTimeout(this.#stuckTimer);
+    if (online && !mediaHealthy) this.#stuckTimer = setTimeout(() => this.store.set({ stuck: true }), SAY_STUCK_AFTER_MS);
+    else if (this.store.state.stuck) this.store.set({ stuck: false });
     const broken = (phase === "joining" || phase === "call") && (!online || !mediaHealthy);
     if (!broken) {
       clearTimeout(this.#breakTimer);
@@ -326,6 +333,7 @@ export class Call {
     this.media.stopAll();
     clearTimeout(this.#breakTimer);
     this.#breakTimer = undefined;
+    clearTimeout(this.#stuckTimer);
     this.store.set({ phase: "ended", ended: reason, participants: [], reconnecting: false, panel: "", speaker: null });
   }
 }

@@ -29,6 +29,7 @@
  * @property {boolean} online the signalling socket stands
  * @property {boolean} mediaHealthy
  * @property {boolean} reconnecting broken for long enough to say so
+ * @property {boolean} stuck media has not come through for long although the server answers: the network may forbid it
  * @property {boolean} soundBlocked the browser wants a press before it plays sound
  * @property {Capture} microphone
  * @property {Capture} camera
@@ -60,6 +61,7 @@ export function initialState() {
     online: false,
     mediaHealthy: true,
     reconnecting: false,
+    stuck: false,
     soundBlocked: false,
     microphone: "off",
     camera: "off",

@@ -36,7 +36,7 @@ class Banner extends View {
   /** @override @param {State} state */
   update(state) {
     this.#reconnecting.hidden = !state.reconnecting;
-    setText(this.#reconnectingWords, state.online ? "reconnecting.media" : "reconnecting");
+    setText(this.#reconnectingWords, state.stuck ? "reconnecting.stuck" : state.online ? "reconnecting.media" : "reconnecting");
     this.#sound.hidden = !state.soundBlocked;
     this.#sharing.hidden = state.screen !== "on";
     this.#problem.hidden = state.problem === null;
