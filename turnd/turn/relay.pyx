@@ -1,24 +1,62 @@
-"""The TURN packet path (RFC 8656 §11, §12): ChannelData from clients to peers, peers' datagrams to clients, without the GIL.
+"""The TURN packet path (RFC 8656 §11, §12): ChannelData from clients to peers, peers' datagrams to clients.
 
-Policy is in Python: it opens relays, installs permissions and channels with their expiry, and names the ports of ours that
-may be reached. This code follows those fields, counts, and drops with a named reason. One loop owns everything: no locks.
+Policy is in Python: it opens relays, installs permissions and channels with their expiry, and names the ports of ours
+that may be reached. This code follows those fields, counts, and drops with a named reason. One loop owns everything: no
+locks.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
+from turnd.turn.relay_messages cimport (
+    indication_length,
+    is_stun,
+    read16,
+    write16,
+    write_indication,
+)
+from turnd.turn.relay_table cimport (
+    CLOSED,
+    DENIED,
+    DROPS,
+    MALFORMED,
+    MAX_PEERS,
+    NO_ALLOCATION,
+    NO_CHANNEL,
+    NO_PERMISSION,
+    OVERSIZE,
+    PEER_NO_PERMISSION,
+    STREAM_BATCH_BYTES,
+    STREAM_FULL,
+    UNFRAGMENTED_IPV4,
+    UNFRAGMENTED_IPV6,
+    count_drop,
+    drop_expired,
+    drop_t,
+    find_channel,
+    find_peer,
+    find_relay,
+    index_peer,
+    is_flow,
+    is_ipv4,
+    peer_t,
+    place_relay,
+    port_open,
+    rebuild_index,
+    relay_t,
+    remove_peer,
+    same_address,
+    table_t,
+)
 from wire.udp cimport (
     UDP_MAX_PAYLOAD,
     Receiver,
     UdpSocket,
     endpoint_from_python,
-    endpoint_hash,
     endpoint_t,
     monotonic_us,
     packet_t,
-    socket_t,
-    turnd_mix,
     udp_commit,
     udp_flush,
     udp_reserve,
@@ -36,109 +74,6 @@ DROP_REASONS = (
     "stream_full",
     "closed",
 )
-
-cdef uint64_t IPV4_MARK = <uint64_t>0xFFFF0000          # ::ffff:0:0/96 as it stands in the first half of `low`
-
-
-cdef inline uint32_t read16(const uint8_t *data) noexcept nogil:
-    return (<uint32_t>data[0] << 8) | data[1]
-
-
-cdef inline uint32_t read32(const uint8_t *data) noexcept nogil:
-    return (read16(data) << 16) | read16(data + 2)
-
-
-cdef inline void write16(uint8_t *data, uint32_t value) noexcept nogil:
-    data[0] = <uint8_t>(value >> 8)
-    data[1] = <uint8_t>value
-
-
-cdef inline bint is_ipv4(const endpoint_t *endpoint) noexcept nogil:
-    return endpoint.high == 0 and (endpoint.low & <uint64_t>0xFFFFFFFF) == IPV4_MARK
-
-
-cdef inline bint port_open(const path_t *path, const endpoint_t *endpoint) noexcept nogil:
-    cdef int family = 0 if is_ipv4(endpoint) else 1
-    return (path.open_ports[family][endpoint.port >> 6] >> (endpoint.port & 63)) & 1
-
-
-cdef inline void count_drop(path_t *path, drop_t reason) noexcept nogil:
-    path.dropped[<int>reason] += 1
-
-
-cdef inline bint same_address(const endpoint_t *a, const endpoint_t *b) noexcept nogil:
-    return a.high == b.high and a.low == b.low
-
-
-cdef inline uint32_t channel_slot(uint32_t channel) noexcept nogil:
-    return (channel * <uint32_t>40503) >> 4 & (CHANNEL_SLOTS - 1)
-
-
-# Peers of one relay: a dense array with two open-addressing indexes, rebuilt when something leaves.
-
-cdef peer_t *find_peer(const relay_t *relay, const endpoint_t *endpoint, uint32_t port) noexcept nogil:
-    cdef endpoint_t wanted = endpoint[0]
-    cdef peer_t *peer
-    cdef uint32_t slot
-    wanted.port = <uint16_t>port
-    slot = endpoint_hash(&wanted, relay.path.seed) & (PEER_SLOTS - 1)
-    while relay.peer_index[slot]:
-        peer = relay.peers + relay.peer_index[slot] - 1
-        if same_address(&peer.endpoint, endpoint) and peer.endpoint.port == port:
-            return peer
-        slot = (slot + 1) & (PEER_SLOTS - 1)
-    return NULL
-
-
-cdef peer_t *find_channel(const relay_t *relay, uint32_t channel) noexcept nogil:
-    cdef peer_t *peer
-    cdef uint32_t slot = channel_slot(channel)
-    while relay.channel_index[slot]:
-        peer = relay.peers + relay.channel_index[slot] - 1
-        if peer.channel == channel:
-            return peer
-        slot = (slot + 1) & (CHANNEL_SLOTS - 1)
-    return NULL
-
-
-cdef void index_peer(relay_t *relay, int position) noexcept nogil:
-    cdef peer_t *peer = relay.peers + position
-    cdef uint32_t slot = endpoint_hash(&peer.endpoint, relay.path.seed) & (PEER_SLOTS - 1)
-    while relay.peer_index[slot]:
-        slot = (slot + 1) & (PEER_SLOTS - 1)
-    relay.peer_index[slot] = <uint16_t>(position + 1)
-    if peer.channel:
-        slot = channel_slot(peer.channel)
-        while relay.channel_index[slot]:
-            slot = (slot + 1) & (CHANNEL_SLOTS - 1)
-        relay.channel_index[slot] = <uint16_t>(position + 1)
-
-
-cdef void rebuild_index(relay_t *relay) noexcept nogil:
-    cdef int position
-    memset(relay.peer_index, 0, sizeof(relay.peer_index))
-    memset(relay.channel_index, 0, sizeof(relay.channel_index))
-    for position in range(relay.count):
-        index_peer(relay, position)
-
-
-cdef void remove_peer(relay_t *relay, peer_t *peer) noexcept nogil:
-    relay.count -= 1
-    peer[0] = relay.peers[relay.count]
-    rebuild_index(relay)
-
-
-cdef int drop_expired(relay_t *relay, uint64_t now) noexcept nogil:
-    cdef int position = 0, kept = 0
-    for position in range(relay.count):
-        if relay.peers[position].expires_us > now:
-            relay.peers[kept] = relay.peers[position]
-            kept += 1
-    position = relay.count - kept
-    relay.count = kept
-    rebuild_index(relay)
-    return position
-
 
 # Client to peer.
 
@@ -188,46 +123,6 @@ cdef void channel_to_peer(relay_t *relay, const uint8_t *message, uint32_t lengt
         to_peer(relay, &peer.endpoint, message + 4, size)
 
 
-cdef inline uint32_t table_slot(const table_t *table, const endpoint_t *client, const endpoint_t *local) noexcept nogil:
-    cdef uint64_t mixed = turnd_mix(endpoint_hash(client, table.path.seed), endpoint_hash(local, ~table.path.seed))
-    return <uint32_t>mixed & <uint32_t>(table.capacity - 1)
-
-
-cdef inline bint is_flow(const relay_t *relay, const endpoint_t *client, const endpoint_t *local) noexcept nogil:
-    return (
-        same_address(&relay.client, client)
-        and relay.client.port == client.port
-        and same_address(&relay.local, local)
-        and relay.local.port == local.port
-    )
-
-
-cdef relay_t *find_relay(const table_t *table, const endpoint_t *client, const endpoint_t *local) noexcept nogil:
-    cdef uint32_t slot = table_slot(table, client, local)
-    while table.slots[slot] != NULL:
-        if is_flow(table.slots[slot], client, local):
-            return table.slots[slot]
-        slot = (slot + 1) & <uint32_t>(table.capacity - 1)
-    return NULL
-
-
-cdef void place_relay(table_t *table, relay_t *relay) noexcept nogil:
-    cdef uint32_t slot = table_slot(table, &relay.client, &relay.local)
-    while table.slots[slot] != NULL:
-        slot = (slot + 1) & <uint32_t>(table.capacity - 1)
-    table.slots[slot] = relay
-
-
-cdef inline bint is_stun(const uint8_t *data, uint32_t length) noexcept nogil:
-    return (
-        length >= 20
-        and data[0] <= 3
-        and read32(data + 4) == <uint32_t>0x2112A442
-        and read16(data + 2) + 20 == length
-        and (length & 3) == 0
-    )
-
-
 cdef void receive_from_clients(void *context, packet_t *packets, int count) noexcept nogil:
     cdef table_t *table = &(<ClientReceiver>context).table
     cdef packet_t *packet
@@ -250,44 +145,6 @@ cdef void receive_from_clients(void *context, packet_t *packets, int count) noex
 
 
 # Peer to client.
-
-cdef inline uint32_t indication_length(const endpoint_t *peer, uint32_t length) noexcept nogil:
-    return 20 + (12 if is_ipv4(peer) else 24) + 4 + ((length + 3) & ~<uint32_t>3)
-
-
-cdef void write_indication(path_t *path, uint8_t *out, const packet_t *packet) noexcept nogil:
-    """A Data indication (RFC 8656 §11.4): XOR-PEER-ADDRESS, then DATA with zero padding."""
-    cdef uint32_t total = indication_length(&packet.source, packet.length)
-    cdef uint32_t padded = (packet.length + 3) & ~<uint32_t>3
-    cdef uint8_t address[16]
-    cdef uint64_t half
-    cdef int skip, size, i
-    write16(out, 0x0017)
-    write16(out + 2, total - 20)
-    write16(out + 4, 0x2112)
-    write16(out + 6, 0xA442)
-    path.sequence += 1
-    half = turnd_mix(path.sequence, path.seed)
-    memcpy(out + 8, &half, 8)
-    half = turnd_mix(half, ~path.seed)
-    memcpy(out + 16, &half, 4)
-    skip = 12 if is_ipv4(&packet.source) else 0
-    size = 16 - skip
-    memcpy(address, &packet.source.high, 8)
-    memcpy(address + 8, &packet.source.low, 8)
-    out += 20
-    write16(out, 0x0012)
-    write16(out + 2, <uint32_t>size + 4)
-    write16(out + 4, 1 if skip else 2)
-    write16(out + 6, packet.source.port ^ 0x2112)
-    for i in range(size):
-        out[8 + i] = address[skip + i] ^ (out - 16)[i]      # the cookie and the transaction id stand there
-    out += 8 + size
-    write16(out, 0x0013)
-    write16(out + 2, packet.length)
-    memcpy(out + 4, packet.data, packet.length)
-    memset(out + 4 + packet.length, 0, padded - packet.length)
-
 
 cdef uint8_t *reserve_for_client(relay_t *relay, uint32_t length) noexcept nogil:
     """Room for one message to the client, or NULL and a counted drop."""
@@ -316,7 +173,7 @@ cdef inline void count_to_client(relay_t *relay, uint32_t length) noexcept nogil
 
 
 cdef void peer_to_client(relay_t *relay, const packet_t *packet, uint64_t now) noexcept nogil:
-    """One datagram from a peer, RFC 8656 §11.3 and §12.7: ChannelData where a channel is bound, else a Data indication."""
+    """One datagram from a peer, RFC 8656 §11.3, §12.7: ChannelData where a channel is bound, else a Data indication."""
     cdef peer_t *channel
     cdef uint8_t *out
     cdef uint32_t total, padding
