@@ -123,8 +123,7 @@ def test_an_old_answer_is_ignored() -> None:
     _, _, (bob,) = made("bob")
     bob.peer.subscribe()
     bob.peer.subscribe()
-    sdp, generation, _ = bob.offers[0]
-    bob.peer.answer("nonsense", generation)
+    bob.peer.answer("nonsense", bob.offers[0][1])
     assert bob.peer.subscribed is not None
     assert bob.peer.subscribed.transport.remote is None
     bob.answer()
