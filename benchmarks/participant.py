@@ -129,8 +129,7 @@ async def connect(remote_sdp: str, credentials: Credentials) -> Transport:
     dtls = credentials.context.client()
     checked = False
     deadline = loop.time() + ICE_SECONDS
-    if hasattr(dtls, "start"):
-        dtls.start(loop.time())
+    dtls.start(loop.time())
     while dtls.state != "connected":
         if loop.time() > deadline or dtls.state == "failed":
             raise TimeoutError(f"no connection: checked {checked}, DTLS {dtls.state}")
@@ -149,7 +148,7 @@ async def connect(remote_sdp: str, credentials: Credentials) -> Transport:
     for datagram in dtls.datagrams_to_send():
         udp.send(datagram)
     keys = dtls.srtp_keys()
-    profile = getattr(Policy, keys.profile) if isinstance(keys.profile, str) else keys.profile
+    profile = getattr(Policy, keys.profile)
     outbound = Policy(key=keys.local_key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
     inbound = Policy(key=keys.remote_key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
     for policy in (outbound, inbound):
@@ -163,7 +162,7 @@ class Participant:
     def __init__(self, http: aiohttp.ClientSession, url: str, name: str) -> None:
         self.http, self.url, self.name = http, url, name
         self.requests = itertools.count()
-        self.published: Transport | None = None
+        self.transports: list[Transport] = []
         self.subscribed: asyncio.Future[Transport] = asyncio.get_running_loop().create_future()
         self.context = DtlsContext()
         self._answers: dict[str, asyncio.Future[dict[str, object]]] = {}
@@ -188,8 +187,8 @@ class Participant:
         credentials = Credentials(self.context)
         tracks = [{"mid": media.mid, "source": media.source} for media in medias]
         reply = await self.request({"type": "publish", "sdp": offer_sdp(medias, credentials), "tracks": tracks})
-        self.published = await connect(str(reply["sdp"]), credentials)
-        return self.published
+        self.transports.append(await connect(str(reply["sdp"]), credentials))
+        return self.transports[-1]
 
     async def _read(self) -> None:
         async for frame in self.socket:
@@ -221,3 +220,7 @@ class Participant:
         """Leaves."""
         self._reader.cancel()
         await self.socket.close()
+        if self.subscribed.done():
+            self.transports.append(self.subscribed.result())
+        for transport in self.transports:
+            transport.socket.close()

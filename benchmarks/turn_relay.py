@@ -122,7 +122,7 @@ def start_turnd(folder: Path) -> Server:
     port = PORTS["turnd"]
     config = {
         "state_dir": str(folder / "state"),
-        "http": {"listen": f"{HOST}:18080", "tls_listen": f"{HOST}:18443"},
+        "http": {"listen": f"{HOST}:47180", "tls_listen": f"{HOST}:47143"},
         "turn": {
             "listen": [HOST],
             "port": port,
@@ -133,7 +133,7 @@ def start_turnd(folder: Path) -> Server:
             "allow_peers": ["127.0.0.0/8"],
         },
         "sfu": {"port": 40900},
-        "metrics": {"listen": f"{HOST}:19641"},
+        "metrics": {"listen": f"{HOST}:47141"},
     }
     (folder / "turnd.toml").write_text(toml.dumps(config))
     command = [sys.executable, "-m", "turnd", "serve", "--config", str(folder / "turnd.toml")]

@@ -1,6 +1,6 @@
 """A stranger's client written from PROTOCOL.md with aiortc alone: joins, sends picture and sound, counts what it decodes.
 
-Prints a JSON line each second: {"video": frames decoded, "audio": frames decoded, "participants": n}. Ends with stdin.
+Prints a JSON line each second: {"video": frames, "audio": frames, "participants": n}. Ends with stdin.
 
     python aiortc_client.py wss://host:8443/r/room/ws NAME
 """
