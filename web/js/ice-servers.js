@@ -36,6 +36,13 @@ function matches(url, { transport, port }) {
   return parsed.scheme === "turn" && parsed.transport === transport;
 }
 
+/** @param {RTCIceServer[]} servers @param {(url: string) => boolean} wanted */
+function keep(servers, wanted) {
+  return servers
+    .map((server) => ({ ...server, urls: [server.urls].flat().filter(wanted) }))
+    .filter(({ urls }) => urls.length > 0);
+}
+
 /**
  * What RTCPeerConnection is given.
  * @param {RTCIceServer[]} servers @param {RelayChoice} choice @returns {RTCConfiguration}
@@ -43,11 +50,7 @@ function matches(url, { transport, port }) {
 export function connectionConfiguration(servers, choice) {
   /** @type {RTCConfiguration} */
   const common = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
-  if (choice.transport === null) return { ...common, iceServers: servers };
-  const kept = [];
-  for (const server of servers) {
-    const urls = (Array.isArray(server.urls) ? server.urls : [server.urls]).filter((url) => matches(url, choice));
-    if (urls.length > 0) kept.push({ ...server, urls });
-  }
-  return { ...common, iceServers: kept, iceTransportPolicy: "relay" };
+  // The server learns our address from our checks: asking STUN for it would only cost time, and Firefox counts URLs.
+  if (choice.transport === null) return { ...common, iceServers: keep(servers, (url) => /^turns?:/i.test(url)) };
+  return { ...common, iceServers: keep(servers, (url) => matches(url, choice)), iceTransportPolicy: "relay" };
 }

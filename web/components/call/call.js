@@ -32,8 +32,8 @@ export class CallPage extends HTMLElement {
   #present = new Map();
   #announcer = make("p", { class: "off-screen", role: "status" });
 
+  /** Null until the words are there. */
   get call() {
-    if (!this.#call) throw new Error("not started");
     return this.#call;
   }
 
@@ -70,10 +70,11 @@ export class CallPage extends HTMLElement {
   }
 
   /** @param {State} state */
-  #show({ phase, room, reconnecting, unread, participants }) {
+  #show({ phase, room, self, reconnecting, unread, participants }) {
     const view = phase === "joining" ? "lobby" : phase;
     document.title = `${unread > 0 ? `(${unread}) ` : ""}${room} · turnd`;
     this.#announce(participants);
+    this.dataset.self = self;
     this.toggleAttribute("data-reconnecting", reconnecting);
     if (view === this.#view) return;
     this.#view = view;
