@@ -198,7 +198,7 @@ async def test_a_second_signal_ends_the_drain(local: Start, http: aiohttp.Client
     daemon.process.send_signal(signal.SIGTERM)
     assert await daemon.process.wait() == 0
     assert time.monotonic() - began < 8
-    del allocation
+    allocation.close()
 
 
 async def presented(port: int) -> bytes:
@@ -243,7 +243,8 @@ async def test_sighup_takes_over_what_can_change_live(
     changed = next(record["changed"] for record in daemon.records() if record["message"] == "configuration reloaded")
     assert set(changed.split(",")) == {"http.certificate", "http.private_key", "turn.users", "log.level"}
     await ws.send_json({"type": "ping"})
-    assert (await ws.receive_json(timeout=5))["type"] == "pong"
+    while (await ws.receive_json(timeout=5))["type"] != "pong":
+        pass
     await ws.close()
 
 
@@ -252,7 +253,7 @@ async def test_a_wrong_configuration_changes_nothing(local: Start, http: aiohttp
     first = await presented(daemon.https_port)
     await reload(daemon, turn={"realm": "", "prot": 1}, http={"certificate": "/nowhere"})
     errors = [record["message"] for record in daemon.records() if record["level"] == "error"]
-    assert len(errors) == 4
+    assert len(errors) == 3
     assert all(error.startswith("not reloaded: ") for error in errors)
     assert await presented(daemon.https_port) == first
     samples = await daemon.metrics()
@@ -265,7 +266,12 @@ async def test_a_taken_port_is_one_message_and_exit_code_one(local: Start, tmp_p
         second = Local(tmp_path / f"second-{section}", **{section: {key: daemon.sections[section][key]}})
         command = [sys.executable, "-m", "turnd", "serve", "--config", str(second.config)]
         process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stderr=asyncio.subprocess.PIPE)
-        _, errors = await process.communicate()
+        try:
+            async with asyncio.timeout(20):
+                _, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
         assert process.returncode == 1
         (message,) = [line for line in errors.decode().splitlines() if not line.startswith("{")]
         assert f"{section}.{key}" in message
