@@ -1,0 +1,80 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from turnd import __version__
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def turnd(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command in `folder`, where its state directory then is."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "turnd", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert f'version = "{__version__}"' in (REPOSITORY / "pyproject.toml").read_text()
+
+
+def test_version(tmp_path: Path) -> None:
+    done = turnd(tmp_path, "--version")
+    assert (done.returncode, done.stdout) == (0, f"turnd {__version__}\n")
+
+
+def test_check_says_what_would_be_served_and_changes_nothing(tmp_path: Path) -> None:
+    done = turnd(tmp_path, "check")
+    assert done.returncode == 0
+    for what in ("0.0.0.0:8443", "127.0.0.1:8080", "3478", "5349", "40000-40100", "127.0.0.1:9641"):
+        assert what in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "credentials"])
+def test_every_error_of_the_configuration_is_a_line_and_the_code_is_two(tmp_path: Path, command: str) -> None:
+    (tmp_path / "turnd.toml").write_text('[turn]\nprot = 1\nport = 0\n[log]\nlevel = "loud"\n')
+    done = turnd(tmp_path, command, "--config", "turnd.toml")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 3
+    assert done.stdout == ""
+
+
+def test_check_finds_what_keeps_the_daemon_from_starting(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "turn-secret").write_text("half")
+    (state / "certificate.pem").write_text("half")
+    done = turnd(tmp_path, "check")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
+    assert "turn-secret: damaged" in done.stderr
+
+
+def test_credentials_are_one_json_object_of_a_kept_secret(tmp_path: Path) -> None:
+    done = turnd(tmp_path, "credentials", "--name", "anna", "--ttl", "60")
+    assert done.returncode == 0
+    given = json.loads(done.stdout)
+    assert set(given) == {"urls", "username", "credential", "realm", "ttl"}
+    assert given["username"].endswith(":anna")
+    assert (given["realm"], given["ttl"]) == ("turnd", 60)
+    assert (tmp_path / "state" / "turn-secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_secret_is_told_plainly(tmp_path: Path) -> None:
+    turnd(tmp_path, "credentials")
+    (tmp_path / "state" / "turn-secret").write_bytes(b"\0" * 65)
+    for command in ("credentials", "serve"):
+        done = turnd(tmp_path, command)
+        assert done.returncode == 1
+        assert "turn-secret: damaged" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("ttl", ["0", "-1", "x", "31622401"])
+def test_a_time_to_live_has_bounds(tmp_path: Path, ttl: str) -> None:
+    assert turnd(tmp_path, "credentials", "--ttl", ttl).returncode == 2
