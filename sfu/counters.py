@@ -9,6 +9,9 @@ from wire.measure import Histogram
 
 CONNECT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+JITTER_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25)
+RTT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+
 
 @dataclass(slots=True)
 class Counters:
@@ -23,5 +26,7 @@ class Counters:
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # (direction, kind)
     layer_switches: Counter[str] = field(default_factory=Counter)  # "up", "down"
     unbound_ssrcs: int = 0
+    jitter_seconds: Histogram = field(default_factory=lambda: Histogram(JITTER_BOUNDS))  # as subscribers report it
+    rtt_seconds: Histogram = field(default_factory=lambda: Histogram(RTT_BOUNDS))
     ice_connect_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))
     dtls_handshake_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))

@@ -68,7 +68,7 @@ class Endpoint(Protocol):
         """A random number for an o= line."""
 
     def transport(self) -> PeerTransport:
-        """A new transport with fresh credentials."""
+        """A new transport with fresh credentials; SdpError when there are too many."""
 
     def addresses(self, extra: Sequence[str]) -> list[str]:
         """Candidate addresses, best first."""
@@ -216,7 +216,8 @@ class MediaPeer:
 
     def connection_ready(self) -> None:
         """See SubscribeOwner."""
-        self._listener.media_speaker(self._room.speaker)
+        if self._room.speaker is not None:
+            self._listener.media_speaker(self._room.speaker)
 
     def connection_failed(self, connection: object) -> None:
         """See PublishOwner and SubscribeOwner."""

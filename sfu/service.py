@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import secrets
 import string
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -21,6 +22,7 @@ from sfu.ice_lite import Address, Credentials, Outcome, local_ufrag
 from sfu.publication import PublishConnection
 from sfu.publish_answer import Source
 from sfu.router import MediaRoom, Timed
+from sfu.sdp import SdpError
 from sfu.subscription import SubscribeConnection
 from sfu.transport import RTCP_NAMES, PeerTransport, State
 from wire import stun, udp
@@ -143,9 +145,9 @@ class SfuService:
         return int.from_bytes(self._token(8).encode()[:8], "big") >> 1
 
     def transport(self) -> PeerTransport:
-        """A new transport with fresh credentials; OverflowError past MAX_TRANSPORTS."""
+        """A new transport with fresh credentials; SdpError past MAX_TRANSPORTS."""
         if len(self._transports) >= MAX_TRANSPORTS:
-            raise OverflowError(f"more than {MAX_TRANSPORTS} connections")
+            raise SdpError(f"the server carries {MAX_TRANSPORTS} connections, no more")
         path = self._forwarder.transport()
         transport = PeerTransport(path, self._dtls, self._transports, self.counters, self._credentials, self.now())
         path.owner = transport
@@ -275,6 +277,8 @@ class SfuService:
             yield Measure("dtls_handshakes_total", {"result": result}, counters.dtls_handshakes[result])
         yield Measure("ice_connect_seconds", {}, counters.ice_connect_seconds)
         yield Measure("dtls_handshake_seconds", {}, counters.dtls_handshake_seconds)
+        yield Measure("rtp_jitter_seconds", {}, counters.jitter_seconds)
+        yield Measure("rtp_rtt_seconds", {}, counters.rtt_seconds)
         for switch in ("up", "down"):
             yield Measure("layer_switches_total", {"direction": switch}, counters.layer_switches[switch])
         for name in (*RTCP_NAMES.values(), "malformed"):
@@ -311,14 +315,21 @@ class SfuService:
                 paths["relay" if self._is_own_relay(selected[0]) else "direct"] += 1
         for name, count in paths.items():
             yield Measure("ice_selected_pairs", {"path": name}, count)
+        yield from self._track_measures()
+
+    def _track_measures(self) -> Iterator[Measure]:
+        paused = Counter({"muted": 0, "codec": 0, "place": 0})
         tracks = {(direction, source): 0 for direction in ("in", "out") for source in Source}
         for timed in self._timed:
             if isinstance(timed, PublishConnection):
                 for publication in timed.publications.values():
                     tracks["in", publication.source] += 1
             elif isinstance(timed, SubscribeConnection):
+                paused.update(timed.paused())
                 for view in timed.views():
                     tracks["out", view.source] += 1
+        for reason, count in paused.items():
+            yield Measure("paused_subscriptions", {"reason": reason}, count)
         for (direction, source), count in tracks.items():
             kind = "audio" if source.audio else "video"
             yield Measure("tracks", {"direction": direction, "kind": kind, "source": source.value}, count)

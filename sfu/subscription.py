@@ -68,6 +68,7 @@ class OutgoingSlot:
     usable: bool = False
     publication: Publication | None = None
     lost: int = 0
+    reported: tuple[int, float] = (0, 0.0)  # middle of the NTP time of our latest SR, when it was sent
 
     def follow(self, connected: bool) -> None:
         """Carries what its publication has chosen."""
@@ -215,6 +216,15 @@ class SubscribeConnection:
             if place.side is not None and slot.publication is not None
         ]
 
+    def paused(self) -> dict[str, int]:
+        """Slots that forward nothing although somebody sits there, and sides without a place, by reason."""
+        seated = [slot for slot in self._by_ssrc.values() if slot.publication is not None]
+        return {
+            "muted": sum(1 for slot in seated if slot.publication is not None and slot.publication.muted),
+            "codec": sum(1 for slot in seated if not slot.usable and self._answered_places == self._offered_places),
+            "place": self.unseated,
+        }
+
     def follow(self) -> None:
         """Points every slot at what it should carry: nothing while no media can flow, so no keyframe is asked for."""
         connected = self.transport.state is State.CONNECTED
@@ -248,7 +258,7 @@ class SubscribeConnection:
                     for ssrc, _number in requests:
                         self._request_keyframe(ssrc, now)
                 case ReceiverReport() | SenderReport():
-                    self._reports(packet)
+                    self._reports(packet, now)
 
     def _request_keyframe(self, ssrc: int, now: float) -> None:
         slot = self._by_ssrc.get(ssrc)
@@ -257,12 +267,18 @@ class SubscribeConnection:
         if stream is not None and connection is not None:
             connection.request_keyframe(stream, now)
 
-    def _reports(self, packet: ReceiverReport | SenderReport) -> None:
+    def _reports(self, packet: ReceiverReport | SenderReport, now: float) -> None:
         for report in packet.reports:
             slot = self._by_ssrc.get(report.ssrc)
-            if slot is not None and report.lost > slot.lost:
+            if slot is None:
+                continue
+            if report.lost > slot.lost:
                 self._counters.lost["out", "audio" if slot.line.audio else "video"] += report.lost - slot.lost
                 slot.lost = report.lost
+            self._counters.jitter_seconds.observe(report.jitter / (48000 if slot.line.audio else 90000))
+            middle, sent_at = slot.reported
+            if middle and report.last_sr == middle:
+                self._counters.rtt_seconds.observe(max(0.0, now - sent_at - report.delay / 65536))
 
     def handle_timer(self, now: float) -> None:
         """All that is due; sets `wake_at`."""
@@ -278,6 +294,7 @@ class SubscribeConnection:
         for ssrc, slot in self._by_ssrc.items():
             report = slot.slot.sender_report(now) if slot.publication is not None else None
             if report is not None:
+                slot.reported = (report[0] >> 16 & 0xFFFFFFFF, now)
                 name = SourceDescription(((ssrc, slot.line.cname.encode()),))
                 self.transport.send_rtcp([SenderReport(ssrc, *report), name])
 

@@ -50,7 +50,9 @@ class State(StrEnum):
 
 
 class TransportOwner(Protocol):
-    """Who a transport reports to."""
+    """Who a transport reports to, and who wakes it."""
+
+    wake_at: float
 
     def transport_changed(self, state: State, now: float) -> None:
         """The state is now this."""
@@ -166,6 +168,8 @@ class PeerTransport:
             self._become(State.FAILED, now)
         elif self._keyed and self.ice.state is IceState.CONNECTED:
             self._become(State.CONNECTED, now)
+        if self.owner is not None:
+            self.owner.wake_at = min(self.owner.wake_at, self.next_timer())
 
     def _take_keys(self, now: float) -> None:
         remote = self.remote

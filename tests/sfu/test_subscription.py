@@ -244,3 +244,15 @@ def test_closing_gives_everything_back() -> None:
     assert path_of(connection).slots == []
     assert connection.views() == []
     assert endpoint.registry == {}
+
+
+def test_round_trips_are_measured_from_our_sender_reports() -> None:
+    endpoint, connection = agreed()
+    connection.seat([("ann", publication(Source.CAMERA, 1))])
+    slot = path_of(connection).slots[1]
+    slot.report = (0x1111_2222_3333_4444, 90, 5, 500)
+    endpoint.advance(1.02)
+    block = rtcp.ReportBlock(slot.ssrc, 0, 0, 0, 900, 0x2222_3333, 0)
+    connection.rtcp_received([rtcp.ReceiverReport(1, (block,))], endpoint.clock + 0.03)
+    assert endpoint.counters.rtt_seconds.sum == pytest.approx(0.04, abs=0.03)
+    assert endpoint.counters.jitter_seconds.sum == pytest.approx(0.01)

@@ -13,6 +13,7 @@ class Owner:
     def __init__(self) -> None:
         self.states: list[State] = []
         self.packets: list[Any] = []
+        self.wake_at = float("inf")
 
     def transport_changed(self, state: State, now: float) -> None:
         self.states.append(state)
@@ -160,3 +161,15 @@ def test_garbage_dtls_changes_nothing() -> None:
     transport.set_remote(description(), client=False, now=endpoint.clock)
     connect(transport, endpoint.clock)
     assert transport.state is State.CONNECTED
+
+
+def test_a_lost_flight_of_ours_is_sent_again_when_the_timer_says() -> None:
+    endpoint, transport, owner = made()
+    transport.set_remote(description(setup="passive"), client=True, now=endpoint.clock)
+    check(transport, endpoint.clock)
+    path = path_of(transport)
+    lost, path.sent = path.sent, []
+    assert lost
+    assert owner.wake_at < endpoint.clock + 1
+    transport.handle_timer(owner.wake_at)
+    assert path.sent
