@@ -178,7 +178,8 @@ export class Publisher {
     try {
       this.#unanswered = true;
       await connection.setLocalDescription(await connection.createOffer({ iceRestart }));
-      const tracks = [...this.#transceivers].map(([source, { mid }]) => ({ mid, source }));
+      // One added since the offer was made has no mid yet; the next offer, already wished for, has it.
+      const tracks = [...this.#transceivers].filter(([, { mid }]) => mid !== null).map(([source, { mid }]) => ({ mid, source }));
       const reply = await this.signalling.request({ type: "publish", sdp: connection.localDescription?.sdp, tracks });
       if (connection !== this.connection) return;
       await connection.setRemoteDescription({ type: "answer", sdp: reply.sdp });

@@ -138,13 +138,14 @@ class Stage extends View {
     if (container === this.#grid) {
       // Half a pixel must not bring a scroll bar, which would change the width, and so on.
       const scrolls = height > container.clientHeight + 1;
+      container.classList.toggle("scrolls", scrolls);
       this.#inner.style.height = scrolls ? `${Math.ceil(height)}px` : "100%";
     }
     boxes.forEach((box, index) => {
       const { style } = tiles[index];
-      style.width = `${Math.round(box.width)}px`;
-      style.height = `${Math.round(box.height)}px`;
-      style.transform = `translate(${Math.round(box.x)}px, ${Math.round(box.y)}px)`;
+      style.width = `${Math.floor(box.width)}px`;
+      style.height = `${Math.floor(box.height)}px`;
+      style.transform = `translate(${Math.round(box.x)}px, ${Math.floor(box.y)}px)`;
     });
   }
 }
