@@ -15,13 +15,13 @@ from turnd.turn.nonce import NonceAuthority
 from wire import stun
 from wire.stun import Attribute, PasswordAlgorithm, SecurityFeature
 
-AUTH_FAILURES = ("missing", "malformed", "stale_nonce", "unknown_user", "expired", "wrong_password")
+AUTH_FAILURES = ("malformed", "stale_nonce", "unknown_user", "expired", "wrong_password")
 PASSWORD_ALGORITHMS = stun.encode_password_algorithms(((PasswordAlgorithm.SHA256, b""), (PasswordAlgorithm.MD5, b"")))
 _KEY_BYTES = 16
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """A request that is answered with an error: `code`, and attributes behind ERROR-CODE."""
+    """A request answered with an error: `code`, attributes behind ERROR-CODE, `reason` one of AUTH_FAILURES or empty."""
 
     def __init__(self, code: int, *attributes: tuple[int, bytes], reason: str = "") -> None:
         super().__init__(code)
@@ -60,7 +60,7 @@ class Authenticator:
         """Who sent `message`; raises Refused. `known_user` may go on with a REST name whose time is over."""
         # 1. No integrity: 401 with REALM, NONCE (and PASSWORD-ALGORITHMS).
         if not message.has_integrity:
-            raise self.challenge(401, flow, now, "missing")
+            raise self.challenge(401, flow, now, "")
         # 2. Integrity, but no USERNAME or USERHASH, REALM or NONCE: 400.
         nonce = message.get(Attribute.NONCE)
         if nonce is None or message.get(Attribute.REALM) is None:

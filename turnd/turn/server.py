@@ -40,7 +40,7 @@ MAX_PORT_ATTEMPTS = 16
 UNAUTHENTICATED_RATE = 50.0  # answers a second to one source that has proved nothing, and at once
 UNAUTHENTICATED_BURST = 200.0
 TOKEN_BYTES = 8
-REQUEST_RESULTS = ("success", "error", "unauthenticated", "limited", "malformed", "ignored")
+REQUEST_RESULTS = ("success", "error", "unauthenticated", "limited", "malformed", "ignored", "fault")
 ALLOCATION_RESULTS = ("created", "400", "420", "437", "440", "442", "486", "508")
 LIFETIME_BOUNDS = (1, 10, 60, 300, 600, 1800, 3600, 7200, 14400, 43200)
 
@@ -148,7 +148,8 @@ class TurnServer:
         try:
             identity = self.authenticator.authenticate(message, flow, now, known_user=known_user)
         except Refused as refused:
-            self.auth_failures[refused.reason] += 1
+            if refused.reason:
+                self.auth_failures[refused.reason] += 1
             if not self._limiter.allow(flow.client[0], now):
                 return self._count(flow, "limited")
             return self._count(flow, "unauthenticated", _error(message, refused))

@@ -103,7 +103,6 @@ class TurnService:
         self._idle_until: dict[TurnConnection, float] = {}  # in order of time
         self._orphans = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._faults = 0
         self.port = settings.port
         self.tls_port = settings.tls_port
 
@@ -219,7 +218,7 @@ class TurnService:
         try:
             return self._core.receive(data, flow, self._loop.time())
         except Exception:
-            self._faults += 1
+            self._core.requests[flow.transport, "fault"] += 1
             log.exception("a STUN message could not be handled", extra={"transport": flow.transport})
             return None
         finally:

@@ -134,6 +134,30 @@ async def test_a_closed_stream_ends_its_allocation() -> None:
         assert measure(service, "turn_allocations", transport="tcp", family="ipv4") == 0
 
 
+async def test_wildcards_of_both_families_share_a_port() -> None:
+    async with served(Options(listen=("0.0.0.0", "::"), own=("127.0.0.1", "::1"))) as service:
+        client, inbox = await turn_client(service, "udp")
+        assert client.get_extra_info("sockname")[0] == HOST
+        await end(client, inbox)
+        reader, writer = await asyncio.open_connection("::1", service.port)
+        request = stun.encode(1, 0, bytes(12))
+        writer.write(request)
+        answer = stun.parse(await reader.readexactly(44))
+        mapped = stun.decode_xor_address(answer.attributes[0][1], answer.transaction_id)
+        assert mapped == writer.get_extra_info("sockname")[:2]
+        writer.close()
+
+
+async def test_a_fault_of_ours_costs_one_message_and_is_counted() -> None:
+    async with served() as service:
+        client, inbox = await turn_client(service, "udp")
+        policy, service._core.peer_policy = service._core.peer_policy, None  # type: ignore[assignment]
+        client.sendto(b"x", (HOST, 9))
+        await until(lambda: measure(service, "stun_requests_total", transport="udp", result="fault") > 0)
+        service._core.peer_policy = policy
+        await end(client, inbox)
+
+
 async def test_wrong_credentials_get_nothing() -> None:
     async with served() as service:
         with pytest.raises(Exception, match="401"):
