@@ -6,8 +6,8 @@ here and in forward_transport.pxi and forward_media.pxi. All of it runs on the l
 object.
 
 Memory: a transport 4 KB (and 5 KB for each of its two SRTP sessions, 0.4 KB an SSRC, up to 64 KB of arrivals until they
-are taken), an idle slot 1 KB, 4 KB more once it answers NACKs and 4 KB where it has no RTX; a followed video stream keeps
-up to 0.5 MB of packets, an audio stream 18 KB.
+are taken), an idle slot 1 KB, 4 KB more once it answers NACKs and 4 KB where it has no RTX; a followed video stream
+keeps up to 0.5 MB of packets, an audio stream 18 KB.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uintptr_t
@@ -57,6 +57,16 @@ cdef uint64_t read_clock(forwarder_t *f) noexcept nogil:
 
 include "forward_out.pxi"
 include "forward_in.pxi"
+
+if (
+    [Kind.OPAQUE, Kind.OPUS, Kind.VP8, Kind.VP9, Kind.AV1, Kind.H264]
+    != [KIND_OPAQUE, KIND_OPUS, KIND_VP8, KIND_VP9, KIND_AV1, KIND_H264]
+    or [Extension.MID, Extension.RID, Extension.REPAIRED_RID, Extension.AUDIO_LEVEL, Extension.ABS_SEND_TIME,
+        Extension.TRANSPORT_SEQUENCE, Extension.DEPENDENCY_DESCRIPTOR, max(Extension)]
+    != [EXT_MID, EXT_RID, EXT_REPAIRED_RID, EXT_AUDIO_LEVEL, EXT_ABS_SEND_TIME,
+        EXT_TRANSPORT_SEQUENCE, EXT_DEPENDENCY_DESCRIPTOR, EXT_LAST]
+):
+    raise ImportError("sfu.packet, sfu.rtp and sfu.codecs number kinds or extensions differently")
 
 MAX_STREAMS = C_MAX_STREAMS
 MAX_SLOTS = C_MAX_SLOTS

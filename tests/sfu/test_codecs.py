@@ -60,12 +60,13 @@ def test_vp9_keyframe_is_the_start_of_a_base_layer_not_predicted() -> None:
     assert keyframe(Kind.VP9, b"\x88\x81\x00")
     assert not keyframe(Kind.VP9, b"\xc8\x81\x00")
     assert not keyframe(Kind.VP9, b"\x80\x81\x00")
-    assert not keyframe(Kind.VP9, b"\xa8\x81\x00\x02")
+    assert not keyframe(Kind.VP9, b"\xa8\x81\x00\x02\x00")
 
 
 def test_vp9_reads_layers() -> None:
-    descriptor = parse_vp9(b"\xac\x85\x01\x44")
+    descriptor = parse_vp9(b"\xac\x85\x01\x44\x07")
     assert (descriptor.picture_id, descriptor.temporal_layer, descriptor.spatial_layer) == (0x501, 2, 2)
+    assert (descriptor.tl0_picture, descriptor.tl0_picture_offset) == (7, 4)
 
 
 @pytest.mark.parametrize(
