@@ -21,7 +21,7 @@ _KEY_BYTES = 16
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """A request answered with an error: `code`, attributes behind ERROR-CODE, `reason` one of AUTH_FAILURES or empty."""
+    """An answer that is an error: `code`, attributes behind ERROR-CODE, `reason` one of AUTH_FAILURES or empty."""
 
     def __init__(self, code: int, *attributes: tuple[int, bytes], reason: str = "") -> None:
         super().__init__(code)
