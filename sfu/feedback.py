@@ -142,19 +142,18 @@ class Reports:
         """The stream is gone."""
         self._sender_reports.pop(ssrc, None)
 
-    def receiver_reports(self, streams: Sequence[ReportedStream], now: float) -> tuple[list[RtcpPacket], int]:
-        """(RRs about `streams`, packets lost in total); nothing when there is no stream yet."""
+    def receiver_reports(self, streams: Sequence[ReportedStream], now: float) -> list[RtcpPacket]:
+        """RRs about `streams`; none when there is no stream yet."""
         self.next_report_at = now + REPORT_SECONDS
-        blocks, lost_packets = [], 0
+        blocks = []
         for stream in streams:
             fraction, lost, highest, jitter = stream.receiver_report()
             last_sr, arrived_at = self._sender_reports.get(stream.ssrc, (0, now))
             delay = min(int((now - arrived_at) * 65536), NTP_MIDDLE) if last_sr else 0
             blocks.append(ReportBlock(stream.ssrc, fraction, lost, highest & NTP_MIDDLE, jitter, last_sr, delay))
-            lost_packets += max(lost, 0)
         step = MAX_REPORT_BLOCKS
         parts = [tuple(blocks[start : start + step]) for start in range(0, len(blocks), step)]
-        return [ReceiverReport(self.local_ssrc, part) for part in parts], lost_packets
+        return [ReceiverReport(self.local_ssrc, part) for part in parts]
 
     def transport_feedback(
         self, arrivals: Sequence[tuple[int, int]], media_ssrc: int, now: float

@@ -40,6 +40,7 @@ class Layer:
     view: layers.Layer
     nacks: Nacks
     keyframe: KeyframeRequest = field(default_factory=KeyframeRequest)
+    lost: int = 0  # packets already counted as lost
 
     def observe(self, now: float) -> None:
         """Brings the layer chooser's view up to date."""
@@ -349,7 +350,12 @@ class PublishConnection:
 
     def _send_reports(self, now: float) -> None:
         """Receiver reports only about bound streams: browsers stop sending MID and RID at the first report."""
-        reports, _ = self._reports.receiver_reports(list(self._layers), now)
+        reports = self._reports.receiver_reports(list(self._layers), now)
+        for stream, layer in self._layers.items():
+            if stream.lost > layer.lost:
+                kind = "audio" if layer.publication.audio else "video"
+                self.transport.counters.lost["in", kind] += stream.lost - layer.lost
+                layer.lost = stream.lost
         for report in reports:
             self.transport.send_rtcp([report])
         agreement = self.agreement

@@ -85,7 +85,7 @@ class PeerTransport:
         self._dtls_started_at: float | None = None
         self._keyed = False
         self._registry = registry
-        self._counters = counters
+        self.counters = counters
         self._new_credentials = new_credentials
         self._ice_counted = False
         self._register()
@@ -108,7 +108,7 @@ class PeerTransport:
         self.ice.restart(self._new_credentials(), now)
         for ufrag in self.ice.ufrags:
             self._registry[ufrag] = self
-        self._counters.ice_restarts["started"] += 1
+        self.counters.ice_restarts["started"] += 1
 
     def set_remote(self, remote: sdp.Transport, *, client: bool, now: float) -> None:
         """The peer's description; `client`: we open the DTLS handshake (it said setup:passive)."""
@@ -133,12 +133,12 @@ class PeerTransport:
         if check.selected:
             self.path.select(socket, source, local)
         if len(self.ice.ufrags) != fragments:
-            self._counters.ice_restarts["succeeded"] += 1
+            self.counters.ice_restarts["succeeded"] += 1
             self._register()
         if not self._ice_counted:
             self._ice_counted = True
-            self._counters.ice_connections["connected"] += 1
-            self._counters.ice_connect_seconds.observe(now - self.ice.started_at)
+            self.counters.ice_connections["connected"] += 1
+            self.counters.ice_connect_seconds.observe(now - self.ice.started_at)
         self._advance(now)
         return check.outcome
 
@@ -164,7 +164,7 @@ class PeerTransport:
             self._take_keys(now)
         if self._dtls.state in ("failed", "closed"):
             if not self._keyed and self.state is not State.FAILED:
-                self._counters.dtls_handshakes["failed"] += 1
+                self.counters.dtls_handshakes["failed"] += 1
             self._become(State.FAILED, now)
         elif self._keyed and self.ice.state is IceState.CONNECTED:
             self._become(State.CONNECTED, now)
@@ -176,7 +176,7 @@ class PeerTransport:
         if remote is None or not any(
             self._dtls.peer_fingerprint(algorithm) == digest for algorithm, digest in remote.fingerprints
         ):
-            self._counters.dtls_handshakes["fingerprint"] += 1
+            self.counters.dtls_handshakes["fingerprint"] += 1
             self._keyed = False
             self._dtls.close()
             self._become(State.FAILED, now)
@@ -184,8 +184,8 @@ class PeerTransport:
         keys = self._dtls.srtp_keys()
         self.path.set_keys(getattr(Policy, keys.profile), keys.local_key, keys.remote_key)
         self._keyed = True
-        self._counters.dtls_handshakes["connected"] += 1
-        self._counters.dtls_handshake_seconds.observe(now - (self._dtls_started_at or now))
+        self.counters.dtls_handshakes["connected"] += 1
+        self.counters.dtls_handshake_seconds.observe(now - (self._dtls_started_at or now))
 
     def _become(self, state: State, now: float) -> None:
         if state is self.state:
@@ -199,10 +199,10 @@ class PeerTransport:
         try:
             packets = rtcp.parse_compound(compound)
         except RtcpError:
-            self._counters.rtcp_in["malformed"] += 1
+            self.counters.rtcp_in["malformed"] += 1
             return
         for packet in packets:
-            self._counters.rtcp_in[RTCP_NAMES[type(packet)]] += 1
+            self.counters.rtcp_in[RTCP_NAMES[type(packet)]] += 1
         if self.owner is not None and self.state is not State.CLOSED:
             self.owner.rtcp_received(packets, now)
 
@@ -212,7 +212,7 @@ class PeerTransport:
             return
         self.path.send_rtcp(rtcp.build_compound(packets))
         for packet in packets:
-            self._counters.rtcp_out[RTCP_NAMES[type(packet)]] += 1
+            self.counters.rtcp_out[RTCP_NAMES[type(packet)]] += 1
 
     def next_timer(self) -> float:
         """When to call `handle_timer`; infinity for never."""
@@ -231,7 +231,7 @@ class PeerTransport:
         self.ice.handle_timer(now)
         if self.ice.state is IceState.FAILED and self.state is not State.FAILED:
             if not self._ice_counted:
-                self._counters.ice_connections["failed"] += 1
+                self.counters.ice_connections["failed"] += 1
             self._become(State.FAILED, now)
         self._advance(now)
 

@@ -17,6 +17,7 @@ class StreamDouble:
         self.ssrc = ssrc
         self.audio = audio
         self.active = True
+        self.lost = 0
         self.last_packet_at = 0.0
         self.last_keyframe_at = 0.0
         self.width = self.height = 0

@@ -309,3 +309,11 @@ def test_the_layer_forwarded_follows_what_is_alive() -> None:
 def test_a_broken_offer_says_why() -> None:
     with pytest.raises(SdpError, match="v=0"):
         read_offer("s=nonsense", BOTH)
+
+
+def test_packets_lost_on_the_way_in_are_counted_once() -> None:
+    endpoint, connection = connected()
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
+    path_of(connection).streams[11].lost = 4
+    endpoint.advance(3.5)
+    assert endpoint.counters.lost == {("in", "video"): 4}
