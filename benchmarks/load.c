@@ -1,8 +1,8 @@
 /* The load generator: plays senders and receivers of datagrams in one thread and checks each payload.
 
    Built by load.py into a shared object. Closed loop: at most `window` datagrams are in flight in all; a flow's turn sends
-   `burst` at once. A payload carries (flow, number, time sent) and a pattern that follows from them, so that a lost,
-   doubled, altered or misdelivered datagram is seen. */
+   `burst` at once. A payload carries (run and flow, number, time sent) and a pattern that follows from them, so that a
+   lost, altered or misdelivered datagram is seen; stragglers of an earlier run are passed over. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -47,13 +47,17 @@ static void fill(uint8_t *payload, int size, uint64_t flow, uint64_t number, uin
     memset(payload + 24, (uint8_t)(flow * 31 + number), size - 24);
 }
 
-static int right(const uint8_t *payload, int size, int expected, uint64_t flow) {
+enum verdict { RIGHT, WRONG, STRAGGLER };
+
+static enum verdict check(const uint8_t *payload, int size, int expected, uint64_t flow) {
     uint64_t words[3];
-    if (size != expected) return 0;
+    if (size < 24) return WRONG;
     memcpy(words, payload, 24);
-    if (words[0] != flow) return 0;
+    if (words[0] >> 16 != flow >> 16) return STRAGGLER;
+    if (size != expected || words[0] != flow) return WRONG;
     uint8_t pattern = (uint8_t)(flow * 31 + words[1]);
-    return payload[24] == pattern && payload[size / 2] == pattern && payload[size - 1] == pattern;
+    int same = payload[24] == pattern && payload[size / 2] == pattern && payload[size - 1] == pattern;
+    return same ? RIGHT : WRONG;
 }
 
 static int send_burst(struct flow *flow, uint64_t index, int size, int burst) {
@@ -83,21 +87,23 @@ static int receive(struct flow *flow, uint64_t index, int size, struct result *r
         vectors[i] = (struct iovec){buffers[i], sizeof buffers[i]};
         messages[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i], .msg_iovlen = 1};
     }
-    int count = recvmmsg(flow->receive_fd, messages, MAX_BATCH, MSG_DONTWAIT, NULL);
+    int count = recvmmsg(flow->receive_fd, messages, MAX_BATCH, MSG_DONTWAIT, NULL), arrived = 0;
     uint64_t now = nanoseconds();
     for (int i = 0; i < count; i++) {
         const uint8_t *payload = buffers[i] + flow->skip_bytes;
-        if (right(payload, (int)messages[i].msg_len - flow->skip_bytes, size, index)) {
+        enum verdict verdict = check(payload, (int)messages[i].msg_len - flow->skip_bytes, size, index);
+        if (verdict == RIGHT) {
             uint64_t at;
             memcpy(&at, payload + 16, 8);
             uint64_t microseconds = (now - at) / 1000;
             result->histogram[microseconds < 99999 ? microseconds : 99999]++;
             flow->received++;
-        } else {
+            arrived++;
+        } else if (verdict == WRONG) {
             flow->bad++;
         }
     }
-    return count > 0 ? count : 0;
+    return arrived;
 }
 
 /* Runs for `seconds`; `rate` > 0 paces the whole to that many datagrams a second (open loop), 0 is as fast as the window lets. */
@@ -110,6 +116,7 @@ int run(struct flow *flows, int count, int size, int burst, int window, double r
     }
     uint64_t start = nanoseconds(), end = start + (uint64_t)(seconds * 1e9), quiet = 0;
     uint64_t sent = 0, arrived = 0, last_arrival = start;
+    uint64_t this_run = start << 16; /* the low 16 bits are the flow's */
     int turn = 0;
     struct epoll_event events[256];
     for (;;) {
@@ -119,7 +126,7 @@ int run(struct flow *flows, int count, int size, int burst, int window, double r
             if (arrived >= sent || now - quiet > 300000000u) break; /* what is still on its way may arrive */
         } else if (rate > 0) {
             while (sent < (uint64_t)((now - start) / 1e9 * rate)) {
-                int done = send_burst(&flows[turn], turn, size, burst);
+                int done = send_burst(&flows[turn], this_run | (uint64_t)turn, size, burst);
                 turn = (turn + 1) % count;
                 if (!done) break;
                 sent += done;
@@ -127,7 +134,7 @@ int run(struct flow *flows, int count, int size, int burst, int window, double r
         } else {
             if (now - last_arrival > 100000000u) arrived = sent, last_arrival = now; /* lost: open the window again */
             while ((int64_t)(sent - arrived) + burst <= window) {
-                int done = send_burst(&flows[turn], turn, size, burst);
+                int done = send_burst(&flows[turn], this_run | (uint64_t)turn, size, burst);
                 turn = (turn + 1) % count;
                 if (!done) break;
                 sent += done;
@@ -136,7 +143,7 @@ int run(struct flow *flows, int count, int size, int burst, int window, double r
         int ready = epoll_wait(poller, events, 256, rate > 0 ? 0 : 1);
         for (int i = 0; i < ready; i++) {
             uint32_t index = events[i].data.u32;
-            int got = receive(&flows[index], index, size, result);
+            int got = receive(&flows[index], this_run | index, size, result);
             if (got) arrived += got, last_arrival = nanoseconds();
         }
     }

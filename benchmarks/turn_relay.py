@@ -73,7 +73,7 @@ class Client:
         self.socket.sendto(
             stun.encode(method, stun.MessageClass.REQUEST, transaction, attributes, key=self.key), self.server
         )
-        answer = stun.parse(self.socket.recv(2048))
+        answer = self._answer(transaction)
         if answer.message_class == stun.MessageClass.ERROR:
             code = answer.get(stun.Attribute.ERROR_CODE)
             assert code
@@ -82,6 +82,12 @@ class Client:
             self.nonce = answer.get(stun.Attribute.NONCE) or b""
             self.key = stun.long_term_key(USER, self.realm.decode(), PASSWORD)
         return answer
+
+    def _answer(self, transaction: bytes) -> stun.Message:
+        while True:  # stragglers of the load may lie before it
+            data = self.socket.recv(2048)
+            if data[8:20] == transaction:
+                return stun.parse(data)
 
     def bind_channel(self) -> None:
         """Binds the channel to the peer socket."""
@@ -210,14 +216,13 @@ def run_cases(name: str, cases: list[Case], rounds: int, seconds: float) -> dict
         os.chmod(folder, 0o755)  # noqa: PTH101 - coturn may drop its rights
         server = STARTERS[name](Path(folder))
         stack.callback(server.stop)
-        for count in sorted({case.allocations for case in cases}):
-            clients = [Client((HOST, PORTS[name])) for _ in range(count)]
-            for client in clients:
-                client.bind_channel()
-            for case in (case for case in cases if case.allocations == count):
-                results[str(case)] += [measure(library, server, clients, case, seconds) for _ in range(rounds)]
-            for client in clients:
-                client.close()
+        clients = [Client((HOST, PORTS[name])) for _ in range(max(case.allocations for case in cases))]
+        for client in clients:
+            stack.callback(client.close)
+            client.bind_channel()
+        for case in cases:
+            runs = [measure(library, server, clients[: case.allocations], case, seconds) for _ in range(rounds)]
+            results[str(case)] += runs
     return results
 
 
