@@ -29,7 +29,7 @@ class Controls extends View {
 
   /** @override */
   build() {
-    this.setAttribute("role", "toolbar");
+    this.setAttribute("role", "group");
     this.#share.button.hidden = !LocalMedia.canShareScreen;
     this.#chat.button.append(this.#unread);
     for (const each of [this.#microphone, this.#camera, this.#share, this.#chat, this.#settings, this.#leave]) {

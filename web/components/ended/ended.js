@@ -13,7 +13,7 @@ class Ended extends View {
   build() {
     const again = make("button", { class: "button primary", type: "button", text: "ended.again", data: { action: "rejoin" }, on: { click: () => this.call.store.set({ phase: "lobby", ended: "" }) } });
     const home = make("a", { class: "button", href: "/", text: "ended.home", data: { action: "home" } });
-    this.append(make("div", { class: "card ended-card" }, this.#title, this.#text, make("div", { class: "ended-buttons" }, again, home)));
+    this.append(make("main", { class: "card ended-card" }, this.#title, this.#text, make("div", { class: "ended-buttons" }, again, home)));
   }
 
   /** @override @param {State} state */

@@ -51,7 +51,7 @@ class Lobby extends View {
     const picker = document.createElement("turnd-device-picker");
     const side = make("div", { class: "lobby-side" }, document.createElement("turnd-preview"), picker);
     const foot = make("footer", { class: "lobby-foot" }, make("a", { class: "home-link", href: "/", text: "lobby.other-room" }), document.createElement("turnd-appearance"));
-    this.append(make("div", { class: "lobby-columns" }, side, form), foot);
+    this.append(make("main", { class: "lobby-columns" }, side, form), foot);
     this.#prepare();
   }
 

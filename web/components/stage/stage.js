@@ -120,6 +120,10 @@ class Stage extends View {
   #arrange() {
     const screens = [...this.#known].filter((key) => key.endsWith("/screen"));
     const people = [...this.#known].filter((key) => !key.endsWith("/screen"));
+    // Held upright, a shared screen takes the height it needs and no more.
+    const ratio = this.#tiles.get(screens[0])?.ratio || SCREEN_RATIO;
+    const enough = screens.length === 1 && this.clientHeight > this.clientWidth;
+    this.#focus.style.maxHeight = enough ? `${Math.ceil(this.#focus.clientWidth / ratio)}px` : "";
     this.#place(screens, this.#focus, SCREEN_RATIO, 0);
     const { clientWidth, clientHeight } = this.#grid;
     const upright = clientHeight > clientWidth;
