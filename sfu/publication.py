@@ -6,6 +6,7 @@ a=ssrc lines; RTX by repaired-rid or FID group. The connection owns its transpor
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -85,7 +86,10 @@ class PublishOwner(Protocol):
     """Who a publish connection reports to: the peer in its room."""
 
     def publications_changed(self) -> None:
-        """Tracks or their layers came or went."""
+        """Tracks came or went."""
+
+    def layers_changed(self) -> None:
+        """A track has another layer."""
 
     def connection_failed(self, connection: object) -> None:
         """Consent or DTLS is lost."""
@@ -239,7 +243,7 @@ class PublishConnection:
         repair = publication.early_repairs.pop(layer_rid, None)
         if repair is not None:
             self._repair(repair, stream)
-        self._owner.publications_changed()
+        self._owner.layers_changed()
         if len(rids) > 1:  # its first packets, a keyframe with the size among them, came before it was known
             self.request_keyframe(stream, now)
         return True
@@ -267,8 +271,9 @@ class PublishConnection:
 
     def _repair(self, ssrc: int, stream: Stream) -> None:
         if self._repair_ssrcs.get(ssrc) != stream.ssrc:
-            self._repair_ssrcs[ssrc] = stream.ssrc
-            self.transport.path.add_repair(ssrc, stream)
+            with contextlib.suppress(ValueError):  # past the data path's bound, or a media SSRC: it stays unknown
+                self.transport.path.add_repair(ssrc, stream)
+                self._repair_ssrcs[ssrc] = stream.ssrc
 
     # Events and timers.
 

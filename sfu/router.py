@@ -214,6 +214,10 @@ class MediaPeer:
         """See PublishOwner."""
         self._room.publications_changed(self)
 
+    def layers_changed(self) -> None:
+        """See PublishOwner."""
+        self._room.layers_changed(self)
+
     def connection_ready(self) -> None:
         """See SubscribeOwner."""
         if self._room.speaker is not None:
@@ -263,8 +267,16 @@ class MediaRoom:
                 for publication in peer.published.publications.values():
                     yield peer_id, publication
 
+    def layers_changed(self, peer: MediaPeer) -> None:
+        """A track of somebody has another layer."""
+        now = self.endpoint.now()
+        self.wake_at = min(self.wake_at, now + TICK_SECONDS)
+        if self._choose(peer, now):
+            for other in self.peers.values():
+                other.follow()
+
     def publications_changed(self, peer: MediaPeer) -> None:
-        """Somebody's tracks or layers came or went."""
+        """Somebody's tracks came or went."""
         self.wake_at = self.endpoint.now()
         self._choose(peer, self.wake_at)
         for other in list(self.peers.values()):

@@ -21,6 +21,9 @@ class Owner:
     def publications_changed(self) -> None:
         self.changes += 1
 
+    def layers_changed(self) -> None:
+        self.changes += 1
+
     def connection_failed(self, connection: object) -> None:
         self.failed.append(connection)
 
