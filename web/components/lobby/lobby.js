@@ -107,7 +107,8 @@ class Lobby extends View {
     else if (microphone === "off" && camera === "off" && !problem && !this.#declined()) {
       if (!(await call.startBoth()) && call.store.state.problem) return;
     }
-    call.join({ name, password: this.#password.value });
+    // An empty field keeps the password given before, so that coming back does not ask again.
+    call.join({ name, password: this.#password.value || undefined });
   }
 
   /** Both were turned off by hand: that is an answer. */
