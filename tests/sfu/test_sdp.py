@@ -1,3 +1,5 @@
+"""Offers recorded from Chromium 156, Firefox ESR 153, aiortc 1.16 and @roamhq/wrtc 0.10, and what they must survive."""
+
 import contextlib
 from pathlib import Path
 
