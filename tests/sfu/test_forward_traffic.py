@@ -82,7 +82,7 @@ class Scenario:
         key = rng.random() < 0.3
         source[2] = (source[2] + 1) % 2**15
         if rng.random() < 0.02:
-            source[0] += rng.choice([300, 2000, 5000, 30000])
+            source[0] += rng.choice([300, 2000, 5000])  # SRTP senders cannot skip 2**15
         for part in range(rng.randrange(1, 5)):
             extensions = tuple(
                 (identifier, rng.randbytes(rng.choice([1, 2, 3, 5, 16])))
