@@ -295,7 +295,10 @@ class Conversation:
     def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
         match message:
             case Publish(sdp=sdp, tracks=tracks):
-                self.send(encode(Published(sdp=seat.publish(sdp, tracks), request=message.request)))
+                answer, changed = seat.publish(sdp, tracks)
+                self.send(encode(Published(sdp=answer, request=message.request)))
+                if changed:
+                    seat.room.announce("changed", seat)
             case Answer(sdp=sdp, generation=generation):
                 seat.answer(sdp, generation)
             case Resubscribe(fresh=fresh):

@@ -87,6 +87,7 @@ class Seat:
         self.kept_until: float | None = None
         self.ended = False
         self._on = dict.fromkeys(_SOURCES_OF, False)
+        self._said: set[str] = set()
         self._muted: set[Source] = set()
         self._offer: Offer | None = None
         self._slots: Slots | None = None
@@ -121,14 +122,17 @@ class Seat:
 
     # --- what the client asks ---
 
-    def publish(self, sdp: str, tracks: Mapping[str, Source]) -> str:
-        """The answer; SdpError."""
+    def publish(self, sdp: str, tracks: Mapping[str, Source]) -> tuple[str, bool]:
+        """The answer, and whether anything others see has changed; SdpError."""
         answer = self.media.publish(sdp, tracks)
         self._lost.discard("publish")
         for source in tracks.values():
             if source in self._muted:
                 self.media.set_muted(source, True)
-        return answer
+        before = dict(self._on)
+        for flag in self._on.keys() - self._said:
+            self._on[flag] = _SOURCES_OF[flag][0] in tracks.values()
+        return answer, self._on != before
 
     def subscribe(self, *, fresh: bool, restart: bool) -> None:
         """Asks the media side for an offer."""
@@ -151,6 +155,7 @@ class Seat:
             on: bool | None = getattr(state, flag)
             if on is None:
                 continue
+            self._said.add(flag)
             self._on[flag] = on
             for source in sources:
                 (self._muted.discard if on else self._muted.add)(source)

@@ -94,7 +94,10 @@ class Daemon:
         self._certificate = TlsCertificate(config.http.certificate, config.http.private_key, self._state)
         self._secrets = self._turn_secrets(config)
         self._lag = LoopLag(loop)
-        self.sfu = SfuService(SfuSettings(config.sfu.port, config.sfu.uplink_bps), loop=loop)
+        relay_range = (config.turn.relay_ports[0], config.turn.relay_ports[-1])
+        self.sfu = SfuService(
+            SfuSettings(config.sfu.port, config.sfu.uplink_bps, relay_range), loop=loop
+        )
         self.turn = TurnService(
             self._turn_settings(config), loop=loop, sfu_port=config.sfu.port, tls=lambda: self._certificate.context
         )

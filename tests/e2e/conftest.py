@@ -41,7 +41,7 @@ async def daemon(lan: dict[str, Host], tmp_path: Path) -> AsyncIterator[Daemon]:
     made = Daemon(tmp_path / "daemon", lan["daemon"])
     await made.start()
     yield made
-    await made.stop()
+    await made.kill()
 
 
 PersonFactory = Callable[..., Awaitable[Person]]

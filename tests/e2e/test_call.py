@@ -46,6 +46,8 @@ async def test_three_parties_see_and_hear_each_other(
     for one in people:
         assert all(video["width"] > 0 for video in await one.sees())
         assert (await one.pair("publish"))["type"] in {"host", "prflx"}  # type: ignore[index]
+    # Nobody needed a relay, so nobody took one of its few ports.
+    assert total(await daemon.metrics(), r"turnd_turn_allocations_total\{.*\}") == 0
 
 
 @pytest.mark.parametrize(

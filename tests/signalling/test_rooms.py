@@ -213,6 +213,17 @@ def test_source_muted_before_it_is_published_stays_muted(building: Building) -> 
     assert building.peer(ada).muted == {Source.MICROPHONE}
 
 
+def test_published_source_is_on_until_state_speaks_of_it(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    _, changed = ada.publish("v=0", {"0": Source.MICROPHONE, "1": Source.CAMERA})
+    assert changed
+    assert (ada.view().microphone, ada.view().camera, ada.view().screen) == (True, True, False)
+    ada.set_state(State(camera=False))
+    _, changed = ada.publish("v=0", {"1": Source.CAMERA})
+    assert changed
+    assert (ada.view().microphone, ada.view().camera) == (False, False)
+
+
 def test_chat_history_is_bounded_in_lines(building: Building) -> None:
     ada, _ = building.enter("Ada")
     for number in range(MAX_CHAT_LINES + 1):

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connectionConfiguration, parseIceUrl, relayChoice } from "../../web/js/ice-servers.js";
+import { Relays, connectionConfiguration, parseIceUrl, relayChoice } from "../../web/js/ice-servers.js";
 
 const SERVERS = [
   { urls: ["stun:example.org:3478"] },
@@ -16,10 +16,26 @@ const SERVERS = [
   },
 ];
 
-const urls = (query) => connectionConfiguration(SERVERS, relayChoice(new URLSearchParams(query))).iceServers.flatMap((each) => each.urls);
+const urls = (query, level = 2) =>
+  connectionConfiguration(SERVERS, relayChoice(new URLSearchParams(query)), level).iceServers.flatMap((each) => each.urls);
 
-test("without a choice every relay is used, and no STUN, which could not help", () => {
-  const configuration = connectionConfiguration(SERVERS, relayChoice(new URLSearchParams("")));
+test("at first no relay is used, then the first and the last, which differ most", () => {
+  assert.deepEqual(urls("", 0), []);
+  assert.deepEqual(urls("", 1), ["turn:example.org:3478?transport=udp", "turns:[2001:db8::1]:443?transport=tcp"]);
+});
+
+test("two connections that fail together raise the level once", () => {
+  const relays = new Relays({ transport: null, port: null });
+  assert.ok(relays.direct);
+  assert.equal(relays.raise(0), 1);
+  assert.equal(relays.raise(0), 1);
+  assert.equal(relays.raise(1), 2);
+  assert.equal(relays.raise(2), 2);
+  assert.ok(!relays.direct);
+});
+
+test("at last every relay is used, and no STUN, which could not help", () => {
+  const configuration = connectionConfiguration(SERVERS, relayChoice(new URLSearchParams("")), 2);
   assert.deepEqual(configuration.iceServers, [SERVERS[1]]);
   assert.equal(configuration.iceTransportPolicy, undefined);
 });
@@ -32,7 +48,7 @@ test("a choice keeps only the relays of that way", () => {
 });
 
 test("a choice lets nothing pass beside the relay", () => {
-  assert.equal(connectionConfiguration(SERVERS, { transport: "tls", port: null }).iceTransportPolicy, "relay");
+  assert.equal(connectionConfiguration(SERVERS, { transport: "tls", port: null }, 0).iceTransportPolicy, "relay");
 });
 
 test("nonsense in the address chooses nothing", () => {

@@ -8,7 +8,7 @@ import { Subscriber } from "./subscriber.js";
 import { LocalMedia, captureReason } from "./local-media.js";
 import { SignallingClient } from "./protocol.js";
 import { ChatLog } from "./chat-log.js";
-import { connectionConfiguration } from "./ice-servers.js";
+import { Relays } from "./ice-servers.js";
 import { remember } from "./preferences.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -29,8 +29,6 @@ const STATE_INTERVAL_MS = 250;
 export class Call {
   media = new LocalMedia();
   #password = "";
-  /** @type {RTCIceServer[]} */
-  #iceServers = [];
   #health = { publish: true, subscribe: true };
   #networkChangedAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -47,9 +45,9 @@ export class Call {
   constructor({ store, url, relay }) {
     this.store = store;
     this.signalling = new SignallingClient(url);
-    const configuration = () => connectionConfiguration(this.#iceServers, relay);
-    this.publisher = new Publisher(this.signalling, configuration, (healthy) => this.#mediaHealth("publish", healthy));
-    this.subscriber = new Subscriber(this.signalling, configuration, {
+    this.relays = new Relays(relay);
+    this.publisher = new Publisher(this.signalling, this.relays, (healthy) => this.#mediaHealth("publish", healthy));
+    this.subscriber = new Subscriber(this.signalling, this.relays, {
       healthy: (healthy) => this.#mediaHealth("subscribe", healthy),
       tracks: () => store.set({ tracks: store.state.tracks + 1 }),
     });
@@ -226,7 +224,7 @@ export class Call {
   /** In the room: for the first time, or back after a break or after the server was restarted. @param {Joined} message */
   #joined(message) {
     const { self, participants, resumed } = message;
-    this.#iceServers = message.ice_servers ?? [];
+    this.relays.servers = message.ice_servers ?? [];
     this.store.set({ phase: "call", self, participants, refused: "" });
     if (!resumed) this.store.set({ speaker: null });
     this.chat.joined(message.chat ?? []);

@@ -81,13 +81,13 @@ export class Publisher {
 
   /**
    * @param {SignallingClient} signalling
-   * @param {() => RTCConfiguration} configuration
+   * @param {import("./ice-servers.js").Relays} relays
    * @param {(healthy: boolean) => void} changed
    */
-  constructor(signalling, configuration, changed) {
+  constructor(signalling, relays, changed) {
     this.signalling = signalling;
-    this.configuration = configuration;
-    this.watch = new ConnectionWatch({
+    this.relays = relays;
+    this.watch = new ConnectionWatch(relays, {
       ready: () => signalling.status === "joined",
       cure: (cure) => (cure === "restart" ? this.restart() : this.rebuild()),
       changed,
@@ -111,7 +111,6 @@ export class Publisher {
   joined(resumed) {
     if (!resumed) this.rebuild();
     else if (this.connection) {
-      this.connection.setConfiguration(this.configuration());
       if (this.watch.broken_ms > REBUILD_AFTER_MS) this.rebuild();
       else if (this.#unanswered || !this.watch.healthy) this.restart();
     } else this.rebuild();
@@ -121,6 +120,7 @@ export class Publisher {
   restart() {
     if (!this.connection) return;
     this.watch.expectHealth();
+    this.connection.setConfiguration(this.relays.configuration());
     this.#negotiate({ restart: true });
   }
 
@@ -128,7 +128,7 @@ export class Publisher {
   rebuild() {
     this.#closeConnection();
     if (![...this.#tracks.values()].some(Boolean) || this.signalling.status !== "joined") return;
-    this.connection = new RTCPeerConnection(this.configuration());
+    this.connection = new RTCPeerConnection(this.relays.configuration());
     for (const [source, track] of this.#tracks) if (track) this.#addTransceiver(source, track);
     this.watch.attach(this.connection);
     this.#negotiate({ restart: false });

@@ -7,23 +7,28 @@
 const DISCONNECTED_PATIENCE_MS = 3000;
 /** How long a cure may take to work before the next, stronger one. */
 const CURE_PATIENCE_MS = [7000, 8000, 12000, 15000];
+/** The direct way works at once or not at all. */
+const DIRECT_PATIENCE_MS = 2000;
 
 export class ConnectionWatch {
   /** @type {RTCPeerConnection | null} */
   #connection = null;
   #cures = 0;
+  #relayLevel = 0;
   #healthy = true;
   #brokenAt = Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
   /**
+   * @param {import("./ice-servers.js").Relays} relays
    * @param {object} hooks
    * @param {() => boolean} hooks.ready whether a cure can be asked for now; whoever makes it so looks at `healthy` then
    * @param {(cure: "restart" | "rebuild") => void} hooks.cure
    * @param {(healthy: boolean) => void} hooks.changed
    */
-  constructor({ ready, cure, changed }) {
+  constructor(relays, { ready, cure, changed }) {
+    this.relays = relays;
     this.ready = ready;
     this.cure = cure;
     this.changed = changed;
@@ -33,6 +38,7 @@ export class ConnectionWatch {
   attach(connection) {
     clearTimeout(this.#timer);
     this.#connection = connection;
+    this.#relayLevel = this.relays.level;
     if (!connection) {
       this.#report(true);
       return;
@@ -88,13 +94,15 @@ export class ConnectionWatch {
     this.#report(false);
     if (!this.ready()) return;
     this.#cures += 1;
+    this.#relayLevel = this.relays.raise(this.#relayLevel);
     this.#expectHealth();
     this.cure(cure);
   }
 
   #expectHealth() {
     clearTimeout(this.#timer);
-    const patience = CURE_PATIENCE_MS[Math.min(this.#cures, CURE_PATIENCE_MS.length - 1)];
+    const later = CURE_PATIENCE_MS[Math.min(this.#cures, CURE_PATIENCE_MS.length - 1)];
+    const patience = this.relays.direct ? DIRECT_PATIENCE_MS : later;
     this.#timer = setTimeout(() => {
       if (!this.healthy) this.#act();
     }, patience);

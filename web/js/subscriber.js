@@ -24,14 +24,14 @@ export class Subscriber {
 
   /**
    * @param {SignallingClient} signalling
-   * @param {() => RTCConfiguration} configuration
+   * @param {import("./ice-servers.js").Relays} relays
    * @param {{healthy: (healthy: boolean) => void, tracks: () => void}} notify
    */
-  constructor(signalling, configuration, notify) {
+  constructor(signalling, relays, notify) {
     this.signalling = signalling;
-    this.configuration = configuration;
+    this.relays = relays;
     this.notify = notify;
-    this.watch = new ConnectionWatch({
+    this.watch = new ConnectionWatch(relays, {
       ready: () => signalling.status === "joined",
       cure: (cure) => this.resubscribe(cure === "rebuild"),
       changed: notify.healthy,
@@ -45,15 +45,13 @@ export class Subscriber {
       this.slots = [];
       this.#offer = null;
       this.notify.tracks();
-    } else if (this.connection) {
-      this.connection.setConfiguration(this.configuration());
-      if (!this.watch.healthy) this.resubscribe(false);
-    }
+    } else if (this.connection && !this.watch.healthy) this.resubscribe(false);
   }
 
   /** Asks the server for a new offer. @param {boolean} fresh of a new connection */
   resubscribe(fresh) {
     this.watch.expectHealth();
+    this.connection?.setConfiguration(this.relays.configuration());
     this.signalling.send({ type: "resubscribe", fresh });
   }
 
@@ -114,7 +112,7 @@ export class Subscriber {
 
   #makeConnection() {
     this.connection?.close();
-    this.connection = new RTCPeerConnection(this.configuration());
+    this.connection = new RTCPeerConnection(this.relays.configuration());
     this.connection.addEventListener("track", () => this.notify.tracks());
     this.watch.attach(this.connection);
   }
