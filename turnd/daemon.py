@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import resource
+import secrets
 import signal
 import socket
 import sys
@@ -95,9 +96,7 @@ class Daemon:
         self._secrets = self._turn_secrets(config)
         self._lag = LoopLag(loop)
         relay_range = (config.turn.relay_ports[0], config.turn.relay_ports[-1])
-        self.sfu = SfuService(
-            SfuSettings(config.sfu.port, config.sfu.uplink_bps, relay_range), loop=loop
-        )
+        self.sfu = SfuService(SfuSettings(config.sfu.port, config.sfu.uplink_bps, relay_range), loop=loop)
         self.turn = TurnService(
             self._turn_settings(config), loop=loop, sfu_port=config.sfu.port, tls=lambda: self._certificate.context
         )
@@ -191,7 +190,7 @@ class Daemon:
         self._notifier.reloading()
         try:
             new = load(self._config_path)
-            secrets = self._turn_secrets(new)
+            turn_secrets = self._turn_secrets(new)
             self._certificate.use(new.http.certificate, new.http.private_key)
             self._certificate.refresh(self._addresses.current.candidates, time.time())
         except (ConfigError, StateError, CertificateError) as error:
@@ -200,7 +199,7 @@ class Daemon:
             for line in str(error).splitlines():
                 log.error("not reloaded: %s", line)
         else:
-            self._take_over(new, secrets)
+            self._take_over(new, turn_secrets)
             self._reloads["ok"] += 1
         finally:
             self._notifier.ready()
@@ -215,9 +214,8 @@ class Daemon:
         tls_ports = [self.config.turn.tls_port]
         if "http.tls_listen" in self.ports:
             tls_ports.append(self.ports["http.tls_listen"])
-        username, credential = rest_credentials(
-            self._secrets[0], credential_name(name), CREDENTIAL_SECONDS, time.time()
-        )
+        own_name = f"{credential_name(name)}-{secrets.token_hex(4)}"  # a user name, and so a quota, for each join
+        username, credential = rest_credentials(self._secrets[0], own_name, CREDENTIAL_SECONDS, time.time())
         return ice_servers(uri_host(host, fallback), self.config.turn.port, tls_ports, username, credential)
 
     def measures(self) -> Iterator[Measure]:
@@ -327,7 +325,7 @@ class Daemon:
         except (CertificateError, StateError) as error:
             log.error("certificate not renewed, the old one stays", extra={"reason": error})
 
-    def _take_over(self, new: Config, secrets: tuple[str, ...]) -> None:
+    def _take_over(self, new: Config, turn_secrets: tuple[str, ...]) -> None:
         changed = differences(self.config, new)
         old = self.config
         self.config = replace(
@@ -342,7 +340,7 @@ class Daemon:
             addresses=new.addresses,
             log=new.log,
         )
-        self._secrets = secrets
+        self._secrets = turn_secrets
         logs.configure(new.log.format, new.log.level)
         self.turn.reload(self._turn_settings(self.config))
         self._addresses.configure(new.addresses.public)

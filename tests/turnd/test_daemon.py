@@ -100,6 +100,20 @@ async def test_ice_servers_come_with_the_name_the_client_used(local: Start, http
     await ws.close()
 
 
+async def test_each_join_has_a_turn_user_name_of_its_own(local: Start, http: aiohttp.ClientSession) -> None:
+    daemon = await local()
+    ws, first = await join(http, daemon.http)
+    again = await http.ws_connect(f"{daemon.http}/r/garden/ws")
+    await again.send_json({"type": "join", "version": 1, "name": "Ada", "resume": first["resume"]["token"]})
+    second = await again.receive_json(timeout=10)
+    assert second["resumed"]
+    names = {joined["ice_servers"][1]["username"].partition(":")[2] for joined in (first, second)}
+    assert len(names) == 2
+    assert all(name.startswith(first["self"] + "-") for name in names)
+    await ws.close()
+    await again.close()
+
+
 async def allocate(
     daemon: Local, username: str, password: str, port: int, *, tls: bool = False
 ) -> asyncio.DatagramTransport:

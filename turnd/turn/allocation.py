@@ -93,6 +93,8 @@ class Reservation:
     relayed: str
     family: int
     port: int
+    username: str
+    """Whose quota it counts towards."""
     expires_at: float
 
 

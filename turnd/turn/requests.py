@@ -108,7 +108,7 @@ def allocate(server: TurnServer, request: Request) -> Attributes:
     if stun.decode_transport(transport) != UDP_PROTOCOL:
         raise Refused(442)
     wanted = _wanted(message)
-    # 10. Quotas 486, no address of that family 440, no port or an unknown token 508.
+    # 10. The user's quota 486; no address of that family 440; all are taken, no port or an unknown token 508.
     allocation, token = server.allocate(request, wanted)
     transaction_id = message.transaction_id
     answer: Attributes = [

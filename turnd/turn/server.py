@@ -7,6 +7,7 @@ them and only follows what the handlers in `requests` install.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from itertools import count
@@ -36,6 +37,7 @@ from wire.measure import Histogram
 from wire.stun import Attribute, MessageClass, Method
 
 MAX_ALLOCATIONS = 2000
+MAX_ALLOCATIONS_OF_USER = 40  # relayed ports of one user name
 MAX_PORT_ATTEMPTS = 16
 UNAUTHENTICATED_RATE = 50.0  # answers a second to one source that has proved nothing, and at once
 UNAUTHENTICATED_BURST = 200.0
@@ -49,6 +51,7 @@ class Limits(NamedTuple):
     """Bounds of one server."""
 
     allocations: int = MAX_ALLOCATIONS
+    allocations_of_user: int = MAX_ALLOCATIONS_OF_USER
     unauthenticated_rate: float = UNAUTHENTICATED_RATE
     unauthenticated_burst: float = UNAUTHENTICATED_BURST
 
@@ -73,6 +76,7 @@ class TurnServer:
         self.draining = False
         self.allocations: dict[Flow, Allocation] = {}
         self.reservations: dict[bytes, Reservation] = {}
+        self._held: Counter[str] = Counter()  # ports of each user name, reserved ones included
         self._announced: dict[int, str] = {}  # public address by family
         self._inside: dict[int, str] = {}
         self._pools = pools
@@ -199,6 +203,9 @@ class TurnServer:
         if wanted.token is not None:
             return self._allocate_reserved(request, wanted.token, wanted.lifetime), None
         if len(self.allocations) + len(self.reservations) >= self.limits.allocations:
+            raise Refused(508)
+        username = request.identity.username
+        if self._held[username] + 1 + wanted.reserve_next > self.limits.allocations_of_user:
             raise Refused(486)
         family = wanted.family
         host = self._relayed_host(family, request.flow)
@@ -207,17 +214,23 @@ class TurnServer:
         if next_relay is not None:
             token = self._token(TOKEN_BYTES)
             ends_at = request.now + RESERVATION_SECONDS
-            self.reservations[token] = Reservation(next_relay, host, family, port + 1, ends_at)
+            self.reservations[token] = Reservation(next_relay, host, family, port + 1, username, ends_at)
+            self._held[username] += 1
         return self._begin(request, relay, (host, port), wanted.lifetime), token
 
     def _allocate_reserved(self, request: requests.Request, token: bytes, lifetime: int) -> Allocation:
-        """An allocation on a reserved port; raises Refused 508 when the token is unknown or too old."""
-        reservation = self.reservations.pop(token, None)
+        """An allocation on a reserved port; raises Refused 486, and 508 when the token is unknown or too old."""
+        reservation = self.reservations.get(token)
         if reservation is None:
             raise Refused(508)
         if reservation.expires_at <= request.now:
-            self._drop(reservation)
+            self._drop(self.reservations.pop(token))
             raise Refused(508)
+        username = request.identity.username
+        if username != reservation.username and self._held[username] >= self.limits.allocations_of_user:
+            raise Refused(486)
+        del self.reservations[token]
+        self._give_back(reservation.username)
         return self._begin(request, reservation.relay, (reservation.relayed, reservation.port), lifetime)
 
     def _open(self, family: int, host: str, *, even: bool, pair: bool) -> tuple[int, Relay, Relay | None]:
@@ -251,6 +264,7 @@ class TurnServer:
             request.flow, relay, relayed, family, relayed[1], request.identity.username, now, now + lifetime
         )
         self.allocations[request.flow] = allocation
+        self._held[allocation.username] += 1
         self.host.allocated(allocation)
         self._expire_later(allocation)
         return allocation
@@ -269,12 +283,19 @@ class TurnServer:
         del self.allocations[allocation.flow]
         allocation.relay.close()
         self._pools[allocation.family].release(allocation.port)
+        self._give_back(allocation.username)
         self.allocation_seconds.observe(now - allocation.began_at)
         self.host.released(allocation)
 
     def _drop(self, reservation: Reservation) -> None:
         reservation.relay.close()
         self._pools[reservation.family].release(reservation.port)
+        self._give_back(reservation.username)
+
+    def _give_back(self, username: str) -> None:
+        self._held[username] -= 1
+        if not self._held[username]:
+            del self._held[username]
 
     def release_flow(self, flow: Flow, now: float) -> None:
         """A client's stream has ended, and with it its allocation."""

@@ -246,10 +246,53 @@ def test_half_a_pair_is_given_back(house: House, client: Client) -> None:
     assert all(relay.closed for relay in house.host.relays)
 
 
-def test_over_the_bound_is_486() -> None:
+def test_over_the_bound_of_all_is_508() -> None:
     house = House(limits=Limits(allocations=2))
     answers = [error_code(Client(house, port).allocate()) for port in (1, 2, 3)]
+    assert answers == [0, 0, 508]
+
+
+ANNA = ("anna", "pass")
+
+
+def test_over_the_bound_of_a_user_is_486_for_that_user_alone() -> None:
+    house = House(limits=Limits(allocations_of_user=2))
+    answers = [error_code(Client(house, port).allocate()) for port in (1, 2, 3)]
     assert answers == [0, 0, 486]
+    assert error_code(Client(house, 4, credentials=ANNA).allocate()) == 0
+
+
+def test_what_a_user_gives_back_can_be_had_again() -> None:
+    house = House(limits=Limits(allocations_of_user=1))
+    client = Client(house)
+    client.allocate()
+    client.refresh(seconds(0))
+    assert error_code(Client(house, 2).allocate()) == 0
+    house.server.handle_timer(client.now + 600)
+    assert error_code(Client(house, 3).allocate()) == 0
+    house.server.close(client.now)
+    assert not house.server._held
+
+
+def test_a_reserved_port_counts_towards_its_user_until_it_is_taken_or_too_old() -> None:
+    house = House(limits=Limits(allocations_of_user=2))
+    client = Client(house)
+    token = client.allocate(EVEN_PAIR).get(Attribute.RESERVATION_TOKEN) or b""
+    assert error_code(Client(house, 2).allocate()) == 486
+    assert error_code(Client(house, 2).allocate((Attribute.RESERVATION_TOKEN, token))) == 0
+    assert error_code(Client(house, 3).allocate()) == 486
+    assert error_code(Client(house, 4, credentials=ANNA).allocate(EVEN_PAIR)) == 0
+    house.server.handle_timer(client.now + 30)
+    assert error_code(Client(house, 5, credentials=ANNA).allocate()) == 0
+
+
+def test_a_token_is_not_lost_to_a_user_who_has_enough() -> None:
+    house = House(limits=Limits(allocations_of_user=2))
+    token = Client(house).allocate(EVEN_PAIR).get(Attribute.RESERVATION_TOKEN) or b""
+    for port in (2, 3):
+        Client(house, port, credentials=ANNA).allocate()
+    assert error_code(Client(house, 4, credentials=ANNA).allocate((Attribute.RESERVATION_TOKEN, token))) == 486
+    assert error_code(Client(house, 5).allocate((Attribute.RESERVATION_TOKEN, token))) == 0
 
 
 def test_draining_refuses_new_allocations_and_keeps_old_ones(house: House, allocated: Client) -> None:
