@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import NamedTuple
 
 from turnd.turn.allocation import Flow
 
 RETRANSMISSION_SECONDS = 40.0
 MAX_ANSWERS = 1024
+MAX_BYTES = 512 * 1024  # of answers: one with a list of unknown attributes may be as long as its request
+_DIGEST_BYTES = 16
 
 
 class _Answer(NamedTuple):
-    request: bytes
+    request_digest: bytes
     response: bytes
     expires_at: float
 
 
 class RecentAnswers:
-    """The newest MAX_ANSWERS answers by 5-tuple and transaction id; a repeated request is the same byte for byte."""
+    """The newest answers by 5-tuple and transaction id; a repeated request is the same byte for byte, told by a hash.
+
+    At most MAX_ANSWERS of MAX_BYTES together.
+    """
 
     def __init__(self) -> None:
         self._answers: dict[tuple[Flow, bytes], _Answer] = {}
+        self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -28,17 +35,27 @@ class RecentAnswers:
     def find(self, flow: Flow, transaction_id: bytes, request: bytes, now: float) -> bytes | None:
         """The answer given before to this very request."""
         answer = self._answers.get((flow, transaction_id))
-        if answer is None or answer.expires_at <= now or answer.request != request:
+        if answer is None or answer.expires_at <= now or answer.request_digest != _digest(request):
             return None
         return answer.response
 
     def keep(self, flow: Flow, transaction_id: bytes, request: bytes, response: bytes, now: float) -> None:
         """Remembers an answer and forgets what is too old or too much."""
         answers = self._answers
-        answers.pop((flow, transaction_id), None)
-        answers[flow, transaction_id] = _Answer(request, response, now + RETRANSMISSION_SECONDS)
-        while True:
+        self._forget((flow, transaction_id))
+        answers[flow, transaction_id] = _Answer(_digest(request), response, now + RETRANSMISSION_SECONDS)
+        self.bytes += len(response)
+        while answers:
             oldest = next(iter(answers))
-            if answers[oldest].expires_at > now and len(answers) <= MAX_ANSWERS:
+            if answers[oldest].expires_at > now and len(answers) <= MAX_ANSWERS and self.bytes <= MAX_BYTES:
                 return
-            del answers[oldest]
+            self._forget(oldest)
+
+    def _forget(self, key: tuple[Flow, bytes]) -> None:
+        answer = self._answers.pop(key, None)
+        if answer is not None:
+            self.bytes -= len(answer.response)
+
+
+def _digest(request: bytes) -> bytes:
+    return blake2b(request, digest_size=_DIGEST_BYTES).digest()
