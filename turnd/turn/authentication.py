@@ -50,7 +50,7 @@ class Authenticator:
     def challenge(self, code: int, flow: Flow, now: float, reason: str) -> Refused:
         """401 or 438 with what a client needs to try again."""
         offer = flow.transport != "udp"
-        nonce = self._nonces.issue(flow.client[0], now, SecurityFeature.PASSWORD_ALGORITHMS if offer else 0)
+        nonce = self._nonces.issue(flow.client, now, SecurityFeature.PASSWORD_ALGORITHMS if offer else 0)
         attributes = [(int(Attribute.REALM), self.credentials.realm.encode()), (int(Attribute.NONCE), nonce)]
         if offer:
             attributes.append((int(Attribute.PASSWORD_ALGORITHMS), PASSWORD_ALGORITHMS))
@@ -65,35 +65,36 @@ class Authenticator:
         nonce = message.get(Attribute.NONCE)
         if nonce is None or message.get(Attribute.REALM) is None:
             raise Refused(400, reason="malformed")
-        username = self._username(message, flow, now)
+        name = _name(message)
         # 3. PASSWORD-ALGORITHM must be among what we offered, and the offer must have come back as we sent it: 400.
         sha256 = _uses_sha256(message, nonce)
         # 4. The nonce is not, or no longer, valid: 438.
-        if not self._nonces.check(nonce, flow.client[0], now):
+        # Before anything that depends on the user: who has no nonce learns nothing about whom we know.
+        if not self._nonces.check(nonce, flow.client, now):
             raise self.challenge(438, flow, now, "stale_nonce")
         # 5. Unknown user: 401. The same work is done as for a wrong password.
-        keys = self.credentials.keys(username, sha256=sha256)
+        username = name if isinstance(name, str) else self.credentials.user_of_hash(name)
+        keys = [] if username is None else self.credentials.keys(username, sha256=sha256)
         for key in keys or [bytes(_KEY_BYTES)]:
             # 6. Wrong integrity: 401.
-            if stun.verify_integrity(message, key) and keys:
+            if stun.verify_integrity(message, key) and keys and username is not None:
                 if self.credentials.expired(username, self._epoch()) and username != known_user:
                     raise self.challenge(401, flow, now, "expired")
                 return Identity(username, key, bool(message.integrity_sha256_at))
         raise self.challenge(401, flow, now, "wrong_password" if keys else "unknown_user")
 
-    def _username(self, message: stun.Message, flow: Flow, now: float) -> str:
-        name, name_hash = message.get(Attribute.USERNAME), message.get(Attribute.USERHASH)
-        if name is not None:
-            try:
-                return stun.decode_text(name, stun.MAX_USERNAME_BYTES)
-            except stun.StunError:
-                raise Refused(400, reason="malformed") from None
-        if name_hash is None:
-            raise Refused(400, reason="malformed")
-        username = self.credentials.user_of_hash(name_hash)
-        if username is None:
-            raise self.challenge(401, flow, now, "unknown_user")
-        return username
+
+def _name(message: stun.Message) -> str | bytes:
+    """USERNAME, else USERHASH; raises Refused."""
+    name, name_hash = message.get(Attribute.USERNAME), message.get(Attribute.USERHASH)
+    if name is not None:
+        try:
+            return stun.decode_text(name, stun.MAX_USERNAME_BYTES)
+        except stun.StunError:
+            raise Refused(400, reason="malformed") from None
+    if name_hash is None:
+        raise Refused(400, reason="malformed")
+    return name_hash
 
 
 def _uses_sha256(message: stun.Message, nonce: bytes) -> bool:

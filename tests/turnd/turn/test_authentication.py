@@ -83,11 +83,12 @@ def test_an_old_nonce_is_438(house: House) -> None:
     assert error_code(client.refresh()) == 438
 
 
-def test_a_nonce_of_another_source_is_438(house: House) -> None:
+@pytest.mark.parametrize("source", [("203.0.113.10", 50000), ("203.0.113.9", 50001)])
+def test_a_nonce_of_another_source_is_438(house: House, source: tuple[str, int]) -> None:
     client = Client(house)
     client.signed(Method.ALLOCATE)
     other = Client(house)
-    other.flow = other.flow._replace(client=("203.0.113.10", 50000))
+    other.flow = other.flow._replace(client=source)
     other.nonce = client.nonce
     assert error_code(other.allocate()) == 438
 
@@ -180,6 +181,15 @@ def test_an_unknown_userhash_is_401(house: House) -> None:
     client = Client(house)
     attributes = [*proof(client, USERNAME=None), (Attribute.USERHASH, bytes(32))]
     assert error_code(allocate(client, attributes, client.key)) == 401
+
+
+@pytest.mark.parametrize("name", ["anna", "nobody"])
+@pytest.mark.parametrize("attribute", ["USERNAME", "USERHASH"])
+def test_without_a_nonce_of_ours_nobody_learns_who_is_known(house: House, name: str, attribute: str) -> None:
+    client = Client(house, credentials=(name, "wrong"))
+    value = name.encode() if attribute == "USERNAME" else stun.userhash(name, REALM)
+    attributes = [*proof(client, USERNAME=None, NONCE=b"A" * 16), (Attribute[attribute], value)]
+    assert error_code(allocate(client, attributes, client.key)) == 438
 
 
 def test_no_user_has_the_key_of_the_unknown(house: House) -> None:
