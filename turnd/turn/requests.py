@@ -61,6 +61,8 @@ class Wanted(NamedTuple):
     reserve_next: bool
     token: bytes | None
     lifetime: int
+    additional: bool
+    """Whether IPv6 is asked for beside IPv4."""
 
 
 def _wanted(message: stun.Message) -> Wanted:
@@ -81,7 +83,7 @@ def _wanted(message: stun.Message) -> Wanted:
     family = FAMILY_NUMBERS.get(stun.Family.IPV4 if requested is None else stun.decode_family(requested))
     if family is None:
         raise Refused(440)
-    # 8. ADDITIONAL-ADDRESS-FAMILY can only ask for IPv6; §7.2 lets us allocate one family only, and we do.
+    # 8. ADDITIONAL-ADDRESS-FAMILY can only ask for IPv6 beside IPv4: 400.
     if additional is not None and stun.decode_family(additional) != stun.Family.IPV6:
         raise Refused(400)
     # 9. EVEN-PORT, with its R bit, asks for the next port too.
@@ -92,6 +94,7 @@ def _wanted(message: stun.Message) -> Wanted:
         reserve_next=even_port is not None and stun.decode_even_port(even_port),
         token=None if token is None else stun.decode_reservation_token(token),
         lifetime=lifetime_for(None if lifetime is None else stun.decode_lifetime(lifetime)),
+        additional=additional is not None,
     )
 
 
@@ -118,6 +121,9 @@ def allocate(server: TurnServer, request: Request) -> Attributes:
     ]
     if token is not None:
         answer.append((Attribute.RESERVATION_TOKEN, token))
+    # An allocation of ours has one address. Who asked for two is told why the other one is missing: ADDRESS-ERROR-CODE.
+    if wanted.additional:
+        answer.append((Attribute.ADDRESS_ERROR_CODE, stun.encode_address_error(stun.Family.IPV6, 440, b"")))
     return answer
 
 
