@@ -17,6 +17,7 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_LIST_ITEMS = 1024
 MAX_USERNAME_BYTES = 508  # RFC 8489 §14.3
 MAX_REALM_CHARACTERS = 127  # RFC 8489 §14.9
+MIN_SECRET_CHARACTERS = 16
 
 
 class RefusedError(ValueError):
@@ -155,8 +156,10 @@ def network(value: object) -> IpNetwork:
 
 def secret(value: object) -> str:
     """A shared secret."""
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise RefusedError("must be text that is not empty, e.g. of `openssl rand -hex 32`")
+    if not isinstance(value, str) or len(value) < MIN_SECRET_CHARACTERS or not value.isprintable():
+        raise RefusedError(
+            f"must be text of {MIN_SECRET_CHARACTERS} characters or more, e.g. what `openssl rand -hex 32` prints"
+        )
     return value
 
 
