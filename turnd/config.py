@@ -37,7 +37,7 @@ def _by(read: Callable[[object], object]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class HttpConfig:
-    """`[http]`: the page, WebSocket, WHIP/WHEP."""
+    """`[http]`: the page and its WebSocket."""
 
     listen: Endpoint | None = field(default=Endpoint("127.0.0.1", 8080), metadata=_by(values.endpoint))
     """Plain HTTP: the page for this machine's own browsers, a redirect to HTTPS for others. None: off."""
@@ -60,7 +60,7 @@ class TurnConfig:
     port: int = field(default=3478, metadata=_by(values.port))
     """UDP and TCP port."""
     tls_port: int = field(default=5349, metadata=_by(values.port))
-    """TLS over TCP and DTLS over UDP."""
+    """TLS over TCP."""
     relay_ports: tuple[int, int] = field(default=(40000, 40100), metadata=_by(values.port_range))
     """First and last UDP port given to allocations; those turnd holds itself are skipped."""
     realm: str = field(default="turnd", metadata=_by(values.realm))
@@ -80,7 +80,7 @@ class SfuConfig:
     port: int = field(default=40000, metadata=_by(values.port))
     """The one UDP port of all media."""
     uplink_bps: int = field(default=0, metadata=_by(values.integer(0)))
-    """The uplink budget of this machine in bits per second; 0 is unlimited."""
+    """The uplink budget of this machine in bits per second; 0 is unlimited. Not enforced yet."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Config:
     """The whole configuration; `Config()` is what holds without a file."""
 
     state_dir: Path = field(default=Path("state"), metadata=_by(values.directory))
-    """Secrets, certificate, database; made with mode 0700. Relative to the working directory."""
+    """Secrets and certificate; made with mode 0700. Relative to the working directory."""
     http: HttpConfig = HttpConfig()
     """See `HttpConfig`."""
     turn: TurnConfig = TurnConfig()
@@ -139,6 +139,13 @@ def load(path: Path | None) -> Config:
     if errors:
         raise ConfigError(errors)
     return config
+
+
+def notices(config: Config) -> list[str]:
+    """What is accepted and does not do yet what it says."""
+    if config.sfu.uplink_bps:
+        return [f"sfu.uplink_bps = {config.sfu.uplink_bps}: not enforced yet, media is sent without a budget"]
+    return []
 
 
 def differences(old: Config, new: Config) -> list[str]:

@@ -29,7 +29,7 @@ from signalling.server import SignallingService, SignallingSettings
 from turnd import __version__, logs
 from turnd.addresses import AddressWatch, OwnAddresses, described
 from turnd.certificate import CertificateError, TlsCertificate
-from turnd.config import Config, ConfigError, differences, load
+from turnd.config import Config, ConfigError, differences, load, notices
 from turnd.config_values import Endpoint
 from turnd.exporter import build_app
 from turnd.ice_servers import CREDENTIAL_SECONDS, credential_name, ice_servers, uri_host
@@ -286,6 +286,8 @@ class Daemon:
         self._say(f"turnd {__version__} is serving. Open one of:")
         for url in urls:
             self._say(f"  {url}")
+        for line in notices(self.config):
+            log.warning("%s", line)
         if self._certificate.self_signed and "http.tls_listen" in self.ports:
             self._say("The certificate is turnd's own: browsers warn once. Set http.certificate to change that.")
 

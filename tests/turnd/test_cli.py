@@ -35,6 +35,14 @@ def test_check_says_what_would_be_served_and_changes_nothing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_check_says_what_is_not_enforced_yet(tmp_path: Path) -> None:
+    assert "not enforced" not in turnd(tmp_path, "check").stdout
+    (tmp_path / "turnd.toml").write_text("[sfu]\nuplink_bps = 1000000\n")
+    done = turnd(tmp_path, "check", "--config", "turnd.toml")
+    assert done.returncode == 0
+    assert "sfu.uplink_bps = 1000000: not enforced yet" in done.stdout
+
+
 @pytest.mark.parametrize("command", ["serve", "check", "credentials"])
 def test_every_error_of_the_configuration_is_a_line_and_the_code_is_two(tmp_path: Path, command: str) -> None:
     (tmp_path / "turnd.toml").write_text('[turn]\nprot = 1\nport = 0\n[log]\nlevel = "loud"\n')

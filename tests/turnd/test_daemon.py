@@ -77,10 +77,11 @@ async def test_ready_means_that_everything_answers(local: Start, http: aiohttp.C
 
 
 async def test_the_addresses_to_open_are_printed(tmp_path: Path, local: Start) -> None:
-    daemon = await local(log={"format": "text"})
+    daemon = await local(log={"format": "text"}, sfu={"uplink_bps": 5000})
     text = daemon.log.read_text()
     assert f"  {daemon.http}/\n" in text
     assert f"  {daemon.https}/\n" in text
+    assert "sfu.uplink_bps = 5000: not enforced yet" in text
 
 
 async def test_ice_servers_come_with_the_name_the_client_used(local: Start, http: aiohttp.ClientSession) -> None:
