@@ -1,7 +1,7 @@
 """Plain-integer measures that the exporter reads at scrape; nothing here knows about Prometheus.
 
-A component counts in attributes and dicts, and answers `measures()` with one `Measure` for each label combination it can
-ever have, zeros included. Names carry no `turnd_` prefix; units are base units (seconds, bytes).
+A component counts in attributes and dicts, and answers `measures()` with one `Measure` for each label combination it
+can ever have, zeros included. Names carry no `turnd_` prefix; units are base units (seconds, bytes).
 """
 
 from __future__ import annotations

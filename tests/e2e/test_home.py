@@ -182,10 +182,7 @@ async def test_video_goes_on_through_five_percent_loss(daemon: Daemon, home: Hom
         last = now
     for one in people:
         gained = {
-            mid: {
-                key: round(stream[key] - first[one][mid][key], 2)
-                for key in ("frozen", "lost", "retransmitted", "nacks")
-            }
+            mid: {key: round(stream[key] - first[one][mid][key], 2) for key in GAINED}
             for mid, stream in last[one].items()
         }
         print(one.name, gained)
@@ -195,6 +192,9 @@ async def test_video_goes_on_through_five_percent_loss(daemon: Daemon, home: Hom
     samples = await daemon.metrics()
     assert samples["turnd_rtp_retransmitted_packets_total"] > 40
     assert samples['turnd_rtcp_messages_total{direction="out",type="nack"}'] > 20  # from the visitor
+
+
+GAINED = ("frozen", "lost", "retransmitted", "nacks")
 
 
 async def videos(one: Person) -> dict[str, dict[str, Any]]:

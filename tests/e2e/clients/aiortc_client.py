@@ -1,4 +1,4 @@
-"""A stranger's client written from PROTOCOL.md with aiortc alone: joins, sends picture and sound, counts what it decodes.
+"""A stranger's client written from PROTOCOL.md with aiortc alone: joins, sends picture and sound, counts frames.
 
 Prints a JSON line each second: {"video": frames, "audio": frames, "participants": n}. Ends with stdin.
 
