@@ -97,10 +97,13 @@ class Transport:
     forwarder: Forwarder
     closed: bool
     def __new__(cls, forwarder: Forwarder, owner: object = None) -> Transport: ...
-    def add_remote(self, remote: Address, local: Address) -> None:
-        """Datagrams from `remote` to `local` belong here from now on (after an authenticated STUN check).
+    def is_taken(self, remote: Address, local: Address) -> bool:
+        """Whether another connection holds this pair: it was heard from there within the last 10 s."""
 
-        At most MAX_REMOTES (32); the oldest goes.
+    def add_remote(self, remote: Address, local: Address) -> None:
+        """After each authenticated STUN check: datagrams from `remote` to `local` belong here from now on.
+
+        At most MAX_REMOTES (32); past it the one checked longest ago goes, never the selected one.
         """
 
     def select(self, socket: UdpSocket, remote: Address, local: Address) -> None:

@@ -39,6 +39,7 @@ cdef enum:
     NO_PAYLOAD = 0xFF
     LOSS_WORDS = 4                  # at most 256 numbers in one LOST event
     NAME_BYTES = 16                 # MID, RID
+    ROUTE_HOLD_US = 10000000        # an address heard from so recently is not given to another connection
 
 # Why a packet did not go on: sfu.forward.Drop.
 cdef enum:
@@ -104,6 +105,11 @@ cdef struct pair_t:
     endpoint_t local
 
 
+cdef struct remote_t:
+    pair_t pair
+    uint64_t checked_us             # latest authenticated check
+
+
 cdef struct arrival_t:
     int64_t number
     uint64_t at_us
@@ -116,8 +122,8 @@ cdef struct transport_t:
     void *outbound
     socket_t *socket                # NULL before `select`
     pair_t selected
-    pair_t pairs[C_MAX_REMOTES]     # oldest first
-    int pair_count
+    remote_t remotes[C_MAX_REMOTES]
+    int remote_count
     uint8_t receive_map[256]        # extension id -> meaning
     uint8_t send_ids[EXT_LAST + 1]  # meaning -> extension id, 0 none
     payload_t payloads[128]

@@ -8,6 +8,47 @@ def _session(int profile, bytes key, bint inbound):
     return Session(policy)
 
 
+cdef inline bint pair_equal(const pair_t *a, const pair_t *b) noexcept nogil:
+    return endpoint_equal(&a.remote, &b.remote) and endpoint_equal(&a.local, &b.local)
+
+
+cdef int find_remote(transport_t *t, const pair_t *pair) noexcept nogil:
+    """Where a pair that is routed to `t` stands among its remotes."""
+    cdef int i
+    for i in range(t.remote_count):
+        if pair_equal(&t.remotes[i].pair, pair):
+            return i
+    return -1
+
+
+cdef void remove_remote(transport_t *t, int i) noexcept nogil:
+    if i < 0:
+        return
+    remove_route(t.f, &t.remotes[i].pair)
+    t.remote_count -= 1
+    t.remotes[i] = t.remotes[t.remote_count]
+
+
+cdef int stalest_remote(transport_t *t) noexcept nogil:
+    """The pair checked longest ago, never the one in use."""
+    cdef int i, found = -1
+    for i in range(t.remote_count):
+        if t.socket != NULL and pair_equal(&t.remotes[i].pair, &t.selected):
+            continue
+        if found < 0 or t.remotes[i].checked_us < t.remotes[found].checked_us:
+            found = i
+    return found
+
+
+cdef uint64_t heard_us(transport_t *t, const pair_t *pair) noexcept nogil:
+    """When something authentic came from a pair of `t`: checks for each, media (told by connection) for the selected."""
+    cdef int i = find_remote(t, pair)
+    cdef uint64_t at = t.remotes[i].checked_us if i >= 0 else 0
+    if t.socket != NULL and pair_equal(pair, &t.selected):
+        at = max(at, t.last_received_us)
+    return at
+
+
 cdef class Transport:
     """One peer connection: its validated remote addresses, SRTP contexts, extension ids, streams in and slots out."""
 
@@ -40,35 +81,34 @@ cdef class Transport:
             free(self.t.arrivals)
             free(self.t)
 
-    cdef int remove_pair(self, const pair_t *pair) except -1:
-        cdef transport_t *t = self.t
-        cdef int i
-        for i in range(t.pair_count):
-            if endpoint_equal(&t.pairs[i].remote, &pair.remote) and endpoint_equal(&t.pairs[i].local, &pair.local):
-                remove_route(t.f, pair)
-                t.pair_count -= 1
-                memmove(&t.pairs[i], &t.pairs[i + 1], (t.pair_count - i) * sizeof(pair_t))
-                break
-        return 0
+    def is_taken(self, remote, local):
+        """Whether another connection holds this pair: its checks, or media on its selected pair, came just now."""
+        cdef pair_t pair
+        cdef transport_t *other
+        endpoint_from_python(remote, &pair.remote)
+        endpoint_from_python(local, &pair.local)
+        other = find_route(self.t.f, &pair.remote, &pair.local)
+        return other != NULL and other != self.t and read_clock(self.t.f) < heard_us(other, &pair) + ROUTE_HOLD_US
 
     def add_remote(self, remote, local):
-        """Datagrams from `remote` to `local` belong here from now on; at most MAX_REMOTES, the oldest goes."""
+        """Notes an authenticated check; see forward.pyi."""
         cdef transport_t *t = self.t
-        cdef transport_t *other
-        cdef pair_t pair, oldest
+        cdef transport_t *owner
+        cdef pair_t pair
         if self.closed:
             return
         endpoint_from_python(remote, &pair.remote)
         endpoint_from_python(local, &pair.local)
-        other = find_route(t.f, &pair.remote, &pair.local)
-        if other != NULL:
-            (<Transport>other.object).remove_pair(&pair)
-        if t.pair_count == C_MAX_REMOTES:
-            oldest = t.pairs[0]
-            self.remove_pair(&oldest)
-        put_route(t.f, &pair, t)
-        t.pairs[t.pair_count] = pair
-        t.pair_count += 1
+        owner = find_route(t.f, &pair.remote, &pair.local)
+        if owner != t:
+            if owner != NULL:
+                remove_remote(owner, find_remote(owner, &pair))
+            if t.remote_count == C_MAX_REMOTES:
+                remove_remote(t, stalest_remote(t))
+            put_route(t.f, &pair, t)
+            t.remotes[t.remote_count].pair = pair
+            t.remote_count += 1
+        t.remotes[find_remote(t, &pair)].checked_us = read_clock(t.f)
 
     def select(self, UdpSocket socket not None, remote, local):
         """Where to send from now on (nominated pair)."""
@@ -277,16 +317,14 @@ cdef class Transport:
 
     def close(self):
         """Ends streams and slots, forgets addresses and keys; may be called twice."""
-        cdef pair_t pair
         if self.closed:
             return
         for ssrc in list(self._streams):
             self.remove_stream(ssrc)
         for slot in list(self._slots):
             self.remove_slot(slot)
-        while self.t.pair_count:
-            pair = self.t.pairs[0]
-            self.remove_pair(&pair)
+        while self.t.remote_count:
+            remove_remote(self.t, 0)
         forget_events(self.t.f, self.t)
         self.closed = True
         self.t.socket = NULL

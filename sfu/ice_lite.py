@@ -2,7 +2,7 @@
 
 RFC 8445 §2.5, §7.3 (checks), §8.2 (lite nomination), §9 (restart), RFC 7675 (consent, seen from the answering side).
 Remote candidates are never read: the peer is where its authenticated checks come from. The owner routes messages here
-by the local username fragment and sends what comes back. `now` is monotonic seconds.
+by the local username fragment, keeps the validated pairs and sends what comes back. `now` is monotonic seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ Pair = tuple[Address, Address]  # (remote, local)
 
 CONNECT_SECONDS = 30.0  # without any authenticated check since the credentials were given out
 CONSENT_SECONDS = 30.0  # without one after that (RFC 7675 §5.1)
-MAX_PAIRS = 16
 MAX_UFRAG_CHARACTERS = 256
 
 _USERNAME = int(Attribute.USERNAME)
@@ -37,6 +36,7 @@ class Outcome(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     UNKNOWN_ATTRIBUTE = "unknown-attribute"
     ROLE_CONFLICT = "role-conflict"
+    TAKEN = "address-taken"  # the owner found that the address is that of another, living connection
 
 
 class IceState(StrEnum):
@@ -57,11 +57,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What to answer to one message (to where it came from), and whether its pair is new or newly selected."""
+    """What to answer to one message (to where it came from), and whether its pair is newly selected."""
 
     outcome: Outcome
     response: bytes | None = None
-    new_pair: bool = False
     selected: bool = False
 
 
@@ -87,7 +86,6 @@ class IceLite:
         self.checked_at: float | None = None
         self.restarts = 0
         self._keys = {credentials.ufrag: credentials.password.encode()}
-        self._pairs: dict[Pair, None] = {}
         self._restarting = False
 
     def restart(self, credentials: Credentials, now: float) -> None:
@@ -131,19 +129,13 @@ class IceLite:
             fingerprint=True,
         )
         nominate = message.get(_USE_CANDIDATE) is not None
-        new_pair, selected = self._validated((source, local), ufrag, nominate, now)
-        return Check(Outcome.OK, response, new_pair, selected)
+        return Check(Outcome.OK, response, self._validated((source, local), ufrag, nominate, now))
 
-    def _validated(self, pair: Pair, ufrag: str, nominate: bool, now: float) -> tuple[bool, bool]:
-        """Notes an authenticated check; (pair was unknown, pair is newly selected)."""
+    def _validated(self, pair: Pair, ufrag: str, nominate: bool, now: float) -> bool:
+        """Notes an authenticated check; whether its pair is newly selected."""
         current = ufrag == self.credentials.ufrag
         self.checked_at = now
         self.state = IceState.CONNECTED
-        new_pair = pair not in self._pairs
-        if new_pair:
-            self._pairs[pair] = None
-            if len(self._pairs) > MAX_PAIRS:
-                self._forget_oldest()
         if self._restarting and current and nominate:
             self._restarting = False
             self.previous = None
@@ -152,13 +144,9 @@ class IceLite:
             nominate = False
         if self.pair is None or (nominate and pair != self.pair):
             self.pair, self.nominated = pair, nominate
-            return new_pair, True
+            return True
         self.nominated = self.nominated or (nominate and pair == self.pair)
-        return new_pair, False
-
-    def _forget_oldest(self) -> None:
-        oldest = next(each for each in self._pairs if each != self.pair)
-        del self._pairs[oldest]
+        return False
 
     def handle_timer(self, now: float) -> None:
         """Ends a connection whose peer is silent."""

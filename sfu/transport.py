@@ -121,15 +121,19 @@ class PeerTransport:
     def receive_check(
         self, message: Message, source: Address, local: Address, socket: UdpSocket, now: float
     ) -> Outcome:
-        """A STUN message that names one of our username fragments."""
+        """A STUN message that names one of our username fragments.
+
+        Not answered from an address that another connection lives on: who forges source addresses could stop it.
+        """
+        if self.path.is_taken(source, local):
+            return Outcome.TAKEN
         fragments = len(self.ice.ufrags)
         check = self.ice.receive(message, source, local, now)
         if check.response is not None:
             socket.send(check.response, source, local)
         if check.outcome is not Outcome.OK:
             return check.outcome
-        if check.new_pair:
-            self.path.add_remote(source, local)
+        self.path.add_remote(source, local)
         if check.selected:
             self.path.select(socket, source, local)
         if len(self.ice.ufrags) != fragments:

@@ -79,6 +79,7 @@ class PathDouble:
         self.sent_rtcp: list[rtcp.RtcpPacket] = []
         self.sent: list[bytes] = []
         self.remotes: list[Any] = []
+        self.taken: set[Any] = set()
         self.pair: Any = None
         self.keys: Any = None
         self.arrivals: list[tuple[int, int]] = []
@@ -108,6 +109,9 @@ class PathDouble:
 
     def remove_slot(self, slot: SlotDouble) -> None:
         self.slots.remove(slot)
+
+    def is_taken(self, remote: Any, local: Any) -> bool:
+        return remote in self.taken
 
     def add_remote(self, remote: Any, local: Any) -> None:
         self.remotes.append((remote, local))

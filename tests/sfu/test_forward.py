@@ -466,15 +466,56 @@ def test_an_ssrc_is_sent_only_once_under_the_same_keys(exchange: Exchange) -> No
         slot_of(peer)
 
 
-def test_the_oldest_of_many_addresses_is_forgotten(exchange: Exchange) -> None:
+def owner_of(exchange: Exchange, address: tuple[str, int]) -> object:
+    exchange.forwarder.feed([(b"\x16", address, exchange.local)])
+    return exchange.take(Event.DTLS)[0][0]
+
+
+def test_of_many_addresses_the_one_checked_longest_ago_is_forgotten_but_not_the_selected(exchange: Exchange) -> None:
     peer = exchange.peer()
-    for port in range(1, MAX_REMOTES + 1):
+    for port in range(1, MAX_REMOTES):
+        exchange.now += 1
         peer.transport.add_remote(("192.0.2.9", port), exchange.local)
-    data = peer.datagram(video(1))[0]
-    exchange.forwarder.feed([(data, peer.address, exchange.local)])
-    assert exchange.dropped() == {"UNKNOWN_ADDRESS": 1}
-    exchange.forwarder.feed([(data, ("192.0.2.9", 1), exchange.local)])
-    assert peer.transport.packets_in == 1
+    exchange.now += 1
+    peer.transport.add_remote(("192.0.2.9", 1), exchange.local)
+    peer.transport.add_remote(("192.0.2.9", 99), exchange.local)
+    kept = [address for port in range(1, 100) if owner_of(exchange, address := ("192.0.2.9", port)) is peer.transport]
+    assert kept == [("192.0.2.9", port) for port in (1, *range(3, MAX_REMOTES), 99)]
+    assert owner_of(exchange, peer.address) is peer.transport
+
+
+def test_the_address_of_a_connection_heard_from_just_now_is_taken(exchange: Exchange) -> None:
+    owner, stranger = exchange.peer(), exchange.peer()
+    pair = owner.address, exchange.local
+    assert stranger.transport.is_taken(*pair)
+    assert not owner.transport.is_taken(*pair)
+    assert not stranger.transport.is_taken(("192.0.2.9", 1), exchange.local)
+    exchange.now += 9
+    owner.transport.add_remote(*pair)
+    exchange.now += 9
+    assert stranger.transport.is_taken(*pair)
+    owner.send(video(1))
+    exchange.now += 9
+    assert stranger.transport.is_taken(*pair)
+    exchange.now += 1
+    assert not stranger.transport.is_taken(*pair)
+
+
+def test_media_holds_only_the_address_in_use(exchange: Exchange) -> None:
+    owner, stranger = exchange.peer(), exchange.peer()
+    left = ("192.0.2.9", 1)
+    owner.transport.add_remote(left, exchange.local)
+    exchange.now += 11
+    owner.send(video(1))
+    assert not stranger.transport.is_taken(left, exchange.local)
+
+
+def test_an_address_that_was_taken_comes_back_with_the_next_check(exchange: Exchange) -> None:
+    owner, stranger = exchange.peer(), exchange.peer()
+    stranger.transport.add_remote(owner.address, exchange.local)
+    assert owner_of(exchange, owner.address) is stranger.transport
+    owner.transport.add_remote(owner.address, exchange.local)
+    assert owner_of(exchange, owner.address) is owner.transport
 
 
 def test_an_address_belongs_to_whom_it_was_given_last(exchange: Exchange) -> None:

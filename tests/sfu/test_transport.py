@@ -85,6 +85,21 @@ def test_a_check_registers_its_address_and_selects_it() -> None:
     assert path_of(transport).remotes == [(REMOTE, LOCAL)]
 
 
+def test_every_check_claims_its_address_again() -> None:
+    endpoint, transport, _ = made()
+    for _ in range(2):
+        check(transport, endpoint.clock)
+    assert path_of(transport).remotes == [(REMOTE, LOCAL)] * 2
+
+
+def test_a_check_from_the_address_of_a_living_connection_is_not_answered() -> None:
+    endpoint, transport, _ = made()
+    path_of(transport).taken.add(REMOTE)
+    assert check(transport, endpoint.clock).sent == []
+    assert transport.ice.pair is None
+    assert path_of(transport).remotes == []
+
+
 def test_a_peer_that_never_comes_is_reported() -> None:
     endpoint, transport, owner = made()
     transport.handle_timer(endpoint.clock + CONNECT_SECONDS)
