@@ -75,6 +75,8 @@ class SignallingSettings:
     """How many rooms and participants, and how long seats are kept."""
     max_sockets: int = 4000
     """WebSockets at a time."""
+    idle_seconds: float = 75.0
+    """How long an HTTP connection may wait for its next request."""
     max_sockets_per_source: int = 400
     """WebSockets at a time from one IPv4 address or IPv6 /64; this machine itself has no limit."""
 
@@ -142,7 +144,11 @@ class SignallingService:
         self._sockets_of: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._runner = web.AppRunner(
-            build_app(self), access_log=None, shutdown_timeout=1.0, logger=_ProtocolLog(logger, self.counters)
+            build_app(self),
+            access_log=None,
+            shutdown_timeout=1.0,
+            keepalive_timeout=self.settings.idle_seconds,
+            logger=_ProtocolLog(logger, self.counters),
         )
 
     # --- life ---

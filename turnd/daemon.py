@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 DRAIN_LOOK_SECONDS = 0.1
 MAINTENANCE_SECONDS = 60.0
+EXPORTER_IDLE_SECONDS = 75.0  # longer than the usual interval of scrapes
 TLS_HANDSHAKE_SECONDS = 10.0
 TLS_SHUTDOWN_SECONDS = 2.0
 MAX_OPEN_FILES = 65536
@@ -261,7 +262,9 @@ class Daemon:
         services = (self.turn, self.sfu, self.signalling, self._pages, self._certificate, self._addresses, self._lag)
         sources: list[Source] = [self.measures, *(service.measures for service in services if service is not None)]
         app = build_app(Exposition(sources), uptime=self.uptime, draining=lambda: self._draining)
-        self._exporter = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._exporter = web.AppRunner(
+            app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=EXPORTER_IDLE_SECONDS
+        )
         await self._exporter.setup()
         protocol: Any = self._exporter.server
         await self._serve("metrics.listen", tcp_listener("metrics.listen", endpoint), protocol)

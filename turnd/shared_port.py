@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 from turnd.certificate import ALPN_TURN
+from turnd.turn.source_limit import SourceCounter
 from wire.measure import Measure
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 4096
+MAX_CONNECTIONS_OF_SOURCE = 512  # a school behind one address
 MAX_FIRST_HEADER_BYTES = 32 * 1024
 FIRST_REQUEST_SECONDS = 10.0
 
@@ -36,6 +38,7 @@ class SharedPort:
         turn: TurnFactory,
         *,
         max_connections: int = MAX_CONNECTIONS,
+        max_connections_of_source: int = MAX_CONNECTIONS_OF_SOURCE,
         first_request_seconds: float = FIRST_REQUEST_SECONDS,
     ) -> None:
         self.loop = loop
@@ -44,6 +47,7 @@ class SharedPort:
         self.max_connections = max_connections
         self.first_request_seconds = first_request_seconds
         self.connections: set[SharedPortProtocol] = set()
+        self.sources = SourceCounter(max_connections_of_source)
         self.results = {"http": 0, "turn": 0, "silent": 0, "closed": 0, "overloaded": 0}
 
     def tls_protocol(self) -> asyncio.Protocol:
@@ -81,6 +85,7 @@ class SharedPortProtocol(asyncio.Protocol):
         self._received = bytearray()
         self._chosen: asyncio.Protocol | None = None
         self._refused = False
+        self._host = ""
         self.kind = "undecided"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -89,6 +94,11 @@ class SharedPortProtocol(asyncio.Protocol):
         port = self._port
         if len(port.connections) >= port.max_connections:
             log.warning("too many connections", extra={"bound": port.max_connections})
+            self._refuse("overloaded")
+            return
+        self._host = str((transport.get_extra_info("peername") or [""])[0])
+        if not port.sources.enter(self._host):
+            log.warning("too many connections from one address")
             self._refuse("overloaded")
             return
         port.connections.add(self)
@@ -114,7 +124,9 @@ class SharedPortProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Passes on and forgets."""
-        self._port.connections.discard(self)
+        if self in self._port.connections:
+            self._port.connections.discard(self)
+            self._port.sources.leave(self._host)
         if self._deadline is not None:
             self._deadline.cancel()
         if self._chosen is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import ssl
@@ -105,3 +106,27 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """A client that takes any certificate."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting())) as session:
         yield session
+
+
+class FarTransport(asyncio.Transport):
+    """A connection from `peer`, as far as a protocol can tell; keeps what is written."""
+
+    def __init__(self, peer: tuple[str, int]) -> None:
+        super().__init__({"peername": peer, "sockname": ("192.0.2.9", 3478)})
+        self.aborted = False
+        self.written = b""
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass

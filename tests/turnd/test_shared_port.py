@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from tests.turnd.conftest import trusting
+from tests.turnd.conftest import FarTransport, trusting
 from turnd.certificate import TlsCertificate
 from turnd.shared_port import MAX_FIRST_HEADER_BYTES, SharedPort
 from turnd.state import StateDirectory
@@ -159,6 +159,25 @@ async def test_connections_are_bounded(served: Served) -> None:
     writer.write(REQUEST)
     await answered(reader, b"http:" + REQUEST)
     await close(writer)
+
+
+async def test_connections_of_one_source_are_bounded() -> None:
+    http, turn = Naming(b"http:"), Naming(b"turn:")
+    shared = SharedPort(asyncio.get_running_loop(), lambda: http, lambda _peer: turn, max_connections_of_source=2)
+
+    def connect(peer: str) -> tuple[asyncio.Protocol, FarTransport]:
+        protocol, transport = shared.tls_protocol(), FarTransport((peer, 1))
+        protocol.connection_made(transport)
+        return protocol, transport
+
+    made = [connect(f"2001:db8::{number}") for number in range(3)]
+    assert [transport.aborted for _, transport in made] == [False, False, True]
+    assert shared.results["overloaded"] == 1
+    assert not connect("2001:db8:1::1")[1].aborted
+    for protocol, _ in made:
+        protocol.connection_lost(None)
+    assert [connect("2001:db8::9")[1].aborted for _ in range(3)] == [False, False, True]
+    shared.close()
 
 
 async def test_connections_are_counted_by_what_became_of_them(served: Served) -> None:

@@ -22,6 +22,7 @@ from turnd.turn.credentials import Credentials
 from turnd.turn.relay import DROP_REASONS, ClientReceiver, Relay, RelayPath
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.server import Limits, TurnServer
+from turnd.turn.source_limit import SourceCounter
 from wire.measure import Measure
 from wire.udp import UdpSocket
 
@@ -31,6 +32,7 @@ Address = tuple[str, int]
 Datagrams = list[tuple[int, bytes, Address, Address]]
 
 MAX_CONNECTIONS = 2000
+MAX_UNPROVED_OF_SOURCE = 250  # connections without an allocation from one source
 IDLE_SECONDS = 30.0  # how long a connection may be without an allocation
 HANDSHAKE_SECONDS = 10.0
 SHUTDOWN_SECONDS = 2.0
@@ -73,6 +75,7 @@ class TurnService:
         sfu_port: int,
         tls: Callable[[], ssl.SSLContext | None],
         max_connections: int = MAX_CONNECTIONS,
+        max_unproved_of_source: int = MAX_UNPROVED_OF_SOURCE,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._settings = settings
@@ -101,6 +104,7 @@ class TurnService:
         self._servers: list[asyncio.Server] = []
         self._connections: dict[Flow, TurnConnection] = {}
         self._idle_until: dict[TurnConnection, float] = {}  # in order of time
+        self._unproved = SourceCounter(max_unproved_of_source)  # those of _idle_until
         self._orphans = 0
         self._timer: asyncio.TimerHandle | None = None
         self.port = settings.port
@@ -229,8 +233,10 @@ class TurnService:
         return TurnConnection(self)
 
     def connected(self, connection: TurnConnection, flow: Flow) -> bool:
-        """Takes a new connection in; False when there are too many."""
+        """Takes a new connection in; False when there are too many, in all or of its source."""
         if len(self._connections) >= self._max_connections or flow in self._connections:
+            return False
+        if not self._unproved.enter(flow.client[0]):
             return False
         self._connections[flow] = connection
         self._idle_until[connection] = self._loop.time() + self._idle_seconds
@@ -242,7 +248,11 @@ class TurnService:
         if self._connections.get(flow) is connection:
             self._core.release_flow(flow, self._loop.time())
             del self._connections[flow]
-        self._idle_until.pop(connection, None)
+        self._end_idle(connection, flow)
+
+    def _end_idle(self, connection: TurnConnection, flow: Flow) -> None:
+        if self._idle_until.pop(connection, None) is not None:
+            self._unproved.leave(flow.client[0])
 
     def count_orphans(self, number: int) -> None:
         """ChannelData on a stream without an allocation."""
@@ -274,7 +284,7 @@ class TurnService:
             relay.serve_datagrams(receiver, udp, flow.client, flow.local)
         else:
             connection = self._connections[flow]
-            self._idle_until.pop(connection, None)
+            self._end_idle(connection, flow)
             connection.allocated(relay)
         self._path.open_port(allocation.family, allocation.port)
 
@@ -284,6 +294,7 @@ class TurnService:
         connection = self._connections.get(allocation.flow)
         if connection is not None:
             connection.released()
+            self._unproved.enter(allocation.flow.client[0], force=True)
             self._idle_until[connection] = self._loop.time() + self._idle_seconds
 
     def is_open(self, address: Address) -> bool:
@@ -313,7 +324,8 @@ class TurnService:
         for connection, due in list(self._idle_until.items()):
             if due > now:
                 break
-            del self._idle_until[connection]
+            if connection.flow is not None:
+                self._end_idle(connection, connection.flow)
             connection.abort()
         self._schedule()
 

@@ -30,6 +30,7 @@ class Options:
     sfu_port: int = 0
     certificate: tuple[Path, Path] | None = None
     max_connections: int = 100
+    max_unproved_of_source: int = 100
     idle_seconds: float = 30.0
     relay_ports: tuple[int, int] = RELAY_PORTS
     secrets: tuple[str, ...] = (SECRET,)
@@ -79,6 +80,7 @@ async def served(options: Options | None = None) -> AsyncIterator[TurnService]:
         sfu_port=options.sfu_port,
         tls=lambda: context,
         max_connections=options.max_connections,
+        max_unproved_of_source=options.max_unproved_of_source,
         idle_seconds=options.idle_seconds,
     )
     udp.set_own_addresses(options.own)

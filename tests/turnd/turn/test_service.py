@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from aioice import turn
 
+from tests.turnd.conftest import FarTransport
 from tests.turnd.turn.served import Options, credentials, measure, served, until
 from turnd.metric_names import METRICS
+from turnd.turn.connection import TurnConnection
 from turnd.turn.service import TurnService
 from wire import stun
 from wire.measure import Histogram
@@ -221,6 +223,40 @@ async def test_connections_are_bounded() -> None:
         assert measure(service, "turn_connections", transport="tcp") == 2
         for _, writer in kept:
             writer.close()
+
+
+def far_stream(service: TurnService, port: int) -> tuple[TurnConnection, FarTransport]:
+    """A TCP connection of one source far away."""
+    peer = "203.0.113.9", port
+    connection, transport = TurnConnection(service), FarTransport(peer)
+    connection.connection_made(transport)
+    return connection, transport
+
+
+async def test_connections_of_one_source_without_an_allocation_are_bounded() -> None:
+    async with served(Options(max_unproved_of_source=1)) as service:
+        first, transport = far_stream(service, 1)
+        assert far_stream(service, 2)[1].aborted
+        username, password = credentials()
+        key = stun.long_term_key(username, "turnd", password)
+        udp = (stun.Attribute.REQUESTED_TRANSPORT, stun.encode_transport(17))
+        first.data_received(stun.encode(stun.Method.ALLOCATE, 0, bytes(12), [udp]))
+        nonce = stun.parse(transport.written).get(stun.Attribute.NONCE) or b""
+        proof = [
+            (stun.Attribute.USERNAME, username.encode()),
+            (stun.Attribute.REALM, b"turnd"),
+            (stun.Attribute.NONCE, nonce),
+        ]
+        first.data_received(stun.encode(stun.Method.ALLOCATE, 0, bytes(12), [udp, *proof], key=key))
+        assert measure(service, "turn_allocations", transport="tcp", family="ipv4") == 1
+        assert not transport.aborted
+        second, transport = far_stream(service, 3)
+        assert not transport.aborted
+        assert far_stream(service, 4)[1].aborted
+        for connection in (first, second):
+            connection.connection_lost(None)
+        assert not far_stream(service, 5)[1].aborted
+        assert len(service._unproved) == 1
 
 
 async def test_channel_data_on_a_stream_without_allocation_is_counted() -> None:

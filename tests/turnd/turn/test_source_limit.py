@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from turnd.turn.source_limit import BUCKETS, SourceLimiter
+from turnd.turn.source_limit import BUCKETS, SourceCounter, SourceLimiter
 
 
 def test_burst_then_rate() -> None:
@@ -29,3 +29,32 @@ def test_a_flood_of_sources_keeps_the_table() -> None:
     passed = sum(limiter.allow(f"10.{number >> 8}.{number & 255}.1", 1.0) for number in range(20000))
     assert passed <= BUCKETS
     assert len(limiter._tokens) == BUCKETS
+
+
+def test_connections_of_a_source_are_bounded_and_given_back() -> None:
+    counter = SourceCounter(2)
+    assert [counter.enter("192.0.2.1") for _ in range(3)] == [True, True, False]
+    assert counter.enter("192.0.2.2")
+    counter.leave("192.0.2.1")
+    assert counter.enter("192.0.2.1")
+
+
+def test_an_ipv6_network_and_both_spellings_of_ipv4_are_one_source() -> None:
+    counter = SourceCounter(1)
+    assert [counter.enter(host) for host in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")] == [True, False, True]
+    assert [counter.enter(host) for host in ("192.0.2.1", "::ffff:192.0.2.1")] == [True, False]
+
+
+def test_this_machine_has_no_bound() -> None:
+    counter = SourceCounter(1)
+    assert all(counter.enter(host) for host in ("127.0.0.1", "127.0.0.1", "::1", "::ffff:127.0.0.1", ""))
+
+
+def test_a_source_without_connections_is_forgotten() -> None:
+    counter = SourceCounter(1)
+    counter.enter("192.0.2.1")
+    counter.enter("192.0.2.1", force=True)
+    assert not counter.enter("192.0.2.1")
+    for _ in range(2):
+        counter.leave("192.0.2.1")
+    assert len(counter) == 0
