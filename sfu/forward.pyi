@@ -19,6 +19,7 @@ MAX_SSRCS: int
 MAX_REMOTES: int
 MAX_PACKET_BYTES: int
 MAX_NACK: int
+RESEND_BURST_BYTES: int
 
 class Event(IntEnum):
     """What `Forwarder` reports; the tuple's layout is (event, subject, payload...)."""
@@ -63,6 +64,7 @@ class Drop(IntEnum):
     PROTECT = 18
     EVENT_OVERFLOW = 19
     ARRIVAL_OVERFLOW = 20
+    RESEND_BUDGET = 21
 
 class ArrivalRun(NamedTuple):
     """Arrivals since the last call: (transport-wide sequence number without wrap, arrival in us), ascending."""
@@ -219,7 +221,8 @@ class Slot:
     def retransmit(self, sequence_numbers: Sequence[int]) -> int:
         """Answers a NACK from the cache (RTX when negotiated, else verbatim); returns how many were found.
 
-        The same packet at most once per 20 ms; at most MAX_NACK numbers a call.
+        The same packet at most once per 20 ms; at most MAX_NACK numbers a call; all together at most the bytes that the
+        transport's slots sent for the first time, 16 KB a second and RESEND_BURST_BYTES (past it: `resend_budget`).
         """
 
     def sender_report(self, now: float) -> tuple[int, int, int, int] | None:

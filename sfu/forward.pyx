@@ -6,7 +6,7 @@ here and in forward_transport.pxi and forward_media.pxi. All of it runs on the l
 object.
 
 Memory: a transport 4 KB (and 5 KB for each of its two SRTP sessions, 0.4 KB an SSRC, up to 64 KB of arrivals until they
-are taken), an idle slot 1 KB, 4 KB more once it answers NACKs and 4 KB where it has no RTX; a followed video stream
+are taken), an idle slot 1 KB, 8 KB more once it answers NACKs and 4 KB where it has no RTX; a followed video stream
 keeps up to 0.5 MB of packets, an audio stream 18 KB.
 """
 
@@ -73,6 +73,7 @@ MAX_SLOTS = C_MAX_SLOTS
 MAX_SSRCS = C_MAX_SSRCS
 MAX_REMOTES = C_MAX_REMOTES
 MAX_PACKET_BYTES = MAX_RTP_BYTES
+RESEND_BURST_BYTES = C_RESEND_BURST
 MAX_NACK = 1024                     # sequence numbers of one `retransmit` that are looked at
 NTP_EPOCH = 2208988800              # 1970 in NTP seconds
 _NTP_OFFSET_US = int((time.time() - time.monotonic() + NTP_EPOCH) * 1e6)
@@ -114,6 +115,7 @@ class Drop(IntEnum):
     PROTECT = DROP_PROTECT
     EVENT_OVERFLOW = DROP_EVENT_OVERFLOW
     ARRIVAL_OVERFLOW = DROP_ARRIVAL_OVERFLOW
+    RESEND_BUDGET = DROP_RESEND_BUDGET
 
 
 _DROP_KEYS = [(int(reason), f"dropped_{reason.name.lower()}") for reason in Drop]

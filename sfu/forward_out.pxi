@@ -124,6 +124,7 @@ cdef void forward_packet(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) no
         stamp(slot, t, extended, &out)
     if not send_packet(f, slot, e, p, &out):
         return
+    t.resend_budget += p.length
     slot.packets += 1
     slot.bytes += p.length - p.payload
     if extended > slot.highest:
@@ -337,17 +338,27 @@ cdef int compose(uint8_t *data, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *
 
 cdef bint may_resend(slot_t *slot, int64_t extended, uint64_t now_us) noexcept nogil:
     """Whether this packet was not repeated in the last 20 ms; notes that it is now."""
+    cdef uint32_t now_ms = <uint32_t>(now_us // 1000)
     cdef resend_t *r
     if slot.resends == NULL:
         slot.resends = <resend_t *>calloc(RESENDS, sizeof(resend_t))
         if slot.resends == NULL:
             return False
     r = &slot.resends[extended & (RESENDS - 1)]
-    if r.extended == extended and now_us - r.at_us < RESEND_US:
+    if r.number == <uint32_t>extended and now_ms - r.at_ms < <uint32_t>RESEND_MS:
         return False
-    r.extended = extended
-    r.at_us = now_us
+    r.number = <uint32_t>extended
+    r.at_ms = now_ms
     return True
+
+
+cdef bint has_budget(forwarder_t *f, transport_t *t) noexcept nogil:
+    """Whether more may be repeated to this receiver: so NACKs about double what it is sent, and no more."""
+    cdef int64_t filled = <int64_t>(min(f.now_us - t.resend_filled_us, <uint64_t>60000000) * RESEND_FLOOR_BYTES // 1000000)
+    if filled > 0:
+        t.resend_filled_us = f.now_us
+    t.resend_budget = min(t.resend_budget + filled, <int64_t>C_RESEND_BURST)
+    return t.resend_budget > 0
 
 
 cdef bint retransmit_packet(forwarder_t *f, slot_t *slot, uint16_t sequence) noexcept nogil:
@@ -364,6 +375,9 @@ cdef bint retransmit_packet(forwarder_t *f, slot_t *slot, uint16_t sequence) noe
         if extended >= e.first_out:
             break
     else:
+        return False
+    if not has_budget(f, t):
+        drop(f, DROP_RESEND_BUDGET)
         return False
     if e.stream == NULL or not recall(e.stream, extended - e.offset, &p):
         return False
@@ -401,6 +415,7 @@ cdef bint repeat(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, int64_t ext
         out.pad = mark.pad
         if not emit(f, slot, e, p, &out):
             return True
+    slot.transport.resend_budget -= p.length
     slot.retransmitted += 1
     f.retransmitted += 1
     return True

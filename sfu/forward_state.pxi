@@ -28,11 +28,13 @@ cdef enum:
     AUDIO_ENTRIES = 64
     VIDEO_CACHE_BYTES = 1 << 19     # address space; only what was written becomes memory
     AUDIO_CACHE_BYTES = 1 << 14
-    RESENDS = 256                   # sequence numbers whose last retransmission a slot remembers
+    RESENDS = VIDEO_ENTRIES         # sequence numbers whose last retransmission a slot remembers: all that are kept
     STAMPS = 256                    # packets a slot without RTX can repeat
     OUT_ROOM = 160                  # what a packet may grow by: extensions, OSN, padding, authentication tag
     KEYFRAME_REPEAT_US = 250000
-    RESEND_US = 20000
+    RESEND_MS = 20
+    C_RESEND_BURST = 1 << 19        # bytes of one transport, above what it is sent for the first time ...
+    RESEND_FLOOR_BYTES = 16000        # ... and this many bytes a second
     UNKNOWN_REPEAT_US = 200000      # an unknown SSRC is reported again so often, and sooner when it carries MID or RID
     UNKNOWN_NAMED_US = 20000
     SSRC_EXPIRY_US = 10000000       # an SSRC nobody wants may be forgotten after such a silence
@@ -64,6 +66,7 @@ cdef enum:
     DROP_PROTECT
     DROP_EVENT_OVERFLOW
     DROP_ARRIVAL_OVERFLOW
+    DROP_RESEND_BUDGET
     DROPS
 
 cdef enum:
@@ -132,6 +135,8 @@ cdef struct transport_t:
     int ssrc_room
     int last_ssrc
     uint16_t send_number            # transport-wide, of the next packet
+    int64_t resend_budget           # bytes that may be repeated now
+    uint64_t resend_filled_us
     arrival_t *arrivals
     int arrival_count
     int64_t last_number
@@ -222,8 +227,8 @@ cdef struct stamp_t:
 
 
 cdef struct resend_t:
-    int64_t extended
-    uint64_t at_us
+    uint32_t number                 # low half of the extended sequence number
+    uint32_t at_ms
 
 
 cdef struct slot_t:

@@ -69,6 +69,7 @@ cdef class Transport:
             raise MemoryError
         self.t.object = <void *>self
         self.t.f = forwarder.f
+        self.t.resend_budget = C_RESEND_BURST
         self.forwarder = forwarder
         self.owner = owner
         self._streams = {}

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfu.forward import MAX_REMOTES, MAX_SSRCS, MAX_STREAMS, Event, Forwarder, Slot, Stream, Transport
+from sfu.forward import (
+    MAX_REMOTES,
+    MAX_SSRCS,
+    MAX_STREAMS,
+    RESEND_BURST_BYTES,
+    Event,
+    Forwarder,
+    Slot,
+    Stream,
+    Transport,
+)
 from sfu.rtcp import PictureLoss, build_compound
 from sfu.rtp import Extension, RtpPacket, parse_rtp, wrap_rtx
 from tests.sfu.exchange import (
@@ -249,6 +259,35 @@ def test_a_nack_is_answered_by_rtx_at_most_every_twenty_milliseconds(call: Call)
     assert slot.retransmit([2]) == 1
     assert len(subscriber.received()) == 1
     assert slot.retransmitted == 2
+
+
+def test_asking_round_and_round_repeats_no_packet_sooner(call: Call) -> None:
+    _, publisher, _, subscriber, slot = call
+    publisher.send(video(0, KEYFRAME), *(video(number) for number in range(1, 1000)))
+    for _ in range(3):
+        slot.retransmit(range(1000))
+    assert slot.retransmitted == 1000
+
+
+def test_what_is_repeated_about_doubles_what_is_sent_and_no_more(call: Call) -> None:
+    exchange, publisher, _, subscriber, slot = call
+    size = 1000
+    publisher.send(video(0, KEYFRAME))
+    publisher.send(*(video(number, DELTA + bytes(size)) for number in range(1, 301)))
+
+    def greedy(seconds: float) -> int:
+        before = slot.retransmitted
+        for _ in range(int(seconds / 0.025)):
+            exchange.now += 0.025
+            slot.retransmit(range(1, 301))
+            subscriber.raw()
+        return (slot.retransmitted - before) * size
+
+    assert RESEND_BURST_BYTES < greedy(1) < 1.1 * RESEND_BURST_BYTES
+    assert exchange.dropped()["RESEND_BUDGET"] > 1000
+    assert 14_000 < greedy(1) < 17_000
+    publisher.send(*(video(number, DELTA + bytes(size)) for number in range(301, 501)))
+    assert 200 * size < greedy(1) < 240 * size
 
 
 def test_without_rtx_the_very_same_bytes_are_sent_again(exchange: Exchange) -> None:
