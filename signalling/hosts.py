@@ -77,6 +77,21 @@ def is_loopback(address: str) -> bool:
     return (mapped or parsed).is_loopback
 
 
+def is_ours(host: str, public_host: str) -> bool:
+    """Whether a request for `host`, as `parse_authority` gives it, can be meant for us.
+
+    It can by `public_host` (may be empty), as localhost, and by any IP address: a foreign page that had its own name
+    point to us (DNS rebinding) comes under that name, which cannot be an address.
+    """
+    if is_loopback(host) or host == public_host.lower().rstrip("."):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_candidate(address: str) -> bool:
     """Whether a browser elsewhere could reach us at this IP: unicast, public or private."""
     parsed = ipaddress.ip_address(address)

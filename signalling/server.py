@@ -14,17 +14,19 @@ import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
 
 from signalling.access import source_of
 from signalling.assets import Assets, find_assets
 from signalling.conversation import Conversation, IceServers, Reception
 from signalling.counters import Counters
-from signalling.hosts import Authority, HostAddresses, is_loopback, parse_authority, same_origin
+from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, parse_authority, same_origin
 from signalling.media import MediaService
 from signalling.rooms import RoomLimits, Rooms
 from signalling.websocket import Socket
@@ -63,6 +65,25 @@ _NOT_FOUND: Final = {
         "Créer ou ouvrir un salon",
     ),
 }
+
+
+class _HttpProtocol(RequestHandler):
+    """aiohttp's, which would tell who does not speak HTTP what it is made of, and say their words back to them."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """As in aiohttp: logs, and closes the connection."""
+        super().handle_error(request, status, exc, message)
+        response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers=_HEADERS)
+        response.force_close()
+        return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +144,22 @@ class SignallingService:
         *,
         sfu: MediaService,
         ice_servers: IceServers,
+        public_host: Callable[[], str] = lambda: "",
         assets: Path | None = None,
         loop: asyncio.AbstractEventLoop,
         version: str,
         clock: Callable[[], float] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`ice_servers(host, name)` makes what RTCPeerConnection takes; AssetsError when the page is not found."""
+        """`ice_servers(host, name)` makes what RTCPeerConnection takes; AssetsError when the page is not found.
+
+        `public_host` tells the one name that is served; empty: every name is.
+        """
         self.settings = settings or SignallingSettings()
         self.counters = Counters()
         self._loop = loop
         self._clock = clock or loop.time
+        self._public_host = public_host
         self._assets = Assets(assets or find_assets())
         self._addresses = HostAddresses(loop, self._clock)
         self._rooms = Rooms(self.settings.limits, sfu, self.counters.room_seconds.observe)
@@ -143,13 +169,12 @@ class SignallingService:
         self._conversations: dict[Conversation, str] = {}
         self._sockets_of: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._runner = web.AppRunner(
-            build_app(self),
-            access_log=None,
-            shutdown_timeout=1.0,
-            keepalive_timeout=self.settings.idle_seconds,
-            logger=_ProtocolLog(logger, self.counters),
-        )
+        self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
+        self._protocol_options: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": self.settings.idle_seconds,
+            "logger": _ProtocolLog(logger, self.counters),
+        }
 
     # --- life ---
 
@@ -163,7 +188,7 @@ class SignallingService:
         server = self._runner.server
         if server is None:
             raise RuntimeError("the signalling service has not been started")
-        return server()
+        return _HttpProtocol(server, loop=self._loop, **self._protocol_options)
 
     def drain(self) -> None:
         """Refuses joins and sends everybody away to come back a little later."""
@@ -274,6 +299,10 @@ class SignallingService:
 
     # --- around every route ---
 
+    def _serves(self, host: str) -> bool:
+        public_host = self._public_host()
+        return not public_host or is_ours(host, public_host)
+
     def _to_https(self, request: web.Request, authority: Authority) -> web.Response | None:
         """The redirect to HTTPS of what came in the clear from another machine."""
         port = self.settings.https_port
@@ -293,6 +322,8 @@ class SignallingService:
         try:
             if authority is None:
                 response: web.StreamResponse = web.Response(status=400, text="bad Host header\n")
+            elif not self._serves(authority.host):
+                response = web.Response(status=421, text="this server has another name\n")
             else:
                 response = self._to_https(request, authority) or await handler(request)
         except web.HTTPException as refusal:

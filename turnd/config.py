@@ -48,7 +48,7 @@ class HttpConfig:
     private_key: Path | None = field(default=None, metadata=_by(values.readable_file))
     """PEM file with the key of `certificate`."""
     public_host: str = field(default="", metadata=_by(values.host_name))
-    """The name visitors use, for ICE servers and printed links where the request does not tell. Empty: an address."""
+    """The name visitors use, for printed links; no other name is served, addresses excepted. Empty: any is."""
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,7 @@ class Daemon:
             SignallingSettings(https_port=https_port),
             sfu=self.sfu,
             ice_servers=self.ice_servers,
+            public_host=self._public_host,
             loop=self._loop,
             version=__version__,
         )
@@ -261,7 +262,9 @@ class Daemon:
             return
         services = (self.turn, self.sfu, self.signalling, self._pages, self._certificate, self._addresses, self._lag)
         sources: list[Source] = [self.measures, *(service.measures for service in services if service is not None)]
-        app = build_app(Exposition(sources), uptime=self.uptime, draining=lambda: self._draining)
+        app = build_app(
+            Exposition(sources), uptime=self.uptime, draining=lambda: self._draining, public_host=self._public_host
+        )
         self._exporter = web.AppRunner(
             app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=EXPORTER_IDLE_SECONDS
         )
@@ -308,6 +311,9 @@ class Daemon:
                 hosts = _hosts(endpoint, own, secure=scheme == "https", public_host=http.public_host)
                 urls += [f"{scheme}://{host}{suffix}/" for host in hosts]
         return urls
+
+    def _public_host(self) -> str:
+        return self.config.http.public_host
 
     # --- while running ---
 

@@ -19,10 +19,12 @@ class House:
     def __init__(self, web_directory: Path, settings: SignallingSettings) -> None:
         self.now = 1000.0
         self.media = Media()
+        self.public_host = ""
         self.service = SignallingService(
             settings,
             sfu=self.media,
             ice_servers=lambda host, name: [{"urls": [f"turn:{host}:3478"], "username": name, "credential": "c"}],
+            public_host=lambda: self.public_host,
             assets=web_directory,
             loop=asyncio.get_running_loop(),
             version="1.2.3",

@@ -113,6 +113,45 @@ async def test_bad_host_header_is_refused(house: House, host: str) -> None:
     assert sum(house.values("http_requests_total", code="400")) == 1
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("meet.example.org", 200),
+        ("MEET.example.org.:8443", 200),
+        ("localhost:8080", 200),
+        ("192.0.2.1", 200),
+        ("[2001:db8::1]:8443", 200),
+        ("evil.org", 421),
+        ("meet.example.org.evil.org", 421),
+        ("example.org", 421),
+        ("127.0.0.1.evil.org", 421),
+    ],
+)
+async def test_with_a_public_host_other_names_are_not_served(house: House, host: str, status: int) -> None:
+    house.public_host = "Meet.example.org"
+    async with house.http.get(house.url, headers={"Host": host}) as response:
+        assert response.status == status
+    async with house.http.get(f"{house.url}/r/garden/ws", headers={**UPGRADE, "Host": host}) as response:
+        assert (response.status == 421) is (status == 421)
+
+
+async def test_without_a_public_host_every_name_is_served(house: House) -> None:
+    async with house.http.get(house.url, headers={"Host": "any.example.org"}) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"\x16\x03\x01 secret", b"GET / HTTP/9.9", b"GET /\x00 HTTP/1.1", b"X" * 9000]
+)
+async def test_what_is_no_http_learns_nothing_about_us(house: House, request_line: bytes) -> None:
+    answer = await raw(house, request_line + b"\r\nHost: x\r\n\r\n")
+    assert answer.split()[1] == b"400"
+    assert b"\r\nServer: turnd\r\n" in answer
+    assert b"aiohttp" not in answer
+    assert b"Python" not in answer
+    assert answer.endswith(b"\r\n\r\nBad Request\n")
+
+
 async def test_garbage_leaks_nothing_and_disturbs_nobody(house: House, caplog: pytest.LogCaptureFixture) -> None:
     ada = await house.join("Ada")
     answer = await raw(house, b"\x16\x03\x01\x02\x00" * 50 + b"\r\n\r\n")

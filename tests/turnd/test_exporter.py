@@ -25,7 +25,9 @@ class Served:
 async def served() -> AsyncIterator[Served]:
     state = Served()
     exposition = Exposition([lambda: state.measures])
-    app = build_app(exposition, uptime=lambda: 12.5, draining=lambda: state.draining)
+    app = build_app(
+        exposition, uptime=lambda: 12.5, draining=lambda: state.draining, public_host=lambda: "meet.example.org"
+    )
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -59,6 +61,27 @@ async def test_the_format_follows_the_accept_header(served: Served, accept: str,
         text = await answer.text()
     assert "turnd_rooms 2.0" in text
     assert text.endswith("# EOF\n") == bool(accept)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9641", 200),
+        ("[::1]:9641", 200),
+        ("192.168.1.5:9641", 200),
+        ("localhost", 200),
+        ("meet.example.org:9641", 200),
+        ("evil.org:9641", 421),
+        ("127.0.0.1.evil.org", 421),
+        ("not a host", 421),
+    ],
+)
+@pytest.mark.parametrize("path", ["/metrics", "/health"])
+async def test_names_that_are_not_ours_get_nothing(served: Served, path: str, host: str, status: int) -> None:
+    async with ClientSession() as http, http.get(served.url + path, headers={"Host": host}) as answer:
+        assert answer.status == status
+        assert ("turnd_rooms" in await answer.text()) is (status == 200 and path == "/metrics")
+        assert answer.headers["Server"] == "turnd"
 
 
 async def test_an_undeclared_metric_fails_the_scrape(served: Served) -> None:
