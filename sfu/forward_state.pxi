@@ -34,7 +34,7 @@ cdef enum:
     KEYFRAME_REPEAT_US = 250000
     RESEND_MS = 20
     C_RESEND_BURST = 1 << 19        # bytes of one transport, above what it is sent for the first time ...
-    RESEND_FLOOR_BYTES = 16000        # ... and this many bytes a second
+    RESEND_FLOOR_BYTES = 16000      # ... and this many bytes a second
     UNKNOWN_REPEAT_US = 200000      # an unknown SSRC is reported again so often, and sooner when it carries MID or RID
     UNKNOWN_NAMED_US = 20000
     SSRC_EXPIRY_US = 10000000       # an SSRC nobody wants may be forgotten after such a silence

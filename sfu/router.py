@@ -20,10 +20,15 @@ from sfu.transport import NEVER, PeerTransport, State
 if TYPE_CHECKING:
     from sfu.forward import Stream
 
-__all__ = ["MediaListener", "MediaPeer", "MediaRoom", "SlotView", "Source"]
+__all__ = ["MediaFullError", "MediaListener", "MediaPeer", "MediaRoom", "SlotView", "Source"]
 
-MAX_PEERS = 200
+MAX_PEERS = 200  # of a room
+MAX_PARTICIPANTS = 2048  # of all rooms: two connections each, so nobody who is in can find none
 TICK_SECONDS = 0.1
+
+
+class MediaFullError(ValueError):
+    """No more participants fit into the room, or into the server."""
 
 
 class MediaListener(Protocol):
@@ -56,6 +61,7 @@ class Endpoint(Protocol):
 
     counters: Counters
     streams: dict[Stream, PublishConnection]
+    peers: set[MediaPeer]  # of all rooms
 
     @property
     def port(self) -> int:
@@ -68,7 +74,7 @@ class Endpoint(Protocol):
         """A random number for an o= line."""
 
     def transport(self) -> PeerTransport:
-        """A new transport with fresh credentials; SdpError when there are too many."""
+        """A new transport with fresh credentials."""
 
     def addresses(self, extra: Sequence[str]) -> list[str]:
         """Candidate addresses, best first."""
@@ -255,9 +261,12 @@ class MediaRoom:
         if peer_id in self.peers:
             raise ValueError(f"{peer_id} is in the room")
         if len(self.peers) >= MAX_PEERS:
-            raise ValueError(f"a room holds at most {MAX_PEERS}")
+            raise MediaFullError(f"a room holds at most {MAX_PEERS}")
+        if len(self.endpoint.peers) >= MAX_PARTICIPANTS:
+            raise MediaFullError("the server is full")
         peer = MediaPeer(self, peer_id, listener, extra_addresses)
         self.peers[peer_id] = peer
+        self.endpoint.peers.add(peer)
         return peer
 
     def publications(self, *, but: MediaPeer) -> Iterator[tuple[str, Publication]]:
@@ -321,6 +330,7 @@ class MediaRoom:
     def left(self, peer: MediaPeer) -> None:
         """A participant is gone."""
         self.peers.pop(peer.peer_id, None)
+        self.endpoint.peers.discard(peer)
         for other in list(self.peers.values()):
             other.update()
         if self._speakers.remove(peer.peer_id):

@@ -21,8 +21,7 @@ from sfu.forward import Event, Forwarder, Stream, Transport
 from sfu.ice_lite import Address, Credentials, Outcome, local_ufrag
 from sfu.publication import PublishConnection
 from sfu.publish_answer import Source
-from sfu.router import MediaRoom, Timed
-from sfu.sdp import SdpError
+from sfu.router import MediaPeer, MediaRoom, Timed
 from sfu.subscription import SubscribeConnection
 from sfu.transport import RTCP_NAMES, PeerTransport, State
 from wire import stun, udp
@@ -34,7 +33,6 @@ from wire.udp import UdpSocket
 TICK_SECONDS = 0.02
 UFRAG_CHARACTERS = 8  # 47 bits (RFC 8445 §5.3 wants 24)
 PASSWORD_CHARACTERS = 24
-MAX_TRANSPORTS = 4096
 RECEIVE_BUFFER_BYTES = 8 << 20
 _ICE_CHARACTERS = string.ascii_letters + string.digits
 _SRTP_ERRORS = ("authentication", "replay", "protect", "no_keys")
@@ -73,6 +71,7 @@ class SfuService:
         self.settings = settings
         self.counters = Counters()
         self.streams: dict[Stream, PublishConnection] = {}
+        self.peers: set[MediaPeer] = set()
         self._loop = loop
         self._token = token
         self._dtls = dtls or DtlsContext()
@@ -145,9 +144,7 @@ class SfuService:
         return int.from_bytes(self._token(8).encode()[:8], "big") >> 1
 
     def transport(self) -> PeerTransport:
-        """A new transport with fresh credentials; SdpError past MAX_TRANSPORTS."""
-        if len(self._transports) >= MAX_TRANSPORTS:
-            raise SdpError(f"the server carries {MAX_TRANSPORTS} connections, no more")
+        """A new transport with fresh credentials."""
         path = self._forwarder.transport()
         transport = PeerTransport(path, self._dtls, self._transports, self.counters, self._credentials, self.now())
         path.owner = transport

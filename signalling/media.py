@@ -6,9 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from sfu.publish_answer import Source
+from sfu.router import MediaFullError
 from sfu.sdp import SdpError
 
-__all__ = ["MediaListener", "MediaPeer", "MediaRoom", "MediaService", "SdpError", "SlotView", "Source"]
+__all__ = [
+    "MediaFullError",
+    "MediaListener",
+    "MediaPeer",
+    "MediaRoom",
+    "MediaService",
+    "SdpError",
+    "SlotView",
+    "Source",
+]
 
 
 class SlotView(Protocol):
@@ -61,7 +71,7 @@ class MediaRoom(Protocol):
     """Participants who receive each other."""
 
     def join(self, peer_id: str, listener: MediaListener, *, extra_addresses: Sequence[str] = ()) -> MediaPeer:
-        """Adds a participant; `extra_addresses` are more candidate IPs for this one alone."""
+        """Adds a participant; `extra_addresses` are more candidate IPs for this one alone. MediaFullError."""
 
     def close(self) -> None:
         """Ends what is left."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from signalling.access import RoomPassword, new_id, new_token
-from signalling.media import MediaPeer, MediaRoom, MediaService, SlotView, Source
+from signalling.media import MediaFullError, MediaPeer, MediaRoom, MediaService, SlotView, Source
 from signalling.messages import (
     ChatLine,
     Closing,
@@ -288,6 +288,8 @@ class Rooms:
             raise JoinRefusedError("room-full", "this room is full")
         try:
             return room.add(join.name, addresses)
+        except MediaFullError as error:
+            raise JoinRefusedError("room-full", str(error)) from None
         finally:
             self._end_if_empty(room, now)
 

@@ -47,6 +47,7 @@ class EndpointDouble:
         self.port = 40000
         self.counters = Counters()
         self.streams: dict[Any, Any] = {}
+        self.peers: set[Any] = set()
         self.registry: dict[str, PeerTransport] = {}
         self.timed: list[Any] = []
         self.numbers = itertools.count(1)

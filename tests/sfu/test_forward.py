@@ -262,7 +262,7 @@ def test_a_nack_is_answered_by_rtx_at_most_every_twenty_milliseconds(call: Call)
 
 
 def test_asking_round_and_round_repeats_no_packet_sooner(call: Call) -> None:
-    _, publisher, _, subscriber, slot = call
+    _, publisher, _, _, slot = call
     publisher.send(video(0, KEYFRAME), *(video(number) for number in range(1, 1000)))
     for _ in range(3):
         slot.retransmit(range(1000))

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from sfu.publish_answer import Source
-from sfu.router import MAX_PEERS, MediaPeer, MediaRoom, SlotView
+from sfu.router import MAX_PARTICIPANTS, MAX_PEERS, MediaFullError, MediaPeer, MediaRoom, SlotView
 from sfu.sdp import SdpError, parse
 from sfu.subscription import CHUNK_PLACES
 from tests.sfu.peers import CONTEXT, OTHER_CONTEXT, EndpointDouble, browser_answer, connect, path_of, recorded
@@ -236,8 +236,29 @@ def test_extra_addresses_are_announced_to_that_peer_alone() -> None:
 
 def test_a_room_is_bounded() -> None:
     _, room, _ = made(*(f"p{number}" for number in range(MAX_PEERS)))
-    with pytest.raises(ValueError, match="at most"):
+    with pytest.raises(MediaFullError, match="at most"):
         Client(room, "more")
+
+
+def test_participants_of_all_rooms_are_bounded_when_they_join() -> None:
+    endpoint, room, (ann,) = made("ann")
+    endpoint.peers.update(range(MAX_PARTICIPANTS - 1))
+    with pytest.raises(MediaFullError, match="server is full"):
+        Client(MediaRoom(endpoint), "bob")
+    ann.subscribe()
+    ann.publish()
+    ann.peer.leave()
+    Client(room, "bob")
+
+
+def test_a_participant_holds_two_connections_however_often_they_are_made_anew() -> None:
+    endpoint, _, (ann,) = made("ann")
+    for _ in range(3):
+        ann.publish()
+        ann.publish(context=CONTEXT)
+        ann.peer.subscribe(fresh=True)
+        ann.peer.subscribe(restart=True)
+    assert len(set(map(id, endpoint.registry.values()))) == 2
 
 
 def test_a_name_is_taken_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from signalling.media import MediaListener, SdpError, Source
+from signalling.media import MediaFullError, MediaListener, SdpError, Source
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,14 @@ class Peer:
 
 
 class Room:
-    def __init__(self) -> None:
+    def __init__(self, *, full: bool = False) -> None:
+        self.full = full
         self.peers: dict[str, Peer] = {}
         self.closed = False
 
     def join(self, peer_id: str, listener: MediaListener, *, extra_addresses: Sequence[str] = ()) -> Peer:
+        if self.full:
+            raise MediaFullError("the server is full")
         self.peers[peer_id] = Peer(self, peer_id, listener, extra_addresses)
         return self.peers[peer_id]
 
@@ -85,7 +88,8 @@ class Media:
 
     def __init__(self) -> None:
         self.rooms: list[Room] = []
+        self.full = False
 
     def room(self) -> Room:
-        self.rooms.append(Room())
+        self.rooms.append(Room(full=self.full))
         return self.rooms[-1]

@@ -213,6 +213,13 @@ async def test_full_room(open_house: Open) -> None:
     assert house.measure("joins_total", result="room-full") == 1
 
 
+async def test_a_join_to_a_full_media_side_is_refused_like_one_to_a_full_room(house: House) -> None:
+    house.media.full = True
+    assert (await refused(await house.connect()))["code"] == "room-full"
+    assert house.measure("joins_total", result="room-full") == 1
+    assert house.media.rooms[0].closed
+
+
 async def test_other_version(house: House) -> None:
     client = await house.connect()
     assert (await refused(client, version=2))["code"] == "version"
