@@ -17,7 +17,7 @@ from sfu.description import LocalTransport
 from sfu.feedback import NEVER, KeyframeRequest, Nacks, Reports
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
 from sfu.publish_answer import AgreedTrack, Agreement, Source, agree, answer
-from sfu.rtcp import Remb, RtcpPacket, SenderReport
+from sfu.rtcp import ReceiverReport, Remb, RtcpPacket, SenderReport, SourceDescription
 from sfu.rtp import Extension
 from sfu.sdp import SdpError
 from sfu.transport import PeerTransport, State
@@ -117,6 +117,7 @@ class PublishConnection:
         self._layers: dict[Stream, Layer] = {}
         self._repair_ssrcs: dict[int, int] = {}  # RTX SSRC -> SSRC of the stream it repairs
         self._reports = Reports(LOCAL_SSRC, now)
+        self._name = SourceDescription(((LOCAL_SSRC, f"{session_id:x}".encode()),))
         self.wake_at = now
         transport.owner = self
 
@@ -332,9 +333,9 @@ class PublishConnection:
         for stream, layer in self._layers.items():
             numbers = layer.nacks.due(now)
             if numbers:
-                self.transport.send_rtcp([feedback.nack(LOCAL_SSRC, stream.ssrc, numbers)])
+                self._send(feedback.nack(LOCAL_SSRC, stream.ssrc, numbers))
             if layer.keyframe.due(stream.last_keyframe_at, now):
-                self.transport.send_rtcp([feedback.picture_loss(LOCAL_SSRC, stream.ssrc)])
+                self._send(feedback.picture_loss(LOCAL_SSRC, stream.ssrc))
         if now >= self._reports.next_feedback_at:
             self._send_transport_feedback(now)
         if now >= self._reports.next_report_at:
@@ -351,7 +352,16 @@ class PublishConnection:
         arrivals = self.transport.path.take_arrivals().arrivals
         ssrc = next((stream.ssrc for stream in self._layers), 0)
         for packet in self._reports.transport_feedback(arrivals, ssrc, now):
+            self._send(packet)
+
+    def _send(self, packet: RtcpPacket) -> None:
+        """Reports go with our name (RFC 3550 §6.1); feedback goes alone only where that was agreed (RFC 5506)."""
+        if isinstance(packet, ReceiverReport):
+            self.transport.send_rtcp([packet, self._name])
+        elif self.agreement is not None and self.agreement.reduced_size:
             self.transport.send_rtcp([packet])
+        else:
+            self.transport.send_rtcp([ReceiverReport(LOCAL_SSRC), self._name, packet])
 
     def _send_reports(self, now: float) -> None:
         """Receiver reports only about bound streams: browsers stop sending MID and RID at the first report."""
@@ -362,12 +372,12 @@ class PublishConnection:
                 self.transport.counters.lost["in", kind] += stream.lost - layer.lost
                 layer.lost = stream.lost
         for report in reports:
-            self.transport.send_rtcp([report])
+            self._send(report)
         agreement = self.agreement
         if reports and agreement is not None and agreement.feedback("goog-remb"):
             video = tuple(stream.ssrc for stream, layer in self._layers.items() if not layer.publication.audio)
             if video:
-                self.transport.send_rtcp([Remb(LOCAL_SSRC, REMB_BPS * len(self.publications), video)])
+                self._send(Remb(LOCAL_SSRC, REMB_BPS * len(self.publications), video))
 
     def streams(self) -> Mapping[Stream, Layer]:
         """All bound streams."""

@@ -78,6 +78,11 @@ class Agreement:
         """Whether the offerer insists on being the DTLS server."""
         return self.remote.setup == "passive"
 
+    @property
+    def reduced_size(self) -> bool:
+        """Whether the offerer takes RTCP that is no compound (RFC 5506)."""
+        return all(track.media.has("rtcp-rsize") for track in self.tracks if not track.rejected)
+
     def feedback(self, name: str) -> bool:
         """Whether any accepted codec has that rtcp-fb."""
         return any(name in each.feedback for track in self.tracks for each in track.formats)

@@ -77,6 +77,7 @@ class PathDouble:
         self.receive: Mapping[int, Any] = {}
         self.send: Mapping[Any, int] = {}
         self.sent_rtcp: list[rtcp.RtcpPacket] = []
+        self.compounds: list[list[rtcp.RtcpPacket]] = []
         self.sent: list[bytes] = []
         self.remotes: list[Any] = []
         self.taken: set[Any] = set()
@@ -129,7 +130,8 @@ class PathDouble:
         self.sent.append(data)
 
     def send_rtcp(self, compound: bytes) -> None:
-        self.sent_rtcp += rtcp.parse_compound(compound)
+        self.compounds.append(rtcp.parse_compound(compound))
+        self.sent_rtcp += self.compounds[-1]
 
     def take_arrivals(self) -> Arrivals:
         taken, self.arrivals = self.arrivals, []

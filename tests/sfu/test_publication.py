@@ -193,6 +193,34 @@ def test_no_receiver_report_before_an_ssrc_is_bound() -> None:
     assert [block.ssrc for block in report.reports] == [11]
 
 
+@pytest.mark.parametrize("reduced", [True, False])
+def test_feedback_goes_alone_only_where_that_was_agreed(reduced: bool) -> None:
+    endpoint, connection = connected()
+    if not reduced:
+        offer = recorded("chromium_simulcast").replace("a=rtcp-rsize\r\n", "")
+        connection.negotiate(read_offer(offer, BOTH), [], 40000, endpoint.clock)
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
+    stream: Any = connection.publications["1"].layers["q"].stream
+    stream.missing = {5}
+    connection.lost(stream, [5], endpoint.clock)
+    connection.request_keyframe(stream, endpoint.clock)
+    path_of(connection).arrivals = [(3, 1_000_000)]
+    endpoint.advance(0.11)
+    empty = [] if reduced else [rtcp.ReceiverReport(1), rtcp.SourceDescription(((1, b"1"),))]
+    compounds = path_of(connection).compounds
+    assert {type(compound[-1]) for compound in compounds} == {rtcp.Nack, rtcp.PictureLoss, rtcp.TransportFeedback}
+    assert all(compound[:-1] == empty for compound in compounds)
+
+
+def test_reports_go_with_our_name() -> None:
+    endpoint, connection = connected()
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
+    endpoint.advance(1.1)
+    compound = path_of(connection).compounds[-1]
+    assert [type(packet) for packet in compound] == [rtcp.ReceiverReport, rtcp.SourceDescription]
+    assert compound[1] == rtcp.SourceDescription(((1, b"1"),))
+
+
 def test_receiver_reports_echo_the_senders_report() -> None:
     endpoint, connection = connected()
     connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
