@@ -44,7 +44,7 @@ from wire.measure import Measure
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 5.0
 DRAIN_LOOK_SECONDS = 0.1
 MAINTENANCE_SECONDS = 60.0
 EXPORTER_IDLE_SECONDS = 75.0  # longer than the usual interval of scrapes
@@ -148,7 +148,11 @@ class Daemon:
         self._stop.set()
 
     async def drain(self) -> None:
-        """Refuses newcomers, tells those who are there, and waits until they have left, DRAIN_SECONDS at most."""
+        """Refuses newcomers, tells those who are there, and waits until they have left, DRAIN_SECONDS at most.
+
+        Only for WebSockets: those who were told come back as soon as the next process serves, so each moment longer is
+        one without a call. And nobody can tell a TURN client to leave.
+        """
         log.info("draining", extra={"seconds": DRAIN_SECONDS})
         self._notifier.stopping()
         self._draining = True
@@ -378,9 +382,8 @@ class Daemon:
         )
 
     def _occupied(self) -> bool:
-        services = (self.signalling, self.turn)
-        measures = [measure for service in services if service is not None for measure in service.measures()]
-        return any(m.value for m in measures if m.name in ("websocket_connections", "turn_allocations"))
+        measures = self.signalling.measures() if self.signalling is not None else iter(())
+        return any(m.value for m in measures if m.name == "websocket_connections")
 
     def _repeat(self, name: str, seconds: float, action: Callable[[], object]) -> None:
         def fire() -> None:
