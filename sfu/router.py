@@ -175,6 +175,7 @@ class MediaPeer:
         (self._muted.add if muted else self._muted.discard)(source)
         if self.published is not None:
             self.published.set_muted(source, muted)
+            self._room.muted_changed()
 
     def leave(self) -> None:
         """Ends both connections; the others' slots become free."""
@@ -290,6 +291,12 @@ class MediaRoom:
         self._choose(peer, self.wake_at)
         for other in list(self.peers.values()):
             if other is not peer:
+                other.update()
+
+    def muted_changed(self) -> None:
+        """Somebody began or ceased to send something, which counts where there are too few places."""
+        for other in list(self.peers.values()):
+            if other.subscribed is not None and other.subscribed.unseated:
                 other.update()
 
     def _choose(self, peer: MediaPeer, now: float) -> bool:

@@ -7,7 +7,7 @@ screen side (screen, screen-audio). Places are never taken away; more are added 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sfu.forward import Slot, Stream
 
 CHUNK_PLACES = 4  # added by one offer
-MAX_PLACES = 32  # 64 m-lines; who finds none is not received
+MAX_PLACES = 32  # 64 m-lines; who finds none is not received: those who send nothing first
 FIRST_SSRC = 0x20_0000
 MAX_NACKED = 2048  # sequence numbers of one compound that are acted on
 
@@ -192,20 +192,29 @@ class SubscribeConnection:
         for place in self.places:
             if place.side is not None and place.side not in wanted:
                 place.side = None
-        waiting = [side for side in wanted if all(place.side != side for place in self.places)]
-        free = [place for place in self.places if place.side is None]
-        if len(waiting) > len(free):
-            self._grow(-(-(len(waiting) - len(free)) // CHUNK_PLACES) * CHUNK_PLACES)
-            free = [place for place in self.places if place.side is None]
-        self.unseated = max(0, len(waiting) - len(free))
-        for side, place in zip(waiting, free, strict=False):
-            place.side = side
+        active = {side for side, carried in wanted.items() if not all(each.muted for each in carried.values())}
+        self._take_places(list(wanted), active)
         for place in self.places:
             carried = wanted[place.side] if place.side is not None else {}
             for slot in place.slots:
                 slot.publication = carried.get(slot.line.audio)
         self.follow()
         return self.views() != before
+
+    def _take_places(self, sides: Sequence[Side], active: Collection[Side]) -> None:
+        """Seats those who stand; with no place left, those who send something take those of who sends nothing."""
+        taken = {place.side for place in self.places}
+        waiting = sorted((side for side in sides if side not in taken), key=lambda side: side not in active)
+        free = [place for place in self.places if place.side is None]
+        if len(waiting) > len(free):
+            self._grow(-(-(len(waiting) - len(free)) // CHUNK_PLACES) * CHUNK_PLACES)
+            free = [place for place in self.places if place.side is None]
+        lacking = sum(side in active for side in waiting) - len(free)
+        if lacking > 0:
+            free += [place for place in self.places if place.side is not None and place.side not in active][:lacking]
+        for side, place in zip(waiting, free, strict=False):
+            place.side = side
+        self.unseated = len(sides) - sum(place.side is not None for place in self.places)
 
     def views(self) -> list[SlotView]:
         """Who is where, for the client; only m-lines it was offered."""

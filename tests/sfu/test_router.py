@@ -5,7 +5,7 @@ import pytest
 from sfu.publish_answer import Source
 from sfu.router import MAX_PARTICIPANTS, MAX_PEERS, MediaFullError, MediaPeer, MediaRoom, SlotView
 from sfu.sdp import SdpError, parse
-from sfu.subscription import CHUNK_PLACES
+from sfu.subscription import CHUNK_PLACES, MAX_PLACES
 from tests.sfu.peers import CONTEXT, OTHER_CONTEXT, EndpointDouble, browser_answer, connect, path_of, recorded
 
 BOTH = {"0": Source.MICROPHONE, "1": Source.CAMERA}
@@ -184,6 +184,22 @@ def test_muting_before_publishing_holds() -> None:
     assert ann.peer.published is not None
     ann.peer.published.unknown_ssrc(11, 96, "1", None, None, 100.0)
     assert not path_of(ann.peer.published).streams[11].active
+
+
+def test_unmuting_takes_a_place_where_they_are_too_few() -> None:
+    _, room, (bob,) = made("bob")
+    bob.subscribe()
+    crowd = [Client(room, f"p{number}") for number in range(MAX_PLACES + 1)]
+    for each in (crowd[3], crowd[-1]):
+        each.peer.set_muted(Source.MICROPHONE, True)
+        each.peer.set_muted(Source.CAMERA, True)
+    for each in crowd:
+        each.publish()
+    bob.answer()
+    assert ("p3", "camera") in seen(bob)
+    crowd[-1].peer.set_muted(Source.MICROPHONE, False)
+    assert (f"p{MAX_PLACES}", "microphone") in seen(bob)
+    assert ("p3", "camera") not in seen(bob)
 
 
 def speak(client: Client, level: int) -> None:

@@ -149,6 +149,31 @@ def test_places_are_bounded_and_who_finds_none_is_counted() -> None:
     assert connection.unseated == 1
 
 
+def test_who_sends_something_is_seated_before_who_sends_nothing() -> None:
+    _, connection = agreed()
+    people = [(f"p{n}", publication(Source.CAMERA, n)) for n in range(MAX_PLACES + 2)]
+    for _, track in people[3:-1]:
+        track.muted = True
+    connection.seat(people)
+    seated = [place.side.peer_id for place in connection.places if place.side is not None]
+    assert seated[:4] == ["p0", "p1", "p2", f"p{MAX_PLACES + 1}"]
+    assert connection.unseated == 2
+
+
+def test_who_begins_to_send_takes_the_place_of_one_who_sends_nothing_and_moves_nobody_else() -> None:
+    _, connection = agreed()
+    people = [(f"p{n}", publication(Source.CAMERA, n)) for n in range(MAX_PLACES + 1)]
+    people[5][1].muted = people[-1][1].muted = True
+    connection.seat(people)
+    before = [place.side for place in connection.places]
+    people[-1][1].muted = False
+    connection.seat(people)
+    after = [place.side for place in connection.places]
+    (changed,) = [n for n in range(MAX_PLACES) if before[n] != after[n]]
+    assert (before[changed], after[changed]) == (("p5", False), (f"p{MAX_PLACES}", False))
+    assert connection.unseated == 1
+
+
 def test_nothing_is_followed_before_media_can_flow() -> None:
     endpoint, connection = made()
     connection.seat([("ann", publication(Source.CAMERA, 1))])
