@@ -2,7 +2,7 @@
 
 `LocalAddresses` is what the interfaces and routes say at one moment. `AddressWatch` owns the netlink socket
 (rtnetlink(7)), the questions to the router and the latest `OwnAddresses`; it calls back on the
-event loop when they change.
+event loop when they change, also when a former address has been forgotten.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ifaddr
@@ -28,6 +28,8 @@ MAX_CANDIDATES = 8
 SETTLE_SECONDS = 0.5  # one change of an interface makes a burst of messages
 POLL_SECONDS = 10.0
 ASK_ROUTER_SECONDS = 60.0
+FORMER_SECONDS = 600.0  # how long an address that was ours still means us
+MAX_FORMER = 8
 
 _RTMGRP = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # link, IPv4 address and route, IPv6 address and route
 _CONTAINER_NAMES = re.compile(r"(docker|br-|veth|virbr|vnet|lxcbr|lxdbr|cni|cali|flannel|podman|kube|ifb|dummy)")
@@ -57,11 +59,13 @@ class OwnAddresses:
     """To be announced: reachable ones on our interfaces, then those outside the NAT."""
     public: tuple[str, ...]
     """Outside the NAT: configured or found out."""
+    former: tuple[str, ...] = ()
+    """Ours until lately, newest last: relays announced under them live on, and who talks to them means us."""
 
     @property
     def every(self) -> tuple[str, ...]:
-        """Inside and outside together."""
-        return tuple(dict.fromkeys((*self.inside, *self.public)))
+        """Inside and outside together, then the former ones."""
+        return tuple(dict.fromkeys((*self.inside, *self.public, *self.former)))
 
 
 def local_addresses() -> LocalAddresses:
@@ -159,6 +163,7 @@ class AddressWatch:
         self._settling: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._public_changes = {"ipv4": 0, "ipv6": 0}
+        self._former: dict[str, float] = {}  # when each means us no more
         self.current = self._combine()
 
     def start(self) -> None:
@@ -204,7 +209,8 @@ class AddressWatch:
         return OwnAddresses(local.every, tuple(dict.fromkeys(candidates)), public)
 
     def _update(self) -> None:
-        before, self.current = self.current, self._combine()
+        before, combined = self.current, self._combine()
+        self.current = replace(combined, former=self._former_of(before, combined))
         if before == self.current:
             return
         for family, mark in (("ipv4", "."), ("ipv6", ":")):
@@ -212,6 +218,18 @@ class AddressWatch:
                 self._public_changes[family] += 1
         log.info("addresses changed", extra=described(self.current))
         self._changed(self.current)
+
+    def _former_of(self, before: OwnAddresses, after: OwnAddresses) -> tuple[str, ...]:
+        """The addresses the world knew us by, and does not any more; in a LAN another machine may have it at once."""
+        now, ours = self._loop.time(), {*after.inside, *after.public}
+        lost = [*(a for a in before.inside if ipaddress.ip_address(a).is_global), *before.public]
+        for address in lost:
+            if address not in ours:
+                self._former.pop(address, None)
+                self._former[address] = now + FORMER_SECONDS
+        kept = [(a, until) for a, until in self._former.items() if until > now and a not in ours]
+        self._former = dict(kept[-MAX_FORMER:])
+        return tuple(self._former)
 
     def _drain_netlink(self) -> None:
         with contextlib.suppress(OSError):  # until it would block, or messages were lost, which is a change as well

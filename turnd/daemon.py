@@ -327,7 +327,7 @@ class Daemon:
 
     def _announce(self, addresses: OwnAddresses) -> None:
         wire.udp.set_own_addresses(addresses.every)
-        self.turn.set_own_addresses(addresses.inside, addresses.public)
+        self.turn.set_own_addresses(addresses.inside, addresses.public, addresses.former)
         self.sfu.set_candidates(addresses.candidates)
 
     def _maintain(self) -> None:

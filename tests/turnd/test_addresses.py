@@ -58,6 +58,48 @@ async def test_loopback_is_announced_only_when_there_is_nothing_else() -> None:
     assert watch_of(local, ("203.0.113.7",)).candidates == ("203.0.113.7",)
 
 
+class Clock:
+    """As much of a loop as `AddressWatch` needs for the time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+def test_a_lost_outside_address_means_us_for_ten_minutes() -> None:
+    clock, seen = Clock(), list[OwnAddresses]()
+    watch = AddressWatch(cast("asyncio.AbstractEventLoop", clock), ("203.0.113.7",), seen.append)
+    watch.configure(["203.0.113.8"])
+    assert (seen[-1].public, seen[-1].former) == (("203.0.113.8",), ("203.0.113.7",))
+    assert "203.0.113.7" in seen[-1].every
+    assert "203.0.113.7" not in seen[-1].candidates
+    clock.now += addresses.FORMER_SECONDS - 1
+    watch._look()
+    assert len(seen) == 1
+    clock.now += 1
+    watch._look()
+    assert seen[-1].former == ()
+    assert "203.0.113.7" not in seen[-1].every
+
+
+def test_an_address_that_comes_back_is_former_no_more() -> None:
+    watch = AddressWatch(cast("asyncio.AbstractEventLoop", Clock()), ("203.0.113.7",), lambda _new: None)
+    for address in ("203.0.113.8", "203.0.113.7"):
+        watch.configure([address])
+    assert watch.current.former == ("203.0.113.8",)
+
+
+def test_former_addresses_are_bounded_and_none_of_the_lan() -> None:
+    watch = AddressWatch(cast("asyncio.AbstractEventLoop", Clock()), (), lambda _new: None)
+    for number in range(20):
+        lost = f"2a01:e0a::{number:x}", f"192.168.1.{number}"
+        watch._local = LocalAddresses(("127.0.0.1", *lost), lost, None)
+        watch._update()
+    assert watch.current.former == tuple(f"2a01:e0a::{number:x}" for number in range(11, 19))
+
+
 class Router(asyncio.DatagramProtocol):
     """Answers each question with `answer`, from the `ignored` + 1st on."""
 

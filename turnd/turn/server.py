@@ -95,9 +95,18 @@ class TurnServer:
         self.allocation_results = dict.fromkeys(ALLOCATION_RESULTS, 0)
         self.allocation_seconds = Histogram(LIFETIME_BOUNDS)
 
-    def set_addresses(self, inside: Collection[str], public: Collection[str], allow: Collection[IpNetwork]) -> None:
-        """Our addresses on interfaces and outside of a NAT, best first, and the peers that configuration opens."""
-        self.peer_policy = PeerPolicy({*inside, *public}, allow)
+    def set_addresses(
+        self,
+        inside: Collection[str],
+        public: Collection[str],
+        allow: Collection[IpNetwork],
+        former: Collection[str] = (),
+    ) -> None:
+        """Our addresses on interfaces and outside of a NAT, best first, and the peers that configuration opens.
+
+        `former` ones are not announced any more, but relays announced under them can be reached.
+        """
+        self.peer_policy = PeerPolicy({*inside, *public, *former}, allow)
         self._announced = {family_of(host): host for host in reversed(list(public))}
         self._inside = {family_of(host): host for host in sorted(inside, key=_narrowness, reverse=True)}
 

@@ -99,6 +99,7 @@ class TurnService:
         )
         self._inside: tuple[str, ...] = ()
         self._public: tuple[str, ...] = ()
+        self._former: tuple[str, ...] = ()
         self.set_own_addresses((), ())
         self._listeners: dict[Address, tuple[ClientReceiver, UdpSocket]] = {}
         self._servers: list[asyncio.Server] = []
@@ -171,16 +172,19 @@ class TurnService:
         except OSError as error:
             raise OSError(error.errno, f"TCP {host} port {port}: {error.strerror}") from error
 
-    def set_own_addresses(self, inside: Collection[str], public: Collection[str]) -> None:
-        """Our addresses, on interfaces and outside of a NAT, best first: now and at each change."""
-        self._inside, self._public = tuple(inside), tuple(public)
-        self._core.set_addresses(self._inside, self._public, self._settings.allow_peers)
+    def set_own_addresses(self, inside: Collection[str], public: Collection[str], former: Collection[str] = ()) -> None:
+        """Our addresses, on interfaces and outside of a NAT, best first, and those we had: now and at each change."""
+        self._inside, self._public, self._former = tuple(inside), tuple(public), tuple(former)
+        self._tell_addresses()
+
+    def _tell_addresses(self) -> None:
+        self._core.set_addresses(self._inside, self._public, self._settings.allow_peers, self._former)
 
     def reload(self, settings: TurnSettings) -> None:
         """Takes over secrets, users and allowed peers; the rest of `settings` needs a restart."""
         self._settings = settings
         self._core.authenticator.credentials = _credentials(settings)
-        self._core.set_addresses(self._inside, self._public, settings.allow_peers)
+        self._tell_addresses()
 
     def drain(self) -> None:
         """Refuses new allocations with 508; those there are go on."""

@@ -220,6 +220,18 @@ def test_reserved_port_goes_to_the_holder_of_the_token(house: House, client: Cli
     assert relayed(second)[1] == relayed(answer)[1] + 1
 
 
+def test_a_relay_is_reached_under_the_address_it_was_announced_with(house: House, client: Client) -> None:
+    relay = relayed(client.allocate())
+    assert relay[0] == PUBLIC
+    other = Client(house, 50001)
+    house.server.set_addresses([INSIDE], ["192.88.2.2"], [], former=[PUBLIC])
+    assert relayed(other.allocate())[0] == "192.88.2.2"
+    assert error_code(other.bind(0x4000, relay)) == 0
+    assert error_code(other.bind(0x4001, (PUBLIC, 9))) == 403
+    house.server.set_addresses([INSIDE], ["192.88.2.2"], [])
+    assert error_code(other.bind(0x4002, (PUBLIC, 9))) == 0  # another machine's now
+
+
 def test_a_token_works_once(house: House, client: Client) -> None:
     token = client.allocate(EVEN_PAIR).get(Attribute.RESERVATION_TOKEN) or b""
     Client(house, 50001).allocate((Attribute.RESERVATION_TOKEN, token))
