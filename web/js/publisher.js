@@ -126,7 +126,7 @@ export class Publisher {
 
   /** A new connection with everything that is on now. Nothing is made before there is something to send. */
   rebuild() {
-    this.#closeConnection();
+    this.close();
     if (![...this.#tracks.values()].some(Boolean) || this.signalling.status !== "joined") return;
     this.connection = new RTCPeerConnection(this.relays.configuration());
     for (const [source, track] of this.#tracks) if (track) this.#addTransceiver(source, track);
@@ -134,12 +134,8 @@ export class Publisher {
     this.#negotiate({ restart: false });
   }
 
+  /** Ends the connection. The tracks are still ours: who was refused sends them after all with the right password. */
   close() {
-    this.#tracks.clear();
-    this.#closeConnection();
-  }
-
-  #closeConnection() {
     this.watch.close();
     this.connection?.close();
     this.connection = null;
