@@ -5,7 +5,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -154,13 +154,21 @@ async def test_the_found_address_is_announced(monkeypatch: pytest.MonkeyPatch) -
     assert {m.labels["family"]: m.value for m in watch.measures()} == {"ipv4": 1, "ipv6": 0}
 
 
-@pytest.fixture
-def namespace() -> Iterator[str]:
+@contextmanager
+def new_namespace() -> Iterator[str]:
     name = f"turnd-{secrets.token_hex(4)}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     subprocess.run(["ip", "-netns", name, "link", "set", "lo", "up"], check=True)
-    yield name
-    subprocess.run(["ip", "netns", "delete", name], check=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    with new_namespace() as name:
+        yield name
 
 
 def ip(namespace: str, *arguments: str) -> None:
@@ -213,3 +221,83 @@ async def test_changes_are_seen_and_container_bridges_not_announced(namespace: s
     finally:
         process.kill()
         await process.wait()
+
+
+ROUTER_CONFIGURATION = """
+ext_ifname=wan0
+listening_ip=lan0
+enable_natpmp=yes
+enable_upnp=no
+uuid=00000000-0000-0000-0000-000000000001
+"""
+
+ASK = """
+import asyncio
+from turnd.addresses import ask_router, local_addresses
+
+async def main():
+    gateway = local_addresses().gateway
+    print(await ask_router(asyncio.get_running_loop(), gateway))
+
+asyncio.run(main())
+"""
+
+
+def asked(home: str) -> str:
+    """The outside address that the router of the namespace tells."""
+    done = subprocess.run(
+        ["ip", "netns", "exec", home, sys.executable, "-c", ASK],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.netns
+async def test_a_real_router_tells_its_outside_address(namespace: str, tmp_path: Path) -> None:
+    """miniupnpd, which many home routers have, in a network namespace."""
+    configuration = tmp_path / "miniupnpd.conf"
+    configuration.write_text(ROUTER_CONFIGURATION)
+    with new_namespace() as home:
+        ip(namespace, "link", "add", "lan0", "type", "veth", "peer", "name", "eth0", "netns", home)
+        ip(namespace, "link", "add", "wan0", "type", "veth")
+        for where, name, address in (
+            (namespace, "lan0", "192.168.1.1/24"),
+            (namespace, "wan0", "9.9.9.5/24"),
+            (home, "eth0", "192.168.1.10/24"),
+        ):
+            ip(where, "addr", "add", address, "dev", name)
+            ip(where, "link", "set", name, "up")
+        ip(home, "route", "add", "default", "via", "192.168.1.1")
+        process = await asyncio.create_subprocess_exec(
+            *(
+                "ip",
+                "netns",
+                "exec",
+                namespace,
+                "miniupnpd",
+                "-d",
+                "-f",
+                str(configuration),
+                "-P",
+                str(tmp_path / "pid"),
+            ),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(20):
+                while (answer := await asyncio.to_thread(asked, home)).startswith("ConnectionRefusedError"):
+                    pass  # it is starting
+            assert answer == "9.9.9.5"
+            ip(namespace, "addr", "delete", "9.9.9.5/24", "dev", "wan0")
+            ip(namespace, "addr", "add", "9.9.9.77/24", "dev", "wan0")
+            assert await asyncio.to_thread(asked, home) == "9.9.9.77"
+            ip(namespace, "addr", "delete", "9.9.9.77/24", "dev", "wan0")
+            assert await asyncio.to_thread(asked, home) == "turnd.nat_pmp.NatPmpError: no outside address now"
+        finally:
+            process.terminate()
+            await process.wait()
