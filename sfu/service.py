@@ -67,6 +67,7 @@ class SfuService:
         loop: asyncio.AbstractEventLoop,
         token: Callable[[int], str] = random_token,
         dtls: DtlsContext | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings
         self.counters = Counters()
@@ -75,7 +76,8 @@ class SfuService:
         self._loop = loop
         self._token = token
         self._dtls = dtls or DtlsContext()
-        self._forwarder = Forwarder(self._on_events)
+        self.now = clock or loop.time  # monotonic seconds
+        self._forwarder = Forwarder(self._on_events, clock)
         self._sockets: list[UdpSocket] = []
         self._transports: dict[str, PeerTransport] = {}  # by local username fragment
         self._addresses: tuple[str, ...] = ()
@@ -134,10 +136,6 @@ class SfuService:
     def port(self) -> int:
         """The port of all media."""
         return self._port
-
-    def now(self) -> float:
-        """Monotonic seconds."""
-        return self._loop.time()
 
     def session_id(self) -> int:
         """A random number for an o= line (RFC 8829 §5.2.1: 62 bits)."""

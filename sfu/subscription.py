@@ -74,7 +74,7 @@ class OutgoingSlot:
         """Carries what its publication has chosen."""
         chosen = self.publication.chosen if self.publication is not None else None
         stream = chosen.stream if chosen is not None and connected and self.usable else None
-        if self.slot.target() is not stream:
+        if (self.slot.target() or self.slot.current()) is not stream:
             self.slot.follow(stream)
 
 

@@ -40,6 +40,8 @@ class StreamDouble:
 
 
 class SlotDouble:
+    """Goes over to what it is to follow at once."""
+
     def __init__(self, mid: str, ssrc: int) -> None:
         self.mid = mid
         self.ssrc = ssrc
@@ -57,7 +59,8 @@ class SlotDouble:
     def current(self) -> StreamDouble | None:
         return self.stream
 
-    target = current
+    def target(self) -> StreamDouble | None:
+        return None
 
     def retransmit(self, sequence_numbers: Sequence[int]) -> int:
         self.retransmitted += sequence_numbers

@@ -174,6 +174,17 @@ def test_who_begins_to_send_takes_the_place_of_one_who_sends_nothing_and_moves_n
     assert connection.unseated == 1
 
 
+def test_the_slots_of_who_lost_their_place_fall_silent() -> None:
+    _, connection = agreed()
+    people = [(f"p{n}", publication(Source.CAMERA, n)) for n in range(MAX_PLACES)]
+    connection.seat(people)
+    connection.answer(browser_answer(connection.offer([], 1)), 100.0)
+    people[5][1].muted = True
+    connection.seat([*people, ("eve", publication(Source.MICROPHONE, 99))])
+    assert streams(connection)["a5"] == 99
+    assert "v5" not in streams(connection)
+
+
 def test_nothing_is_followed_before_media_can_flow() -> None:
     endpoint, connection = made()
     connection.seat([("ann", publication(Source.CAMERA, 1))])
