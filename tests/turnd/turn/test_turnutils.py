@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.turnd.turn.served import SECRET, Options, served
+from turnd.turn.server import Limits
 from turnd.turn.service import TurnService
 
 SUMMARY = re.compile(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)\s*$", re.MULTILINE)
@@ -105,7 +106,12 @@ async def check(service: TurnService, peer_port: int, command: str) -> None:
 
 @pytest.mark.parametrize("group", COMMANDS)
 async def test_nothing_is_lost(group: str, certificate: tuple[Path, Path]) -> None:
-    options = Options(certificate=certificate, allow_peers=("127.0.0.0/8", "::1/128"), own=("127.0.0.1", "::1"))
+    options = Options(
+        certificate=certificate,
+        allow_peers=("127.0.0.0/8", "::1/128"),
+        own=("127.0.0.1", "::1"),
+        limits=Limits(allocations_of_user=400),  # all commands have one user
+    )
     async with served(options) as service, peer() as port:
         async with asyncio.TaskGroup() as tasks:
             for command in COMMANDS[group]:
