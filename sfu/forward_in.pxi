@@ -6,6 +6,7 @@ cdef void receive_datagrams(void *context, packet_t *packets, int count) noexcep
     cdef forwarder_t *f = <forwarder_t *>context
     cdef transport_t *t = NULL
     cdef packet_t *p
+    cdef packet_t *found = NULL     # whose transport `t` is
     cdef int i
     cdef uint8_t first
     f.now_us = read_clock(f)
@@ -22,10 +23,11 @@ cdef void receive_datagrams(void *context, packet_t *packets, int count) noexcep
         elif first < 128 or first > 191:
             drop(f, DROP_GARBAGE)
         else:
-            if i == 0 or t == NULL or not (
-                endpoint_equal(&p.source, &packets[i - 1].source) and endpoint_equal(&p.local, &packets[i - 1].local)
+            if found == NULL or not (
+                endpoint_equal(&p.source, &found.source) and endpoint_equal(&p.local, &found.local)
             ):
                 t = find_route(f, &p.source, &p.local)
+                found = p
             if t == NULL:
                 drop(f, DROP_UNKNOWN_ADDRESS)
             else:

@@ -377,6 +377,15 @@ def test_stun_and_dtls_come_with_socket_and_addresses(exchange: Exchange) -> Non
     ]
 
 
+@pytest.mark.parametrize("other", [b"\x00\x01stun", b"\x16dtls", b"\xff", b""])
+def test_media_behind_another_packet_of_its_sender_goes_to_its_own_connection(exchange: Exchange, other: bytes) -> None:
+    one, two = exchange.peer(), exchange.peer()
+    between = (other, two.address, exchange.local)
+    exchange.forwarder.feed([one.datagram(video(1)), between, two.datagram(video(1))])
+    assert "AUTHENTICATION" not in exchange.dropped()
+    assert (one.transport.packets_in, two.transport.packets_in) == (1, 1)
+
+
 def test_arrivals_are_ascending_without_wrap_and_each_once(exchange: Exchange) -> None:
     publisher = exchange.peer()
     publisher.transport.add_stream(1, audio=False)
