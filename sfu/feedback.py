@@ -16,6 +16,7 @@ REORDER_SECONDS = 0.01  # a late packet is given this long before it is asked fo
 NACK_SECONDS = 0.05  # at least between two requests for the same packet
 NACK_GROWTH = 1.3
 MAX_NACKS = 10
+MAX_ASKED = 256  # by one NACK: it fits a datagram however they lie
 GIVE_UP_SECONDS = 1.0
 MAX_MISSING = 512  # of one stream; past it only a keyframe helps
 PLI_SECONDS = 0.4
@@ -88,7 +89,7 @@ class Nacks:
         }
         numbers = []
         for number, each in self._missing.items():
-            if each.next_at <= now:
+            if each.next_at <= now and len(numbers) < MAX_ASKED:
                 each.next_at = now + NACK_SECONDS * NACK_GROWTH**each.tries
                 each.tries += 1
                 numbers.append(number)

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from sfu import rtcp
-from sfu.feedback import MAX_MISSING
+from sfu.feedback import MAX_ASKED, MAX_MISSING
 from sfu.publication import PublishConnection, read_offer
 from sfu.publish_answer import Source
 from sfu.sdp import SdpError, parse
@@ -162,6 +162,19 @@ def test_a_packet_that_never_comes_is_given_up() -> None:
     connection.lost(stream, [5], endpoint.clock)
     endpoint.advance(3)
     assert 5 <= len(sent(connection, rtcp.Nack)) <= 10
+
+
+def test_many_lost_packets_are_asked_for_in_datagrams_that_fit() -> None:
+    endpoint, connection = connected()
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
+    stream: Any = connection.publications["1"].layers["q"].stream
+    stream.missing = set(range(0, 20 * MAX_MISSING, 20))
+    connection.lost(stream, sorted(stream.missing), endpoint.clock)
+    endpoint.advance(0.05)
+    nacks = sent(connection, rtcp.Nack)
+    assert {number for packet in nacks for number in packet.sequence_numbers} == stream.missing
+    assert max(len(rtcp.build_compound([packet])) for packet in nacks) < 1100
+    assert len(nacks) == MAX_MISSING // MAX_ASKED
 
 
 def test_a_reordered_packet_is_not_asked_for() -> None:
