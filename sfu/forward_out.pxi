@@ -354,7 +354,8 @@ cdef bint may_resend(slot_t *slot, int64_t extended, uint64_t now_us) noexcept n
 
 cdef bint has_budget(forwarder_t *f, transport_t *t) noexcept nogil:
     """Whether more may be repeated to this receiver: so NACKs about double what it is sent, and no more."""
-    cdef int64_t filled = <int64_t>(min(f.now_us - t.resend_filled_us, <uint64_t>60000000) * RESEND_FLOOR_BYTES // 1000000)
+    cdef uint64_t passed_us = min(f.now_us - t.resend_filled_us, <uint64_t>60000000)
+    cdef int64_t filled = <int64_t>(passed_us * RESEND_FLOOR_BYTES // 1000000)
     if filled > 0:
         t.resend_filled_us = f.now_us
     t.resend_budget = min(t.resend_budget + filled, <int64_t>C_RESEND_BURST)

@@ -41,7 +41,7 @@ cdef int stalest_remote(transport_t *t) noexcept nogil:
 
 
 cdef uint64_t heard_us(transport_t *t, const pair_t *pair) noexcept nogil:
-    """When something authentic came from a pair of `t`: checks for each, media (told by connection) for the selected."""
+    """When something authentic came from a pair of `t`: a check, or media (told by connection) on the selected one."""
     cdef int i = find_remote(t, pair)
     cdef uint64_t at = t.remotes[i].checked_us if i >= 0 else 0
     if t.socket != NULL and pair_equal(pair, &t.selected):
