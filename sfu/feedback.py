@@ -87,7 +87,7 @@ class Nacks:
             for number, each in self._missing.items()
             if number in kept and each.tries < MAX_NACKS and now - each.first_at < GIVE_UP_SECONDS
         }
-        numbers = []
+        numbers: list[int] = []
         for number, each in self._missing.items():
             if each.next_at <= now and len(numbers) < MAX_ASKED:
                 each.next_at = now + NACK_SECONDS * NACK_GROWTH**each.tries
