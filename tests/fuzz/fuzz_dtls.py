@@ -1,4 +1,4 @@
-"""`python tests/fuzz/fuzz_dtls.py corpus_dir [libFuzzer arguments]`: a peer's datagrams never raise.
+"""`python -m tests.fuzz dtls`: a peer's datagrams never raise.
 
 The input is a sequence of datagrams, each behind two bytes of length, given to a server, a client that has said hello,
 a connected server and a listener.
@@ -66,13 +66,3 @@ def one_input(data: bytes) -> None:
         pack_records(datagram)
     for connection in connections:
         connection.close()
-
-
-if __name__ == "__main__":
-    import sys
-
-    import atheris  # type: ignore[import-untyped]
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()

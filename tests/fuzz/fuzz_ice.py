@@ -1,4 +1,4 @@
-"""`python tests/fuzz/fuzz_ice.py corpus_dir [libFuzzer arguments]`: no datagram disturbs an ICE-lite agent.
+"""`python -m tests.fuzz ice`: no datagram disturbs an ICE-lite agent.
 
 The bytes are taken as they are, and as the attributes of a check that is authentic.
 """
@@ -36,13 +36,3 @@ def one_input(data: bytes) -> None:
                 stun.parse(result.response)
     if agent.state is not IceState.CONNECTED or agent.pair is None:
         raise AssertionError("the agent lost its connection")
-
-
-if __name__ == "__main__":
-    import sys
-
-    import atheris  # type: ignore[import-untyped]
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()

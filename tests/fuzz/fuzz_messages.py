@@ -1,4 +1,4 @@
-"""`python tests/fuzz/fuzz_messages.py corpus_dir [libFuzzer arguments]`: any text is a message or MalformedMessage.
+"""`python -m tests.fuzz messages`: any text is a message or MalformedMessage.
 
 What is a message goes through a session too, which takes it whatever came before.
 """
@@ -33,13 +33,3 @@ def one_message(text: str) -> None:
         written = encode(line).text.encode()
         if json.loads(written)["text"] != said:
             raise AssertionError("what is taken is not what is told")
-
-
-if __name__ == "__main__":
-    import sys
-
-    import atheris  # type: ignore[import-untyped]
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""`python tests/fuzz/fuzz_rtcp.py corpus_dir [libFuzzer arguments]`: any bytes give packets or RtcpError.
+"""`python -m tests.fuzz rtcp`: any bytes give packets or RtcpError.
 
 What was parsed is built and parsed again to the same values.
 """
@@ -21,13 +21,3 @@ def one_input(data: bytes) -> None:
         return
     if packets and meaning(parse_compound(build_compound(packets))) != meaning(packets):
         raise AssertionError("built otherwise than parsed")
-
-
-if __name__ == "__main__":
-    import sys
-
-    import atheris  # type: ignore[import-untyped]
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""`python tests/fuzz/fuzz_rtp.py corpus_dir [libFuzzer arguments]`: an authenticated peer's packets do no harm.
+"""`python -m tests.fuzz rtp`: an authenticated peer's packets do no harm.
 
 The input is a sequence of packets, each behind two bytes of length; their SSRCs become those of a stream, its repair or
 an unknown one. The compiled path drops as malformed exactly what sfu.rtp calls an error, and what it sends can be read.
@@ -80,13 +80,3 @@ def one_input(data: bytes) -> None:
         slot.retransmit([packet.sequence_number for packet in sent])
         if any(packet.ssrc != slot.ssrc for packet in sent) or len(subscriber.received()) > len(sent):
             raise AssertionError("sent what it must not")
-
-
-if __name__ == "__main__":
-    import sys
-
-    import atheris  # type: ignore[import-untyped]
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""`python tests/fuzz/fuzz_sdp.py corpus_dir [libFuzzer arguments]`: any text is a description or SdpError.
+"""`python -m tests.fuzz sdp`: any text is a description or SdpError.
 
 What parses must print to something that parses to the same print, and go through both sides of the negotiation.
 """
@@ -42,13 +42,3 @@ def negotiate(described: SessionDescription) -> None:
         subscribe_offer.read_answer(described, SLOTS)
     except SdpError:
         return
-
-
-if __name__ == "__main__":
-    import sys
-
-    import atheris  # type: ignore[import-untyped]
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()

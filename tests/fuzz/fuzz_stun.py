@@ -1,4 +1,4 @@
-"""`python tests/fuzz/fuzz_stun.py corpus_dir [libFuzzer arguments]`: any bytes are a message or StunError.
+"""`python -m tests.fuzz stun`: any bytes are a message or StunError.
 
 What parses must also survive being made again: the same attributes, and each value either decoded or refused.
 """
@@ -56,13 +56,3 @@ def values(value: bytes) -> None:
         return
     if stun.encode_xor_address(address, TRANSACTION)[1:] != value[1:]:
         raise AssertionError("an address changed by being made again")
-
-
-if __name__ == "__main__":
-    import sys
-
-    import atheris  # type: ignore[import-untyped]
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()

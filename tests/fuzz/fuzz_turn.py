@@ -1,4 +1,4 @@
-"""`python tests/fuzz/fuzz_turn.py corpus_dir [libFuzzer arguments]`: whatever a client sends, TURN goes on.
+"""`python -m tests.fuzz turn`: whatever a client sends, TURN goes on.
 
 The first byte of an input says how the rest comes: as one datagram, as a stream in pieces, or as the attributes of a
 correctly signed request, which reach the handlers behind authentication.
@@ -116,13 +116,3 @@ def signed(server: TurnServer, flow: Flow, data: bytes) -> None:
         attributes = [each for each in attributes if each[0] not in (8, 28, 0x8028)]
         request = stun.encode(method, 0, serial.to_bytes(12, "big"), [*attributes, *proof], key=KEY)
         answer(server.receive(request, flow, NOW))
-
-
-if __name__ == "__main__":
-    import sys
-
-    import atheris  # type: ignore[import-untyped]
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
