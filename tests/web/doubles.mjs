@@ -58,7 +58,8 @@ export const JOINED = {
 export function makeClient() {
   MemorySocket.made = [];
   mock.timers.reset();
-  mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const apis = ["setTimeout", "setInterval"];
+  mock.timers.enable(parseInt(process.versions.node, 10) < 20 ? apis : { apis });
   let now = 0;
   const client = new SignallingClient("wss://host/r/room/ws", { WebSocket: MemorySocket, now: () => now, random: () => 0.5 });
   /** Time passes, in steps short enough for every timer to see its moment. */
