@@ -1,6 +1,5 @@
 /** A server that lives in memory: what the signalling client believes to be its WebSocket, with a clock that tests turn. */
 
-import { mock } from "node:test";
 import { SignallingClient } from "../../web/js/protocol.js";
 
 export class MemorySocket extends EventTarget {
@@ -55,18 +54,42 @@ export const JOINED = {
   heartbeat: { interval_ms: 5000, timeout_ms: 12000 },
 };
 
+/** Puts timers of our own in the place of the global ones: what they wait for is `now()`. @param {() => number} now */
+function fakeTimers(now) {
+  let last = 0;
+  const waiting = new Map();
+  const add = (again) => (run, delay = 0, ...args) => {
+    waiting.set((last += 1), { at: now() + delay, every: again ? delay : 0, run: () => run(...args) });
+    return last;
+  };
+  const remove = (id) => waiting.delete(id);
+  Object.assign(globalThis, {
+    setTimeout: add(false), setInterval: add(true), clearTimeout: remove, clearInterval: remove,
+  });
+  const due = (time) => [...waiting].filter(([, { at }]) => at <= time).sort(([, a], [, b]) => a.at - b.at)[0];
+  return {
+    /** @param {number} time */
+    runUntil(time) {
+      for (let next = due(time); next; next = due(time)) {
+        const [id, timer] = next;
+        if (timer.every) timer.at += timer.every;
+        else waiting.delete(id);
+        timer.run();
+      }
+    },
+  };
+}
+
 export function makeClient() {
   MemorySocket.made = [];
-  mock.timers.reset();
-  const apis = ["setTimeout", "setInterval"];
-  mock.timers.enable(parseInt(process.versions.node, 10) < 20 ? apis : { apis });
   let now = 0;
+  const timers = fakeTimers(() => now);
   const client = new SignallingClient("wss://host/r/room/ws", { WebSocket: MemorySocket, now: () => now, random: () => 0.5 });
   /** Time passes, in steps short enough for every timer to see its moment. */
   const pass = (ms) => {
     for (let left = ms; left > 0; left -= 100) {
       now += Math.min(100, left);
-      mock.timers.tick(Math.min(100, left));
+      timers.runUntil(now);
     }
   };
   const socket = () => MemorySocket.made[MemorySocket.made.length - 1];
