@@ -26,7 +26,8 @@ from benchmarks import load
 from benchmarks.process import Server, pin_load, print_table, save, spread
 from wire import stun
 
-USER, PASSWORD, REALM = "bench", "bench-password", "bench"
+USERS = [f"bench{number}" for number in range(64)]  # a name has a quota
+PASSWORD, REALM = "bench-password", "bench"
 HOST = "127.0.0.1"
 PORTS = {"turnd": 34780, "coturn": 34790}
 RELAY_PORTS = (41000, 43500)
@@ -37,8 +38,8 @@ FIRST_CHANNEL = 0x4000
 class Client:
     """One allocation with one channel to one peer of our own."""
 
-    def __init__(self, server: tuple[str, int]) -> None:
-        self.server = server
+    def __init__(self, server: tuple[str, int], user: str) -> None:
+        self.server, self.user = server, user
         self.socket, self.peer = (self._socket() for _ in range(2))
         self.nonce, self.realm = b"", b""
         self.key: bytes | None = None
@@ -66,7 +67,7 @@ class Client:
         if self.key:
             attributes = [
                 *attributes,
-                (stun.Attribute.USERNAME, USER.encode()),
+                (stun.Attribute.USERNAME, self.user.encode()),
                 (stun.Attribute.REALM, self.realm),
                 (stun.Attribute.NONCE, self.nonce),
             ]
@@ -80,7 +81,7 @@ class Client:
             assert stun.decode_error(code)[0] == 401, stun.decode_error(code)
             self.realm = answer.get(stun.Attribute.REALM) or b""
             self.nonce = answer.get(stun.Attribute.NONCE) or b""
-            self.key = stun.long_term_key(USER, self.realm.decode(), PASSWORD)
+            self.key = stun.long_term_key(self.user, self.realm.decode(), PASSWORD)
         return answer
 
     def _answer(self, transaction: bytes) -> stun.Message:
@@ -135,7 +136,7 @@ def start_turnd(folder: Path) -> Server:
             "tls_port": port + 1,
             "relay_ports": list(RELAY_PORTS),
             "realm": REALM,
-            "users": {USER: PASSWORD},
+            "users": dict.fromkeys(USERS, PASSWORD),
             "allow_peers": ["127.0.0.0/8"],
         },
         "sfu": {"port": 40900},
@@ -165,7 +166,8 @@ def start_coturn(folder: Path) -> Server:
             str(port + 1),
         ),
         *("--min-port", str(RELAY_PORTS[0]), "--max-port", str(RELAY_PORTS[1]), "-r", REALM, "--lt-cred-mech"),
-        *("-u", f"{USER}:{PASSWORD}", "--allow-loopback-peers", "--no-cli", "--no-tls", "--no-dtls"),
+        *(word for user in USERS for word in ("-u", f"{user}:{PASSWORD}")),
+        *("--allow-loopback-peers", "--no-cli", "--no-tls", "--no-dtls"),
         *("--log-file", "stdout", "--simple-log", "--pidfile", str(folder / "coturn.pid"), "--db", str(folder / "db")),
     ]
     return Server("coturn", command, lambda: answers(port), folder / "coturn.log", folder)
@@ -216,7 +218,10 @@ def run_cases(name: str, cases: list[Case], rounds: int, seconds: float) -> dict
         os.chmod(folder, 0o755)  # noqa: PTH101 - coturn may drop its rights
         server = STARTERS[name](Path(folder))
         stack.callback(server.stop)
-        clients = [Client((HOST, PORTS[name])) for _ in range(max(case.allocations for case in cases))]
+        clients = [
+            Client((HOST, PORTS[name]), USERS[number % len(USERS)])
+            for number in range(max(case.allocations for case in cases))
+        ]
         for client in clients:
             stack.callback(client.close)
             client.bind_channel()
