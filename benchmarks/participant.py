@@ -101,10 +101,28 @@ def answer_sdp(offer: str, credentials: Credentials) -> str:
     return text.replace("\n", "\r\n")
 
 
-async def connect(remote_sdp: str, credentials: Credentials) -> Transport:
-    """ICE checks until one is answered, then DTLS as client; the keys become SRTP sessions."""
+def check_request(remote_sdp: str, credentials: Credentials) -> bytes:
+    """The connectivity check that selects its pair at once."""
     ufrag = re.search(r"a=ice-ufrag:(\S+)", remote_sdp)[1]  # type: ignore[index]
     password = re.search(r"a=ice-pwd:(\S+)", remote_sdp)[1]  # type: ignore[index]
+    attributes = [
+        (stun.Attribute.USERNAME, f"{ufrag}:{credentials.ufrag}".encode()),
+        (stun.Attribute.PRIORITY, stun.encode_u32(1 << 24)),
+        (stun.Attribute.ICE_CONTROLLING, secrets.token_bytes(8)),
+        (stun.Attribute.USE_CANDIDATE, b""),
+    ]
+    return stun.encode(
+        stun.Method.BINDING,
+        stun.MessageClass.REQUEST,
+        secrets.token_bytes(12),
+        attributes,
+        key=password.encode(),
+        fingerprint=True,
+    )
+
+
+def open_socket(remote_sdp: str) -> socket.socket:
+    """A UDP socket connected to the first IPv4 host candidate."""
     candidate = re.search(r"a=candidate:\S+ 1 udp \d+ (\d+\.\d+\.\d+\.\d+) (\d+) typ host", remote_sdp, re.IGNORECASE)
     assert candidate, "no IPv4 host candidate"
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -112,20 +130,21 @@ async def connect(remote_sdp: str, credentials: Credentials) -> Transport:
         udp.setsockopt(socket.SOL_SOCKET, 33, 4 << 20)  # SO_RCVBUFFORCE
     udp.connect((candidate[1], int(candidate[2])))
     udp.setblocking(False)
+    return udp
+
+
+def srtp_session(key: bytes, direction: int, profile: int) -> Session:
+    """One direction's session, for any SSRC."""
+    policy = Policy(key=key, ssrc_type=direction, srtp_profile=profile)
+    policy.window_size = 1024
+    return Session(policy)
+
+
+async def connect(remote_sdp: str, credentials: Credentials) -> Transport:
+    """ICE checks until one is answered, then DTLS as client; the keys become SRTP sessions."""
+    request = check_request(remote_sdp, credentials)
+    udp = open_socket(remote_sdp)
     loop = asyncio.get_running_loop()
-    request = stun.encode(
-        stun.Method.BINDING,
-        stun.MessageClass.REQUEST,
-        secrets.token_bytes(12),
-        [
-            (stun.Attribute.USERNAME, f"{ufrag}:{credentials.ufrag}".encode()),
-            (stun.Attribute.PRIORITY, stun.encode_u32(1 << 24)),
-            (stun.Attribute.ICE_CONTROLLING, secrets.token_bytes(8)),
-            (stun.Attribute.USE_CANDIDATE, b""),
-        ],
-        key=password.encode(),
-        fingerprint=True,
-    )
     dtls = credentials.context.client()
     checked = False
     deadline = loop.time() + ICE_SECONDS
@@ -149,11 +168,11 @@ async def connect(remote_sdp: str, credentials: Credentials) -> Transport:
         udp.send(datagram)
     keys = dtls.srtp_keys()
     profile = getattr(Policy, keys.profile)
-    outbound = Policy(key=keys.local_key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
-    inbound = Policy(key=keys.remote_key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
-    for policy in (outbound, inbound):
-        policy.window_size = 1024
-    return Transport(udp, Session(outbound), Session(inbound))
+    return Transport(
+        udp,
+        srtp_session(keys.local_key, Policy.SSRC_ANY_OUTBOUND, profile),
+        srtp_session(keys.remote_key, Policy.SSRC_ANY_INBOUND, profile),
+    )
 
 
 class Participant:

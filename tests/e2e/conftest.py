@@ -49,7 +49,7 @@ PersonFactory = Callable[..., Awaitable[Person]]
 
 @pytest.fixture
 async def person(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[PersonFactory]:
-    """Makes people: `await person("Ada", Chromium, host)`; on failure their screens and consoles are kept."""
+    """Makes people: `await person("Ada", Chromium, host)`; their last screens and consoles are kept."""
     numbers = itertools.count()
     people: list[Person] = []
     async with AsyncExitStack() as stack:

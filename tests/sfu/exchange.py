@@ -50,6 +50,16 @@ def session(key: bytes, kind: int, profile: int) -> Session:
     return Session(policy)
 
 
+def pending(udp: socket.socket) -> list[bytes]:
+    """All datagrams that a non-blocking socket holds."""
+    received = []
+    while True:
+        try:
+            received.append(udp.recv(4096))
+        except BlockingIOError:
+            return received
+
+
 class Peer:
     """The other end of a transport: SRTP sessions and a socket."""
 
@@ -78,12 +88,7 @@ class Peer:
         self.exchange.forwarder.feed([self.datagram(packet) for packet in packets])
 
     def raw(self) -> list[bytes]:
-        received = []
-        while True:
-            try:
-                received.append(self.socket.recv(4096))
-            except BlockingIOError:
-                return received
+        return pending(self.socket)
 
     def received(self) -> list[RtpPacket]:
         return [parse_rtp(self.inbound.unprotect(data)) for data in self.raw()]

@@ -18,7 +18,7 @@ from sfu.router import MediaRoom, SlotView
 from sfu.rtp import RtpPacket, build_rtp, parse_rtp
 from sfu.sdp import parse
 from sfu.service import TICK_SECONDS, SfuService, SfuSettings
-from tests.sfu.exchange import DELTA, KEYFRAME, session
+from tests.sfu.exchange import DELTA, KEYFRAME, pending, session
 from tests.sfu.peers import OTHER_CONTEXT, browser_answer, recorded
 from wire import stun
 from wire.demux import is_rtcp
@@ -80,12 +80,7 @@ class End:
         self.call.feed(data, self.address)
 
     def raw(self) -> list[bytes]:
-        received = []
-        while True:
-            try:
-                received.append(self.socket.recv(4096))
-            except BlockingIOError:
-                return received
+        return pending(self.socket)
 
     def received(self) -> tuple[list[RtpPacket], list[rtcp.RtcpPacket]]:
         media: list[RtpPacket] = []

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import pytest
 from cryptography.hazmat.primitives import serialization
 
 from wire import dtls
@@ -117,6 +115,3 @@ async def openssl_peer(*arguments: str) -> AsyncIterator[tuple[Endpoint, asyncio
             process.kill()
             await process.communicate()
         transport.close()
-
-
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL, crypto
 from pylibsrtp import Policy
 
-from tests.wire.dtls_peers import Wire, needs_openssl, openssl_peer, pem_pair, state, stray_record
+from tests.wire.dtls_peers import Wire, openssl_peer, pem_pair, state, stray_record
 from wire import dtls
 from wire.dtls import Drop, DtlsConnection, DtlsContext, DtlsError
 
@@ -483,7 +483,6 @@ async def test_aiortc_connects_to_us_in_either_role(role: str) -> None:
     await theirs.stop()
 
 
-@needs_openssl
 async def test_openssl_s_client_agrees_on_srtp_and_is_heard(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     (tmp_path / "peer.pem").write_bytes(pem_pair())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wire.dtls_peers import Wire, needs_openssl, openssl_peer, pem_pair, state, stray_record
+from tests.wire.dtls_peers import Wire, openssl_peer, pem_pair, state, stray_record
 from wire.dtls import Drop, DtlsConnection, DtlsContext, DtlsError
 from wire.dtls_listener import DtlsListener
 
@@ -94,7 +94,6 @@ def test_any_hello_never_raises_and_never_answers_more_than_it_got(body: bytes) 
 LISTENER = listener()
 
 
-@needs_openssl
 async def test_openssl_s_client_passes_the_cookie_exchange() -> None:
     loop = asyncio.get_running_loop()
     server = listener()
