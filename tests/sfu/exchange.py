@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pylibsrtp import Policy, Session
 
-from sfu.forward import Drop, Event, Forwarder, Kind, Slot, Transport
+from sfu.forward import Drop, Event, Forwarder, Kind, Slot, Stream, Transport
 from sfu.rtp import Extension, RtpPacket, build_rtp, parse_rtp
 from wire.udp import UdpSocket
 
@@ -152,3 +152,7 @@ def slot_of(peer: Peer, ssrc: int = 100, *, rtx: bool = True, is_audio: bool = F
     slot.map_payload(Kind.VP8, 120, 121)
     slot.map_payload(Kind.OPUS, 109, None)
     return slot
+
+
+# A publisher and its stream, a subscriber and the slot that follows it.
+Call = tuple[Exchange, Peer, Stream, Peer, Slot]
