@@ -57,20 +57,18 @@ class TurnConnection(asyncio.Protocol):
         """Hands ChannelData to the relay, all of a run at once, and everything else to the core, in order."""
         if self.flow is None:
             return
+        run: list[bytes] = []
         try:
-            messages = self._framer.receive(data)
+            for message in self._framer.receive(data):
+                if is_channel_data(message):
+                    run.append(message)
+                    continue
+                self._forward(run)
+                run = []
+                self._answer(self._service.receive(message, self.flow))
         except StreamError as error:
             log.debug("stream ended", extra={"reason": str(error)})
             self.abort()
-            return
-        run: list[bytes] = []
-        for message in messages:
-            if is_channel_data(message):
-                run.append(message)
-                continue
-            self._forward(run)
-            run = []
-            self._answer(self._service.receive(message, self.flow))
         self._forward(run)
 
     def _forward(self, messages: list[bytes]) -> None:

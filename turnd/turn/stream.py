@@ -5,6 +5,8 @@ Sans-IO; holds at most one incomplete message, bounded by `max_message_bytes`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from wire.stun import HEADER_BYTES, MAGIC_COOKIE
 
 MAX_MESSAGE_BYTES = HEADER_BYTES + 0xFFFF
@@ -29,32 +31,37 @@ class StreamFramer:
         """What has come of a message that is not complete."""
         return len(self._buffer)
 
-    def receive(self, data: bytes) -> list[bytes]:
-        """The messages completed by `data`, ChannelData (first byte 0x40-0x7f) with its padding. Raises StreamError."""
-        buffer = self._buffer
-        buffer += data
-        messages = []
-        start, end = 0, len(buffer)
-        while (size := self._message_bytes(buffer, start, end)) and start + size <= end:
-            messages.append(bytes(buffer[start : start + size]))
-            start += size
-        del buffer[:start]
-        return messages
+    def receive(self, data: bytes) -> Iterator[bytes]:
+        """The messages completed by `data`, ChannelData (first byte 0x40-0x7f) with its padding.
 
-    def _message_bytes(self, buffer: bytearray, start: int, end: int) -> int:
-        """Size of the message that begins at `start`; 0 while that cannot be told."""
-        if start == end:
+        Each is cut when it is asked for, so that what handling one of them changes (the bound) holds for the next,
+        however the stream was cut; what is not asked for stays. Raises StreamError behind the last good message.
+        """
+        self._buffer += data
+        return self._messages()
+
+    def _messages(self) -> Iterator[bytes]:
+        buffer = self._buffer
+        while (size := self._message_bytes()) and size <= len(buffer):
+            message = bytes(buffer[:size])
+            del buffer[:size]
+            yield message
+
+    def _message_bytes(self) -> int:
+        """Size of the first message in the buffer; 0 while that cannot be told."""
+        buffer = self._buffer
+        if not buffer:
             return 0
-        kind = buffer[start] >> 6
-        if kind > 1 or MAX_STUN_BYTE < buffer[start] < 0x40:
+        kind = buffer[0] >> 6
+        if kind > 1 or MAX_STUN_BYTE < buffer[0] < 0x40:
             raise StreamError("neither STUN nor ChannelData")
-        if end - start < 4:
+        if len(buffer) < 4:
             return 0
-        length = int.from_bytes(buffer[start + 2 : start + 4], "big")
+        length = int.from_bytes(buffer[2:4], "big")
         if kind == 1:
             size = 4 + (length + 3 & ~3)
         else:
-            if length & 3 or not _COOKIE.startswith(buffer[start + 4 : min(end, start + 8)]):
+            if length & 3 or not _COOKIE.startswith(buffer[4:8]):
                 raise StreamError("not a STUN message")
             size = HEADER_BYTES + length
         if size > self.max_message_bytes:

@@ -36,23 +36,46 @@ def test_channel_data_is_told_apart() -> None:
 @pytest.mark.parametrize("data", [b"\x80", b"\xff", b"\x00\x01\x00\x01", b"\0\1\0\0\x21\x13", b"\x16\x03"])
 def test_what_is_not_turn_ends_the_stream(data: bytes) -> None:
     with pytest.raises(StreamError):
-        StreamFramer().receive(data)
+        list(StreamFramer().receive(data))
 
 
 def test_http_ends_the_stream() -> None:
     framer = StreamFramer(MAX_MESSAGE_BYTES)
-    assert framer.receive(b"GET / HT") == []  # 0x47 could be a channel: its length has to come
+    assert list(framer.receive(b"GET / HT")) == []  # 0x47 could be a channel: its length has to come
     assert framer.buffered_bytes == 8
 
 
 def test_the_bound_and_one_past_it() -> None:
-    assert StreamFramer().receive(channel(bytes(MAX_FIRST_MESSAGE_BYTES - 4)))
+    assert list(StreamFramer().receive(channel(bytes(MAX_FIRST_MESSAGE_BYTES - 4))))
     with pytest.raises(StreamError, match="too large"):
-        StreamFramer().receive(channel(bytes(MAX_FIRST_MESSAGE_BYTES)))
+        list(StreamFramer().receive(channel(bytes(MAX_FIRST_MESSAGE_BYTES))))
 
 
 def test_the_largest_channel_data() -> None:
-    assert StreamFramer(MAX_MESSAGE_BYTES).receive(channel(bytes(65535)))
+    assert list(StreamFramer(MAX_MESSAGE_BYTES).receive(channel(bytes(65535))))
+
+
+def test_messages_before_one_that_is_none_come_out_first() -> None:
+    messages = StreamFramer().receive(REQUEST + channel(b"x") + b"\x80")
+    assert [next(messages), next(messages)] == [REQUEST, channel(b"x")]
+    with pytest.raises(StreamError):
+        next(messages)
+
+
+def test_a_bound_that_one_message_changes_holds_for_the_next_of_the_same_chunk() -> None:
+    framer = StreamFramer()
+    large = channel(bytes(MAX_FIRST_MESSAGE_BYTES))
+    got = []
+    for message in framer.receive(REQUEST + large):
+        framer.max_message_bytes = MAX_MESSAGE_BYTES
+        got.append(message)
+    assert got == [REQUEST, large]
+
+
+def test_what_was_not_asked_for_comes_with_the_next_chunk() -> None:
+    framer = StreamFramer()
+    assert next(framer.receive(REQUEST + channel(b"x"))) == REQUEST
+    assert list(framer.receive(b"")) == [channel(b"x")]
 
 
 @given(st.lists(st.binary(max_size=100), max_size=5))
@@ -60,7 +83,7 @@ def test_any_bytes_are_messages_or_the_one_error(chunks: list[bytes]) -> None:
     framer = StreamFramer()
     for chunk in chunks:
         try:
-            framer.receive(chunk)
+            list(framer.receive(chunk))
         except StreamError:
             return
         assert framer.buffered_bytes <= MAX_FIRST_MESSAGE_BYTES
