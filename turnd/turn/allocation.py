@@ -7,7 +7,7 @@ what the core needs from its adapter.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from turnd.turn.channel import Channels
 from turnd.turn.permission import Permissions
@@ -48,6 +48,15 @@ class Relay(Protocol):
 
     def forward(self, messages: list[bytes]) -> None:
         """Unwraps ChannelData messages and sends them on."""
+
+    def pair(self, first: Self) -> None:
+        """Makes this the second relay of one allocation: its client, channel numbers and limit are those of `first`."""
+
+    def leave(self) -> None:
+        """Serves no client any more, for both of a pair; peers and permissions stay."""
+
+    def limit(self, bytes_per_second: int) -> None:
+        """What the allocation may relay in each direction; 0: unlimited."""
 
     def close(self) -> None:
         """Gives everything up at once, the port included."""

@@ -23,4 +23,9 @@ cdef class Relay(Receiver):
     cdef object relay_udp, client_udp       # keep the sockets' handles alive
     cdef object write
     cdef bint write_each
+    cdef Relay other
+    cdef _share_client(self)
+    cdef _open_stream(self, write, bint each)
+    cdef _leave(self)
+    cdef _part(self)
     cdef peer_t *_peer(self, const endpoint_t *endpoint) except NULL

@@ -22,6 +22,8 @@ class RelayPath:
         """Lets restricted permissions reach this port of our own addresses; `family` is 4 or 6."""
     def close_port(self, family: int, port: int) -> None: ...
     def is_open(self, address: Address) -> bool: ...
+    def limit(self, bytes_per_second: int) -> None:
+        """What all relays together may pass in each direction, one second's worth at once; 0: unlimited."""
     def counters(self) -> dict[str, int]:
         """`packets_…` and `bytes_to_peer`/`_to_client` (payload), and `dropped_<reason>` for each of DROP_REASONS."""
 
@@ -48,6 +50,15 @@ class Relay(Receiver):
         """Serves a UDP client. Raises ValueError when the 5-tuple has a relay already."""
     def serve_stream(self, write: Callable[[bytes], None], *, each: bool = False) -> None:
         """Serves a TCP or TLS client; `write` gets whole, padded messages: once a batch, or once for `each` of them."""
+    def pair(self, first: Relay) -> None:
+        """Makes this relay the second of `first`'s allocation, for the other family.
+
+        Both have one client, one space of channel numbers and one limit. When one closes the other goes on.
+        """
+    def leave(self) -> None:
+        """Stops serving the client, for both of a pair; `serve_…` may give it a new one (RFC 8016)."""
+    def limit(self, bytes_per_second: int) -> None:
+        """What the allocation may pass in each direction, one second's worth at once; 0: unlimited."""
     def permit(self, host: str, expires_at: float, restricted: bool) -> None:
         """Installs or refreshes; `restricted`: only for the open ports of our own. ValueError past the bound."""
     def bind_channel(self, channel: int, address: Address, expires_at: float) -> None:
@@ -56,6 +67,9 @@ class Relay(Receiver):
         """A Send indication's data; dropped and counted without a live permission, or when it would be fragmented."""
     def forward(self, messages: list[bytes]) -> None:
         """ChannelData messages that came over a stream."""
+    @property
+    def local_address(self) -> Address:
+        """Where the relay's socket is bound."""
     @property
     def peers(self) -> int:
         """Permissions and channels held, expired ones included until room is needed."""

@@ -31,13 +31,13 @@ from turnd.turn.relay_table cimport (
     STREAM_FULL,
     UNFRAGMENTED_IPV4,
     UNFRAGMENTED_IPV6,
+    added_peer,
     count_drop,
     drop_expired,
     drop_t,
     find_channel,
     find_peer,
     find_relay,
-    index_peer,
     is_flow,
     is_ipv4,
     peer_t,
@@ -46,8 +46,11 @@ from turnd.turn.relay_table cimport (
     rebuild_index,
     relay_t,
     remove_peer,
+    remove_relay,
     same_address,
+    set_budget,
     table_t,
+    within_budget,
 )
 from wire.udp cimport (
     UDP_MAX_PAYLOAD,
@@ -73,6 +76,8 @@ DROP_REASONS = (
     "oversize",
     "stream_full",
     "closed",
+    "allocation_bandwidth",
+    "total_bandwidth",
 )
 
 # Client to peer.
@@ -89,7 +94,10 @@ cdef inline bint permitted(const relay_t *relay, const endpoint_t *peer, uint64_
     return True
 
 
-cdef inline void to_peer(relay_t *relay, const endpoint_t *peer, const uint8_t *data, uint32_t length) noexcept nogil:
+cdef inline void to_peer(
+        relay_t *relay, const endpoint_t *peer, const uint8_t *data, uint32_t length, uint64_t now) noexcept nogil:
+    if not within_budget(relay, True, length, now):
+        return
     memcpy(udp_reserve(<int>length), data, length)
     udp_commit(relay.relay_socket, peer, NULL, <int>length)
     relay.packets_to_peer += 1
@@ -113,6 +121,9 @@ cdef void channel_to_peer(relay_t *relay, const uint8_t *message, uint32_t lengt
         count_drop(relay.path, OVERSIZE)
         return
     peer = find_channel(relay, read16(message))
+    if peer == NULL and relay.other != NULL:
+        relay = relay.other
+        peer = find_channel(relay, read16(message))
     if peer == NULL or peer.expires_us <= now:
         count_drop(relay.path, NO_CHANNEL)
         return
@@ -120,7 +131,7 @@ cdef void channel_to_peer(relay_t *relay, const uint8_t *message, uint32_t lengt
         count_drop(relay.path, CLOSED)
         return
     if permitted(relay, &peer.endpoint, now, NO_PERMISSION):
-        to_peer(relay, &peer.endpoint, message + 4, size)
+        to_peer(relay, &peer.endpoint, message + 4, size, now)
 
 
 cdef void receive_from_clients(void *context, packet_t *packets, int count) noexcept nogil:
@@ -178,6 +189,8 @@ cdef void peer_to_client(relay_t *relay, const packet_t *packet, uint64_t now) n
     cdef uint8_t *out
     cdef uint32_t total, padding
     if not permitted(relay, &packet.source, now, PEER_NO_PERMISSION):
+        return
+    if not within_budget(relay, False, packet.length, now):
         return
     channel = find_peer(relay, &packet.source, packet.source.port) if packet.source.port else NULL
     if channel != NULL and channel.expires_us > now:
@@ -254,6 +267,9 @@ cdef class RelayPath:
         endpoint_from_python(address, &endpoint)
         return bool(port_open(&self.state, &endpoint))
 
+    def limit(self, uint64_t bytes_per_second):
+        set_budget(&self.state.total, bytes_per_second, monotonic_us())
+
     def counters(self):
         cdef int reason
         result = {
@@ -309,15 +325,11 @@ cdef class ClientReceiver(Receiver):
             self._resize(self.table.capacity * 2)
         place_relay(&self.table, relay)
         self.table.count += 1
+        relay.in_table = True
 
     cdef _remove(self, relay_t *relay):
-        cdef int slot
-        for slot in range(self.table.capacity):
-            if self.table.slots[slot] == relay:
-                self.table.slots[slot] = NULL
-                self.table.count -= 1
-                self._resize(self.table.capacity)
-                return
+        remove_relay(&self.table, relay)
+        relay.in_table = False
 
     def __len__(self):
         return self.table.count
@@ -329,11 +341,13 @@ cdef class Relay(Receiver):
     def __cinit__(self, RelayPath path not None):
         self.path = path
         self.state.path = &path.state
+        self.state.budget = &self.state.own_budget
         self.receive = receive_from_peers
         self.context = <void *>self
 
     def __dealloc__(self):
         free(self.state.peers)
+        free(self.state.index)
         free(self.state.stream)
 
     cdef object dispatch(self):
@@ -360,10 +374,15 @@ cdef class Relay(Receiver):
         self.clients = clients
         self.client_udp = client_udp
         self.state.client_socket = client_udp.handle
+        self._share_client()
 
     def serve_stream(self, write not None, *, bint each=False):
         if self.clients is not None or self.write is not None:
             raise ValueError("the relay has a client already")
+        self._open_stream(write, each)
+        self._share_client()
+
+    cdef _open_stream(self, write, bint each):
         self.state.stream = <uint8_t *>malloc(STREAM_BATCH_BYTES)
         if self.state.stream == NULL:
             raise MemoryError
@@ -382,7 +401,7 @@ cdef class Relay(Receiver):
         if relay.count >= MAX_PEERS:
             raise ValueError("too many peers")
         if relay.count == relay.room:
-            room = relay.room * 2 if relay.room else 8
+            room = relay.room * 2 if relay.room else 2
             larger = <peer_t *>realloc(relay.peers, room * sizeof(peer_t))
             if larger == NULL:
                 raise MemoryError
@@ -392,7 +411,9 @@ cdef class Relay(Receiver):
         memset(peer, 0, sizeof(peer_t))
         peer.endpoint = endpoint[0]
         relay.count += 1
-        index_peer(relay, relay.count - 1)
+        if not added_peer(relay):
+            relay.count -= 1
+            raise MemoryError
         return peer
 
     def permit(self, host, double expires_at, bint restricted):
@@ -423,6 +444,7 @@ cdef class Relay(Receiver):
     def send(self, address, bytes data not None, bint dont_fragment=False):
         cdef endpoint_t endpoint
         cdef const uint8_t *start = <const uint8_t *><const char *>data
+        cdef uint64_t now = monotonic_us()
         cdef uint32_t length
         if len(data) > UDP_MAX_PAYLOAD:
             count_drop(self.state.path, OVERSIZE)
@@ -433,8 +455,8 @@ cdef class Relay(Receiver):
             count_drop(self.state.path, CLOSED)
         elif dont_fragment and length > <uint32_t>(UNFRAGMENTED_IPV4 if is_ipv4(&endpoint) else UNFRAGMENTED_IPV6):
             count_drop(self.state.path, OVERSIZE)
-        elif permitted(&self.state, &endpoint, monotonic_us(), NO_PERMISSION):
-            to_peer(&self.state, &endpoint, start, length)
+        elif permitted(&self.state, &endpoint, now, NO_PERMISSION):
+            to_peer(&self.state, &endpoint, start, length, now)
             udp_flush()
 
     def forward(self, list messages not None):
@@ -451,6 +473,12 @@ cdef class Relay(Receiver):
     @paused.setter
     def paused(self, bint value):
         self.state.paused = value
+        if self.other is not None:
+            self.other.state.paused = value
+
+    @property
+    def local_address(self):
+        return self.relay_udp.local_address
 
     @property
     def peers(self):
@@ -464,17 +492,64 @@ cdef class Relay(Receiver):
             "bytes_to_client": self.state.bytes_to_client,
         }
 
-    def close(self):
-        if self.clients is not None:
+    def pair(self, Relay first not None):
+        if self.other is not None or first.other is not None or self.clients is not None or self.write is not None:
+            raise ValueError("the relay is one of a pair, or has a client, already")
+        self.other, first.other = first, self
+        self.state.other, first.state.other = &first.state, &self.state
+        self.state.budget = first.state.budget
+        first._share_client()
+
+    cdef _share_client(self):
+        """The client of this relay becomes that of the other one of the pair."""
+        cdef Relay other = self.other
+        if other is None:
+            return
+        other.clients, other.client_udp = self.clients, self.client_udp
+        other.state.client, other.state.local = self.state.client, self.state.local
+        other.state.client_socket = self.state.client_socket
+        if self.write is not None:
+            other._open_stream(self.write, self.write_each)
+        other.state.paused = self.state.paused
+
+    def limit(self, uint64_t bytes_per_second):
+        set_budget(self.state.budget, bytes_per_second, monotonic_us())
+
+    def leave(self):
+        self._leave()
+        if self.other is not None:
+            self.other._leave()
+
+    cdef _leave(self):
+        if self.state.in_table:
             self.clients._remove(&self.state)
-            self.clients = None
-        self.client_udp = self.write = None
-        self.state.client_socket = self.state.relay_socket = NULL
-        self.state.count = 0
+        self.clients = self.client_udp = self.write = None
+        self.state.client_socket = NULL
         self.state.stream_length = 0
-        rebuild_index(&self.state)
+        self.state.paused = False
         free(self.state.stream)
         self.state.stream = NULL
+
+    cdef _part(self):
+        """The other relay of the allocation, if there is one, goes on alone, where this one was found."""
+        cdef Relay other = self.other
+        if other is None:
+            return
+        if self.state.in_table:
+            self.clients._remove(&self.state)
+            other.clients._add(&other.state)
+        other.state.own_budget = other.state.budget[0]
+        other.state.budget = &other.state.own_budget
+        self.state.budget = &self.state.own_budget
+        self.other = other.other = None
+        self.state.other = other.state.other = NULL
+
+    def close(self):
+        self._part()
+        self._leave()
+        self.state.relay_socket = NULL
+        self.state.count = 0
+        rebuild_index(&self.state)
         if self.relay_udp is not None:
             relay_udp, self.relay_udp = self.relay_udp, None
             relay_udp.close()

@@ -35,6 +35,21 @@ class ModelRelay:
     permissions: dict[str, tuple[float, bool]] = field(default_factory=dict)
     channels: dict[int, tuple[Address, float]] = field(default_factory=dict)
     sent: list[tuple[Address, bytes]] = field(default_factory=list)
+    other: ModelRelay | None = None
+    bytes_per_second: int = 0
+    left: Counter[str] = field(default_factory=Counter)  # bytes that may pass, by direction; the clock does not fill it
+
+    def pair(self, first: ModelRelay) -> None:
+        assert self.other is None
+        assert first.other is None
+        self.other, first.other = first, self
+
+    def leave(self) -> None:
+        assert not self.closed
+
+    def limit(self, bytes_per_second: int) -> None:
+        self.bytes_per_second = bytes_per_second
+        self.left = Counter(to_peer=bytes_per_second, to_client=bytes_per_second)
 
     def permit(self, host: str, expires_at: float, restricted: bool) -> None:
         self.permissions[str(ip_address(host))] = expires_at, restricted
@@ -46,6 +61,8 @@ class ModelRelay:
     def close(self) -> None:
         assert not self.closed
         self.closed = True
+        if self.other is not None:
+            self.other.other = None
 
     def _drop(self, reason: str) -> None:
         self.path.counters[f"dropped_{reason}"] += 1
@@ -60,16 +77,26 @@ class ModelRelay:
             return False
         return True
 
-    def _count(self, direction: str, size: int) -> None:
+    def _pass(self, direction: str, size: int) -> bool:
+        """Counts a datagram that may go on, or its drop."""
+        if self.bytes_per_second:
+            if self.left[direction] < size:
+                self._drop("allocation_bandwidth")
+                return False
+            self.left[direction] -= size
         self.path.counters[f"packets_{direction}"] += 1
         self.path.counters[f"bytes_{direction}"] += size
+        return True
+
+    def _to_peer(self, address: Address, data: bytes) -> None:
+        if self._permitted(address, "no_permission") and self._pass("to_peer", len(data)):
+            self.sent.append((address, data))
 
     def send(self, address: Address, data: bytes, dont_fragment: bool = False) -> None:
         if dont_fragment and len(data) > (1452 if ":" in address[0] else 1472):
             self._drop("oversize")
-        elif self._permitted(address, "no_permission"):
-            self.sent.append((address, data))
-            self._count("to_peer", len(data))
+        else:
+            self._to_peer(address, data)
 
     def forward(self, messages: list[bytes]) -> None:
         for message in messages:
@@ -79,13 +106,13 @@ class ModelRelay:
         if len(message) < 4 or int.from_bytes(message[2:4], "big") > len(message) - 4:
             self._drop("malformed")
             return
-        address, expires_at = self.channels.get(int.from_bytes(message[:2], "big"), (None, 0.0))
+        number = int.from_bytes(message[:2], "big")
+        relay = self.other if self.other is not None and number not in self.channels else self
+        address, expires_at = relay.channels.get(number, (None, 0.0))
         if address is None or expires_at <= self.now:
             self._drop("no_channel")
-        elif self._permitted(address, "no_permission"):
-            data = message[4 : 4 + int.from_bytes(message[2:4], "big")]
-            self.sent.append((address, data))
-            self._count("to_peer", len(data))
+        else:
+            relay._to_peer(address, message[4 : 4 + int.from_bytes(message[2:4], "big")])
 
     def from_peer(self, peer: Address, data: bytes) -> bool:
         """Whether a peer's datagram goes on to the client."""
@@ -94,8 +121,7 @@ class ModelRelay:
         if self.paused:
             self._drop("stream_full")
             return False
-        self._count("to_client", len(data))
-        return True
+        return self._pass("to_client", len(data))
 
     def wrap(self, peer: Address, data: bytes, transaction_id: bytes) -> bytes:
         """What the client gets; `transaction_id` is used when that is a Data indication."""

@@ -1,0 +1,130 @@
+"""The compiled relay path: two relays of one allocation, a client that changes, and limits of bandwidth."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.turnd.turn.served import until
+from tests.turnd.turn.test_relay import SENTINEL, SENTINEL_CHANNEL, Bench, channel_data
+from turnd.turn.relay import Relay
+from wire.udp import UdpSocket
+
+CHANNEL = 0x4001
+
+
+@asynccontextmanager
+async def second(bench: Bench) -> AsyncIterator[Relay]:
+    """Another relay on the bench, with a channel to the first peer; a relay of IPv4 too, since it is all the same."""
+    relay = Relay(bench.path)
+    relay.attach_socket(UdpSocket(bench.loop, ("127.0.0.1", 0), relay, component="relay"))
+    relay.permit(bench.addresses[0][0], bench.at(live=True), False)
+    relay.bind_channel(CHANNEL, bench.addresses[0], bench.at(live=True))
+    try:
+        yield relay
+    finally:
+        relay.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_both_relays_of_a_pair_serve_one_client(stream: bool) -> None:
+    async with Bench(stream=stream) as bench, second(bench) as other:
+        other.pair(bench.relay)
+        for number, peer in ((CHANNEL, 0), (SENTINEL_CHANNEL, 4)):
+            if stream:
+                bench.relay.forward([channel_data(number, SENTINEL)])
+            else:
+                bench.from_client(channel_data(number, SENTINEL))
+            assert await bench.at_peer(peer) == SENTINEL
+        bench.peers[0].sendto(SENTINEL, other.local_address)
+        if stream:
+            await bench.wrote.wait()
+            assert bench.written == [channel_data(CHANNEL, SENTINEL, 0, 1)]
+        else:
+            assert await bench.at_client() == channel_data(CHANNEL, SENTINEL)
+
+
+@pytest.mark.parametrize("first_closes", [False, True])
+async def test_when_one_of_a_pair_closes_the_other_goes_on(first_closes: bool) -> None:
+    async with Bench() as bench, second(bench) as other:
+        other.pair(bench.relay)
+        closing, staying = (bench.relay, other) if first_closes else (other, bench.relay)
+        closing.close()
+        assert len(bench.receiver) == 1
+        kept, gone, peer = (CHANNEL, SENTINEL_CHANNEL, 0) if first_closes else (SENTINEL_CHANNEL, CHANNEL, 4)
+        bench.from_client(channel_data(gone, b"gone"))
+        bench.from_client(channel_data(kept, SENTINEL))
+        assert await bench.at_peer(peer) == SENTINEL
+        assert bench.dropped() == {"no_channel": 1}
+        bench.peers[peer].sendto(SENTINEL, staying.local_address)
+        assert await bench.at_client() == channel_data(kept, SENTINEL)
+
+
+async def test_a_pair_is_two() -> None:
+    async with Bench() as bench, second(bench) as other, second(bench) as third:
+        other.pair(bench.relay)
+        with pytest.raises(ValueError, match="already"):
+            third.pair(bench.relay)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_relay_can_get_another_client(stream: bool) -> None:
+    async with Bench(stream=stream) as bench, second(bench) as other:
+        other.pair(bench.relay)
+        bench.relay.leave()
+        bench.from_client(channel_data(SENTINEL_CHANNEL, b"from nobody"))
+        bench.from_peer(4, b"to nobody")
+        await until(lambda: bench.dropped() == {"no_allocation": 1, "closed": 1})
+        written: list[bytes] = []
+        bench.relay.serve_stream(written.append)
+        bench.from_peer(4, SENTINEL)
+        await until(lambda: bool(written))
+        bench.peers[0].sendto(SENTINEL, other.local_address)
+        await until(lambda: len(written) == 2)
+        assert written == [channel_data(each, SENTINEL, 0, 1) for each in (SENTINEL_CHANNEL, CHANNEL)]
+
+
+@pytest.mark.parametrize("whose", ["allocation", "total"])
+async def test_what_is_over_the_limit_is_dropped_by_name(whose: str) -> None:
+    async with Bench() as bench:
+        (bench.relay if whose == "allocation" else bench.path).limit(1000)
+        for _ in range(3):
+            bench.from_client(channel_data(SENTINEL_CHANNEL, bytes(500)))
+            bench.from_peer(4, bytes(500))
+        await until(lambda: bench.dropped() == {f"{whose}_bandwidth": 2})
+        (bench.relay if whose == "allocation" else bench.path).limit(0)
+        bench.from_client(channel_data(SENTINEL_CHANNEL, SENTINEL))
+        bench.from_peer(4, SENTINEL)
+        assert [len(await bench.at_peer(4)) for _ in range(3)] == [500, 500, len(SENTINEL)]
+        assert [len(await bench.at_client()) for _ in range(3)] == [504, 504, 4 + len(SENTINEL)]
+
+
+async def test_a_pair_has_one_limit() -> None:
+    async with Bench() as bench, second(bench) as other:
+        bench.relay.limit(1000)
+        other.pair(bench.relay)
+        bench.from_client(channel_data(SENTINEL_CHANNEL, bytes(600)))
+        bench.from_client(channel_data(CHANNEL, bytes(600)))
+        await until(lambda: bench.dropped() == {"allocation_bandwidth": 1})
+
+
+async def test_time_fills_the_limit_again() -> None:
+    async with Bench() as bench:
+        bench.relay.limit(40_000)
+        passed = asyncio.Event()
+        bench.relay.send(bench.addresses[4], bytes(40_000))
+        assert len(await bench.at_peer(4)) == 40_000
+
+        def again() -> None:
+            bench.relay.send(bench.addresses[4], b"again")
+            if bench.relay.counters()["packets_to_peer"] == 2:
+                passed.set()
+            else:
+                bench.loop.call_soon(again)
+
+        again()
+        await asyncio.wait_for(passed.wait(), 5)
+        assert bench.dropped() == {} or set(bench.dropped()) == {"allocation_bandwidth"}
