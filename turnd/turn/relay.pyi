@@ -33,7 +33,10 @@ class ClientReceiver(Receiver):
     def __init__(
         self, path: RelayPath, on_messages: Callable[[list[tuple[int, bytes, Address, Address]]], None]
     ) -> None:
-        """`on_messages` gets (0, message, client, local); what is neither is dropped as `malformed`."""
+        """`on_messages` gets (0, message, client, local); what is neither is dropped as `malformed`.
+
+        A relay without a socket stands for a client that is expected (RFC 8016): its ChannelData go there too.
+        """
     def __len__(self) -> int:
         """How many relays have their client here."""
 
@@ -66,7 +69,7 @@ class Relay(Receiver):
     def send(self, address: Address, data: bytes, dont_fragment: bool = False) -> None:
         """A Send indication's data; dropped and counted without a live permission, or when it would be fragmented."""
     def forward(self, messages: list[bytes]) -> None:
-        """ChannelData messages that came over a stream."""
+        """ChannelData messages that came over a stream, or from a client that was expected."""
     @property
     def local_address(self) -> Address:
         """Where the relay's socket is bound."""

@@ -147,6 +147,8 @@ cdef void receive_from_clients(void *context, packet_t *packets, int count) noex
                 relay = find_relay(table, &packet.source, &packet.local)
             if relay == NULL:
                 count_drop(table.path, NO_ALLOCATION)
+            elif relay.relay_socket == NULL:                    # an expected client has come: policy moves a relay here
+                (<Receiver>context).keep(packet, 0)
             else:
                 channel_to_peer(relay, packet.data, packet.length, now)
         elif is_stun(packet.data, packet.length):

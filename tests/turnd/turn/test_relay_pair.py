@@ -11,6 +11,7 @@ import pytest
 from tests.turnd.turn.served import until
 from tests.turnd.turn.test_relay import SENTINEL, SENTINEL_CHANNEL, Bench, channel_data
 from turnd.turn.relay import Relay
+from wire import stun
 from wire.udp import UdpSocket
 
 CHANNEL = 0x4001
@@ -85,6 +86,25 @@ async def test_a_relay_can_get_another_client(stream: bool) -> None:
         bench.peers[0].sendto(SENTINEL, other.local_address)
         await until(lambda: len(written) == 2)
         assert written == [channel_data(each, SENTINEL, 0, 1) for each in (SENTINEL_CHANNEL, CHANNEL)]
+
+
+async def test_channel_data_of_an_expected_client_is_told_in_order() -> None:
+    async with Bench() as bench:
+        expected = Relay(bench.path)
+        client = bench.client.getsockname()
+        bench.relay.leave()
+        expected.serve_datagrams(bench.receiver, bench.listener, client, bench.listener.local_address)
+        sent = [channel_data(SENTINEL_CHANNEL, b"first"), stun.encode(1, 0, bytes(12)), channel_data(0x4FFF, SENTINEL)]
+        for each in sent:
+            bench.from_client(each)
+        await until(lambda: len(bench.stun) == 3)
+        assert [each[1:] for each in bench.stun] == [(each, client, bench.listener.local_address) for each in sent]
+        expected.close()
+        bench.relay.serve_datagrams(bench.receiver, bench.listener, client, bench.listener.local_address)
+        bench.relay.forward(sent[:1])
+        bench.from_client(channel_data(SENTINEL_CHANNEL, SENTINEL))
+        assert [await bench.at_peer(4) for _ in range(2)] == [b"first", SENTINEL]
+        assert bench.dropped() == {}
 
 
 @pytest.mark.parametrize("whose", ["allocation", "total"])
