@@ -74,8 +74,8 @@ def one_input(data: bytes) -> None:
         stream(server, flow, data[1:])
     else:
         answer(server.receive(data[1:], flow, NOW))
-    server.handle_timer(NOW + 4000)
-    if server.allocations or server.reservations:
+    server.registry.handle_timer(NOW + 4000)
+    if server.registry.allocations or server.registry.reservations:
         raise AssertionError("something outlived its time")
 
 

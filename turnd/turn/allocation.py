@@ -1,4 +1,4 @@
-"""One allocation (RFC 8656 §3.2): a client's 5-tuple, its relayed transport address, its permissions and channels.
+"""One allocation (RFC 8656 §5): a client's 5-tuple, its relayed transport addresses, its permissions and channels.
 
 `Relay` is what an allocation needs from the packet path; in the daemon `turnd.turn.relay.Relay` is it. `RelayHost` is
 what the core needs from its adapter.
@@ -7,6 +7,7 @@ what the core needs from its adapter.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple, Protocol, Self
 
 from turnd.turn.channel import Channels
@@ -69,29 +70,47 @@ class RelayHost(Protocol):
         """A relay on this port of the family's wildcard address; OSError when the port cannot be had."""
 
     def allocated(self, allocation: Allocation) -> None:
-        """An allocation has begun: its relay serves its flow from now on, and its port is open to our own relays."""
+        """An allocation has begun: its relays serve its flow from now on, their ports are open to our own relays."""
+
+    def closed(self, allocation: Allocation, relayed: RelayedAddress) -> None:
+        """A relayed address of an allocation has ended; its relay is closed already, another may go on."""
 
     def released(self, allocation: Allocation) -> None:
-        """An allocation has ended; its relay is closed already."""
+        """An allocation has ended, with the last of its relayed addresses."""
 
     def is_open(self, address: Address) -> bool:
         """Whether `address`, one of our own, has a port that relays may reach: the SFU's or a live relay's."""
 
 
 @dataclass(slots=True, eq=False)
+class RelayedAddress:
+    """One relayed transport address of an allocation; it has a time to expiry of its own."""
+
+    relay: Relay
+    address: Address
+    """As it was announced; the port is the relay's."""
+    family: int
+    expires_at: float
+
+
+@dataclass(slots=True, eq=False)
 class Allocation:
-    """What the server holds for one client. Owned by `TurnServer`."""
+    """What the server holds for one client. Owned by `turnd.turn.registry.Registry`."""
 
     flow: Flow
-    relay: Relay
-    relayed: Address
-    family: int
-    port: int
     username: str
     began_at: float
-    expires_at: float
+    relays: dict[int, RelayedAddress]
+    """By family, IPv4 first; never empty while the allocation lives."""
     permissions: Permissions = field(default_factory=Permissions)
     channels: Channels = field(default_factory=Channels)
+    timer_at: float = inf
+    """When the registry looks at it next."""
+
+    @property
+    def expires_at(self) -> float:
+        """When its last relayed address ends."""
+        return max((each.expires_at for each in self.relays.values()), default=0.0)
 
 
 @dataclass(slots=True)

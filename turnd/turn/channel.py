@@ -60,6 +60,12 @@ class Channels:
         self._numbers[address] = number
         return expires_at
 
+    def forget_family(self, family: int) -> None:
+        """Unbinds the peers of one family, 4 or 6: the relayed address they were for is gone."""
+        for number, ((host, _), _) in list(self._channels.items()):
+            if (6 if ":" in host else 4) == family:
+                self._forget(number)
+
     def _forget(self, number: int) -> None:
         address, _ = self._channels.pop(number)
         del self._numbers[address]

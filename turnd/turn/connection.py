@@ -30,7 +30,7 @@ class TurnConnection(asyncio.Protocol):
         self._service = service
         self._framer = StreamFramer()
         self._transport: asyncio.Transport | None = None
-        self._relay: Relay | None = None
+        self._relays: list[Relay] = []  # one for each family, none without an allocation
         self._paused = False
         self.flow: Flow | None = None
 
@@ -74,10 +74,10 @@ class TurnConnection(asyncio.Protocol):
     def _forward(self, messages: list[bytes]) -> None:
         if not messages:
             return
-        if self._relay is None:
-            self._service.count_orphans(len(messages))
+        if self._relays:
+            self._relays[0].forward(messages)  # the other one's channels are known to it
         else:
-            self._relay.forward(messages)
+            self._service.count_orphans(len(messages))
 
     def _answer(self, response: bytes | None) -> None:
         if response is None or self._transport is None or self._transport.is_closing():
@@ -92,30 +92,33 @@ class TurnConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def allocated(self, relay: Relay) -> None:
+    def allocated(self, relays: list[Relay]) -> None:
         """The client has an allocation: larger messages are taken, peers' data is written here."""
         self._framer.max_message_bytes = MAX_MESSAGE_BYTES
-        self._relay = relay
+        self._relays = relays
         # Clients have been seen that take a TLS record for one message (turnutils): each is written by itself there.
-        relay.serve_stream(self.write, each=self.flow is not None and self.flow.transport == "tls")
-        relay.paused = self._paused
+        each = self.flow is not None and self.flow.transport == "tls"
+        relays[0].serve_stream(self.write, each=each)  # and with it the other one
+        relays[0].paused = self._paused
 
-    def released(self) -> None:
-        """The allocation has ended."""
-        self._framer.max_message_bytes = MAX_FIRST_MESSAGE_BYTES
-        self._relay = None
+    def closed(self, relay: Relay) -> None:
+        """A relayed address has ended; with the last one the allocation has."""
+        self._relays.remove(relay)
+        if not self._relays:
+            self._framer.max_message_bytes = MAX_FIRST_MESSAGE_BYTES
 
     def pause_writing(self) -> None:
         """The client reads too slowly: what peers send is dropped and counted from now on."""
-        self._paused = True
-        if self._relay is not None:
-            self._relay.paused = True
+        self._pause(True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._paused = False
-        if self._relay is not None:
-            self._relay.paused = False
+        self._pause(False)
+
+    def _pause(self, paused: bool) -> None:
+        self._paused = paused
+        if self._relays:
+            self._relays[0].paused = paused
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The 5-tuple is gone, and its allocation with it (RFC 8656 §5)."""

@@ -33,3 +33,7 @@ class Permissions:
         """Installs or refreshes; returns when it expires."""
         expires_at = self._expires_at[host] = now + PERMISSION_SECONDS
         return expires_at
+
+    def forget_family(self, family: int) -> None:
+        """Forgets the addresses of one family, 4 or 6: the relayed address they were for is gone."""
+        self._expires_at = {host: end for host, end in self._expires_at.items() if (6 if ":" in host else 4) != family}

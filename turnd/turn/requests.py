@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from turnd.turn.allocation import Allocation, Flow, family_of, lifetime_for
+from turnd.turn.allocation import Allocation, Flow, Relay, family_of, lifetime_for
 from turnd.turn.authentication import Identity, Refused
 from turnd.turn.channel import MAX_CHANNEL, MIN_CHANNEL, Binding
 from turnd.turn.peer_policy import Verdict
+from turnd.turn.registry import Wanted
 from wire import stun
 from wire.stun import Attribute, Method
 
@@ -53,18 +54,6 @@ def binding(message: stun.Message, flow: Flow) -> Attributes:
     return [(Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(flow.client, message.transaction_id))]
 
 
-class Wanted(NamedTuple):
-    """What an Allocate request asks for."""
-
-    family: int
-    even: bool
-    reserve_next: bool
-    token: bytes | None
-    lifetime: int
-    additional: bool
-    """Whether IPv6 is asked for beside IPv4."""
-
-
 def _wanted(message: stun.Message) -> Wanted:
     """Steps 4 to 9 of RFC 8656 §7.2."""
     # 4. DONT-FRAGMENT is supported: data that would be fragmented is dropped.
@@ -89,12 +78,11 @@ def _wanted(message: stun.Message) -> Wanted:
     # 9. EVEN-PORT, with its R bit, asks for the next port too.
     lifetime = message.get(Attribute.LIFETIME)
     return Wanted(
-        family,
+        (family,),
         even=even_port is not None,
         reserve_next=even_port is not None and stun.decode_even_port(even_port),
         token=None if token is None else stun.decode_reservation_token(token),
         lifetime=lifetime_for(None if lifetime is None else stun.decode_lifetime(lifetime)),
-        additional=additional is not None,
     )
 
 
@@ -112,17 +100,22 @@ def allocate(server: TurnServer, request: Request) -> Attributes:
         raise Refused(442)
     wanted = _wanted(message)
     # 10. The user's quota 486; no address of that family 440; all are taken, no port or an unknown token 508.
-    allocation, token = server.allocate(request, wanted)
+    if server.draining:
+        raise Refused(508)
+    allocation, token, _ = server.registry.allocate(request.flow, request.identity.username, wanted, request.now)
     transaction_id = message.transaction_id
     answer: Attributes = [
-        (Attribute.XOR_RELAYED_ADDRESS, stun.encode_xor_address(allocation.relayed, transaction_id)),
+        *(
+            (int(Attribute.XOR_RELAYED_ADDRESS), stun.encode_xor_address(each.address, transaction_id))
+            for each in allocation.relays.values()
+        ),
         (Attribute.LIFETIME, stun.encode_lifetime(wanted.lifetime)),
         (Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(request.flow.client, transaction_id)),
     ]
     if token is not None:
         answer.append((Attribute.RESERVATION_TOKEN, token))
     # An allocation of ours has one address. Who asked for two is told why the other one is missing: ADDRESS-ERROR-CODE.
-    if wanted.additional:
+    if message.get(Attribute.ADDITIONAL_ADDRESS_FAMILY) is not None:
         answer.append((Attribute.ADDRESS_ERROR_CODE, stun.encode_address_error(stun.Family.IPV6, 440, b"")))
     return answer
 
@@ -130,30 +123,34 @@ def allocate(server: TurnServer, request: Request) -> Attributes:
 def refresh(server: TurnServer, request: Request) -> Attributes:
     """RFC 8656 §8.2."""
     allocation = request.held()
-    # 1. A REQUESTED-ADDRESS-FAMILY other than the allocation's: 443.
+    # 1. REQUESTED-ADDRESS-FAMILY means the relayed address of that family (none: 443), its absence all of them.
+    families = list(allocation.relays)
     requested = request.message.get(Attribute.REQUESTED_ADDRESS_FAMILY)
-    if requested is not None and FAMILY_NUMBERS.get(stun.decode_family(requested)) != allocation.family:
-        raise Refused(443)
-    # 2. "desired lifetime" is 0: the allocation and its 5-tuple are gone at once; else the lifetime begins anew.
+    if requested is not None:
+        families = [family for family in families if family == FAMILY_NUMBERS.get(stun.decode_family(requested))]
+        if not families:
+            raise Refused(443)
+    # 2. "desired lifetime" is 0: ports, and with the last one the 5-tuple, are free at once; else it begins anew.
     value = request.message.get(Attribute.LIFETIME)
     wanted = None if value is None else stun.decode_lifetime(value)
     if wanted == 0:
-        server.release(allocation, request.now)
+        server.registry.release(allocation, request.now, families)
         return [(Attribute.LIFETIME, stun.encode_lifetime(0))]
     lifetime = lifetime_for(wanted)
-    allocation.expires_at = request.now + lifetime
+    server.registry.extend(allocation, families, request.now + lifetime)
     return [(Attribute.LIFETIME, stun.encode_lifetime(lifetime))]
 
 
-def _judge(server: TurnServer, allocation: Allocation, host: str) -> Verdict:
-    """The policy's verdict; Refused 443 for another family, 403 for a denied peer."""
-    if family_of(host) != allocation.family:
+def _judge(server: TurnServer, allocation: Allocation, host: str) -> tuple[Relay, Verdict]:
+    """The relay for a peer and the policy's verdict; Refused 443 without one of its family, 403 for a denied peer."""
+    relayed = allocation.relays.get(family_of(host))
+    if relayed is None:
         raise Refused(443)
     verdict = server.peer_policy.judge(host)
     if not verdict.allowed:
         server.denied_peers[verdict.reason] += 1
         raise Refused(403)
-    return verdict
+    return relayed.relay, verdict
 
 
 def create_permission(server: TurnServer, request: Request) -> Attributes:
@@ -163,14 +160,14 @@ def create_permission(server: TurnServer, request: Request) -> Attributes:
     hosts = {host for host, _ in request.peers()}
     if not hosts:
         raise Refused(400)
-    # 2. The family of the relayed address: 443. 3. Administrative policy: 403.
+    # 2. A family without a relayed address: 443. 3. Administrative policy: 403.
     verdicts = {host: _judge(server, allocation, host) for host in hosts}
     # 4. Capacity: 508.
     if not allocation.permissions.room_for(hosts, request.now):
         raise Refused(508)
     # 5. Install or refresh each; the port is ignored.
-    for host, verdict in verdicts.items():
-        allocation.relay.permit(host, allocation.permissions.install(host, request.now), verdict.restricted)
+    for host, (relay, verdict) in verdicts.items():
+        relay.permit(host, allocation.permissions.install(host, request.now), verdict.restricted)
     return []
 
 
@@ -187,7 +184,7 @@ def channel_bind(server: TurnServer, request: Request) -> Attributes:
     if not MIN_CHANNEL <= number <= MAX_CHANNEL or not address[1]:
         raise Refused(400)
     # (the peer's family 443, policy 403; of our own addresses only open ports)
-    verdict = _judge(server, allocation, address[0])
+    relay, verdict = _judge(server, allocation, address[0])
     if verdict.restricted and not server.host.is_open(address):
         server.denied_peers["port"] += 1
         raise Refused(403)
@@ -199,8 +196,8 @@ def channel_bind(server: TurnServer, request: Request) -> Attributes:
         raise Refused(508)
     # 5. Bind or refresh, and install or refresh the permission.
     permitted_until = allocation.permissions.install(address[0], request.now)
-    allocation.relay.permit(address[0], permitted_until, verdict.restricted)
-    allocation.relay.bind_channel(number, address, allocation.channels.bind(number, address, request.now))
+    relay.permit(address[0], permitted_until, verdict.restricted)
+    relay.bind_channel(number, address, allocation.channels.bind(number, address, request.now))
     return []
 
 
@@ -210,9 +207,10 @@ def send(allocation: Allocation, message: stun.Message) -> None:
     if value is None or data is None:
         raise stun.StunError("a Send indication without peer or data")
     address = stun.decode_xor_address(value, message.transaction_id)
-    if family_of(address[0]) != allocation.family:
+    relayed = allocation.relays.get(family_of(address[0]))
+    if relayed is None:
         raise stun.StunError("a Send indication to another family")
-    allocation.relay.send(address, data, message.get(Attribute.DONT_FRAGMENT) is not None)
+    relayed.relay.send(address, data, message.get(Attribute.DONT_FRAGMENT) is not None)
 
 
 Handler = Callable[["TurnServer", Request], Attributes]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
-from turnd.turn.allocation import FAMILIES, Allocation, Flow
+from turnd.turn.allocation import FAMILIES, Allocation, Flow, RelayedAddress
 from turnd.turn.connection import TurnConnection
 from turnd.turn.credentials import Credentials
 from turnd.turn.relay import DROP_REASONS, ClientReceiver, Relay, RelayPath
@@ -197,7 +197,7 @@ class TurnService:
             self._timer = None
         for server in self._servers:
             server.close()
-        self._core.close(self._loop.time())
+        self._core.registry.close(self._loop.time())
         for connection in list(self._connections.values()):
             connection.abort()
         for _, udp in self._listeners.values():
@@ -250,7 +250,7 @@ class TurnService:
     def disconnected(self, connection: TurnConnection, flow: Flow) -> None:
         """Forgets a connection, and ends its allocation."""
         if self._connections.get(flow) is connection:
-            self._core.release_flow(flow, self._loop.time())
+            self._core.registry.release_flow(flow, self._loop.time())
             del self._connections[flow]
         self._end_idle(connection, flow)
 
@@ -282,22 +282,28 @@ class TurnService:
 
     def allocated(self, allocation: Allocation) -> None:
         """See `RelayHost`."""
-        relay, flow = cast("Relay", allocation.relay), allocation.flow
+        flow = allocation.flow
+        relays = [cast("Relay", each.relay) for each in allocation.relays.values()]
         if flow.transport == "udp":
-            receiver, udp = self._listener(flow)
-            relay.serve_datagrams(receiver, udp, flow.client, flow.local)
+            relays[0].serve_datagrams(*self._listener(flow), flow.client, flow.local)  # and with it the other one
         else:
             connection = self._connections[flow]
             self._end_idle(connection, flow)
-            connection.allocated(relay)
-        self._path.open_port(allocation.family, allocation.port)
+            connection.allocated(relays)
+        for relayed in allocation.relays.values():
+            self._path.open_port(relayed.family, relayed.address[1])
+
+    def closed(self, allocation: Allocation, relayed: RelayedAddress) -> None:
+        """See `RelayHost`."""
+        self._path.close_port(relayed.family, relayed.address[1])
+        connection = self._connections.get(allocation.flow)
+        if connection is not None:
+            connection.closed(cast("Relay", relayed.relay))
 
     def released(self, allocation: Allocation) -> None:
         """See `RelayHost`."""
-        self._path.close_port(allocation.family, allocation.port)
         connection = self._connections.get(allocation.flow)
         if connection is not None:
-            connection.released()
             self._unproved.enter(allocation.flow.client[0], force=True)
             self._idle_until[connection] = self._loop.time() + self._idle_seconds
 
@@ -309,7 +315,7 @@ class TurnService:
 
     def _next_timer(self) -> float | None:
         idle = next(iter(self._idle_until.values()), None)
-        times = [at for at in (self._core.next_timer(), idle) if at is not None]
+        times = [at for at in (self._core.registry.next_timer(), idle) if at is not None]
         return min(times, default=None)
 
     def _schedule(self) -> None:
@@ -324,7 +330,7 @@ class TurnService:
     def _handle_timer(self) -> None:
         self._timer = None
         now = self._loop.time()
-        self._core.handle_timer(now)
+        self._core.registry.handle_timer(now)
         for connection, due in list(self._idle_until.items()):
             if due > now:
                 break
@@ -344,9 +350,9 @@ class TurnService:
             yield Measure("turn_allocations", {"transport": transport, "family": family}, value)
         for result, value in core.allocation_results.items():
             yield Measure("turn_allocations_total", {"result": result}, value)
-        yield Measure("turn_allocation_seconds", {}, core.allocation_seconds)
-        yield Measure("turn_permissions", {}, sum(len(each.permissions) for each in core.allocations.values()))
-        yield Measure("turn_channels", {}, sum(len(each.channels) for each in core.allocations.values()))
+        yield Measure("turn_allocation_seconds", {}, core.registry.lifetimes)
+        yield Measure("turn_permissions", {}, sum(len(each.permissions) for each in core.registry.allocations.values()))
+        yield Measure("turn_channels", {}, sum(len(each.channels) for each in core.registry.allocations.values()))
         for transport in ("tcp", "tls"):
             number = sum(flow.transport == transport for flow in self._connections)
             yield Measure("turn_connections", {"transport": transport}, number)

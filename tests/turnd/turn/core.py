@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 from tests.turnd.turn.relay_model import ModelPath, ModelRelay
-from turnd.turn.allocation import Allocation, Flow
+from turnd.turn.allocation import Allocation, Flow, RelayedAddress
 from turnd.turn.credentials import Credentials, rest_credentials
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.server import Limits, TurnServer
@@ -43,11 +43,13 @@ class Host:
 
     def allocated(self, allocation: Allocation) -> None:
         self.live.append(allocation)
-        self.path.open_ports.add((allocation.family, allocation.port))
+        self.path.open_ports |= {(each.family, each.address[1]) for each in allocation.relays.values()}
+
+    def closed(self, allocation: Allocation, relayed: RelayedAddress) -> None:
+        self.path.open_ports.remove((relayed.family, relayed.address[1]))
 
     def released(self, allocation: Allocation) -> None:
         self.live.remove(allocation)
-        self.path.open_ports.discard((allocation.family, allocation.port))
 
     def is_open(self, address: tuple[str, int]) -> bool:
         return self.path.is_open(address)
@@ -157,8 +159,15 @@ class Client:
         assert self.receive(message) is None
 
     @property
+    def allocation(self) -> Allocation:
+        return self.house.server.registry.allocations[self.flow]
+
+    @property
     def relay(self) -> ModelRelay:
-        relay = self.house.server.allocations[self.flow].relay
+        return self.relay_of(next(iter(self.allocation.relays)))
+
+    def relay_of(self, family: int) -> ModelRelay:
+        relay = self.allocation.relays[family].relay
         assert isinstance(relay, ModelRelay)
         return relay
 

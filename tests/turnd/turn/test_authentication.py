@@ -44,7 +44,7 @@ def test_challenge_over_udp_is_short_and_says_only_what_is_needed(house: House) 
 def test_challenge_keeps_no_state(house: House) -> None:
     for port in range(100):
         Client(house, 1000 + port).plain(Method.ALLOCATE, [UDP])
-    assert not house.server.allocations
+    assert not house.server.registry.allocations
     assert not house.host.relays
 
 

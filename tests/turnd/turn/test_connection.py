@@ -69,7 +69,7 @@ async def test_a_slow_reader_pauses_the_relay_and_nothing_else() -> None:
         connection, transport = connect(service)
         connection.pause_writing()
         relay = Relay(RelayPath(b"seedseed"))
-        connection.allocated(relay)
+        connection.allocated([relay])
         assert relay.paused
         connection.resume_writing()
         assert not relay.paused
@@ -77,7 +77,7 @@ async def test_a_slow_reader_pauses_the_relay_and_nothing_else() -> None:
         assert relay.paused
         connection.data_received(REQUEST)
         assert transport.written
-        connection.released()
+        connection.closed(relay)
         connection.resume_writing()
         connection.connection_lost(None)
 

@@ -13,4 +13,4 @@ def test_signed_inputs_reach_the_handlers() -> None:
     data = Path(fuzz_turn.__file__).with_name("corpus").joinpath("turn", "signed_permission").read_bytes()
     fuzz_turn.signed(server, flow, data[1:])
     assert server.denied_peers["private"] == 1
-    assert server.allocations
+    assert server.registry.allocations

@@ -68,7 +68,7 @@ def test_wrong_fingerprint_is_not_answered(client: Client) -> None:
 def test_refresh_begins_the_lifetime_anew(house: House, allocated: Client) -> None:
     allocated.now += 500
     assert lifetime(allocated.refresh(seconds(900))) == 900
-    assert house.server.allocations[allocated.flow].expires_at == allocated.now + 900
+    assert allocated.allocation.expires_at == allocated.now + 900
 
 
 def test_refresh_0_frees_the_5_tuple_and_the_port_at_once(house: House, allocated: Client) -> None:
@@ -100,13 +100,22 @@ def test_refresh_of_another_family_is_443(allocated: Client) -> None:
 
 
 def test_an_allocation_expires(house: House, allocated: Client) -> None:
-    assert house.server.next_timer() == allocated.now + 600
+    assert house.server.registry.next_timer() == allocated.now + 600
     relay = allocated.relay
-    house.server.handle_timer(allocated.now + 599.9)
+    house.server.registry.handle_timer(allocated.now + 599.9)
     assert not relay.closed
-    house.server.handle_timer(allocated.now + 600)
+    house.server.registry.handle_timer(allocated.now + 600)
     assert relay.closed
-    assert house.server.next_timer() is None
+    assert house.server.registry.next_timer() is None
+
+
+def test_a_shortened_lifetime_ends_sooner(house: House, client: Client) -> None:
+    client.allocate(seconds(3600))
+    relay = client.relay
+    client.refresh(seconds(600))
+    assert house.server.registry.next_timer() == client.now + 600
+    house.server.registry.handle_timer(client.now + 600)
+    assert relay.closed
 
 
 def test_an_expired_allocation_is_gone_even_before_the_timer(allocated: Client) -> None:
@@ -267,4 +276,4 @@ def test_attributes_behind_the_integrity_are_not_obeyed(house: House, allocated:
     forged = request + b"\x00\x0d\x00\x04" + bytes(4)
     forged = forged[:2] + (len(forged) - 20).to_bytes(2, "big") + forged[4:]
     allocated.receive(forged)
-    assert allocated.flow in house.server.allocations
+    assert allocated.flow in house.server.registry.allocations

@@ -47,7 +47,7 @@ def test_churn_of_allocations_keeps_no_memory_of_them() -> None:
         client.now += 0.01
         client.allocate()
         client.refresh((Attribute.LIFETIME, stun.encode_lifetime(0)))
-    assert len(house.server._expiries) < 100
+    assert len(house.server.registry._queue) < 100
     assert not house.host.live
 
 
@@ -57,10 +57,10 @@ def test_refreshed_allocations_outlive_their_first_timer() -> None:
     client.allocate()
     client.now += 300
     client.refresh()
-    house.server.handle_timer(1600.0)
-    assert house.server.next_timer() == 1900.0
-    house.server.handle_timer(1900.0)
-    assert not house.server.allocations
+    house.server.registry.handle_timer(1600.0)
+    assert house.server.registry.next_timer() == 1900.0
+    house.server.registry.handle_timer(1900.0)
+    assert not house.server.registry.allocations
 
 
 def test_the_end_of_a_stream_ends_its_allocation() -> None:
@@ -68,16 +68,16 @@ def test_the_end_of_a_stream_ends_its_allocation() -> None:
     client = Client(house, transport="tcp")
     client.allocate()
     relay = client.relay
-    house.server.release_flow(client.flow, client.now)
+    house.server.registry.release_flow(client.flow, client.now)
     assert relay.closed
-    assert house.server.allocation_seconds.counts[0] == 1
+    assert house.server.registry.lifetimes.counts[0] == 1
 
 
 def test_close_ends_everything() -> None:
     house = House()
     client = Client(house)
     client.allocate((Attribute.EVEN_PORT, b"\x80"))
-    house.server.close(client.now)
+    house.server.registry.close(client.now)
     assert all(relay.closed for relay in house.host.relays)
     assert len(house.host.relays) == 2
 
@@ -121,8 +121,8 @@ def test_any_attributes_get_an_answer_that_parses_or_none(
             client.receive(client.signed(method, attributes))
         else:
             client.receive(stun.encode(method, message_class, client.transaction(), attributes))
-    house.server.handle_timer(client.now + 4000)
-    assert not house.server.allocations
+    house.server.registry.handle_timer(client.now + 4000)
+    assert not house.server.registry.allocations
     assert all(relay.closed for relay in house.host.relays)
 
 
