@@ -60,6 +60,7 @@ METRICS: dict[str, Declaration] = {
     "turn_relayed_bytes_total": _counter("Payload bytes relayed.", "direction"),
     "turn_relayed_packets_total": _counter("Datagrams relayed.", "direction"),
     "turn_dropped_packets_total": _counter("Datagrams not relayed.", "reason"),
+    "turn_icmp_total": _counter("ICMP errors about relayed datagrams told to clients."),
     "turn_auth_failures_total": _counter("Requests with credentials that do not hold.", "reason"),
     "turn_denied_peers_total": _counter("Peers the policy denies.", "reason"),
     # connections of the SFU

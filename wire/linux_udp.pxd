@@ -31,13 +31,29 @@ cdef extern from "<sys/socket.h>" nogil:
     size_t CMSG_SPACE(size_t length)
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout)
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
+    ssize_t recvmsg(int fd, msghdr *message, int flags)
+    ssize_t sendto(int fd, const void *data, size_t length, int flags, const sockaddr *to, socklen_t size)
+    int socket(int domain, int kind, int protocol)
+    int bind(int fd, const sockaddr *address, socklen_t size)
+    int getsockname(int fd, sockaddr *address, socklen_t *size)
+    int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
+    cdef struct sockaddr:
+        pass
     enum:
         AF_INET
         AF_INET6
         MSG_DONTWAIT
+        MSG_ERRQUEUE
         MSG_TRUNC
+        SOCK_CLOEXEC
+        SOCK_DGRAM
+        SOCK_NONBLOCK
         SOL_SOCKET
+        SO_RCVBUF
+        SO_RCVBUFFORCE
         SO_RXQ_OVFL
+        SO_SNDBUF
+        SO_SNDBUFFORCE
 
 cdef extern from "<netinet/in.h>" nogil:
     cdef struct in_addr:
@@ -63,11 +79,22 @@ cdef extern from "<netinet/in.h>" nogil:
     uint16_t htons(uint16_t value)
     uint16_t ntohs(uint16_t value)
     enum:
+        INET6_ADDRSTRLEN
         IPPROTO_IP
         IPPROTO_IPV6
-        IP_PKTINFO
+        IPV6_DONTFRAG
+        IPV6_MTU_DISCOVER
         IPV6_PKTINFO
-        INET6_ADDRSTRLEN
+        IPV6_PMTUDISC_DONT
+        IPV6_PMTUDISC_PROBE
+        IPV6_RECVERR
+        IPV6_RECVPKTINFO
+        IPV6_V6ONLY
+        IP_MTU_DISCOVER
+        IP_PKTINFO
+        IP_PMTUDISC_OMIT
+        IP_PMTUDISC_PROBE
+        IP_RECVERR
 
 cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char *text, void *address)
@@ -89,3 +116,34 @@ cdef extern from * nogil:
     enum:
         UDP_SEGMENT
         UDP_GRO
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        void *ptr
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int poller, int operation, int fd, epoll_event *event)
+    int epoll_wait(int poller, epoll_event *events, int count, int timeout)
+    enum:
+        EPOLLERR
+        EPOLLIN
+        EPOLLOUT
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_MOD
+
+cdef extern from "<linux/errqueue.h>" nogil:
+    cdef struct sock_extended_err:
+        uint32_t ee_errno
+        uint8_t ee_origin
+        uint8_t ee_type
+        uint8_t ee_code
+        uint32_t ee_info
+    enum:
+        SO_EE_ORIGIN_ICMP
+        SO_EE_ORIGIN_ICMP6
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)

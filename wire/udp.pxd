@@ -33,6 +33,17 @@ cdef enum:
 # Handles `count` datagrams of one batch, in order of arrival, those of one sender mostly adjacent.
 ctypedef void (*receive_fn)(void *context, packet_t *packets, int count) noexcept nogil
 
+cdef struct icmp_t:
+    # What the network said of a datagram that a socket sent to `remote` (RFC 792, RFC 4443).
+    endpoint_t remote
+    uint8_t type
+    uint8_t code
+    uint32_t mtu                    # of "fragmentation needed" and "packet too big", else 0
+
+
+# Handles one such message.
+ctypedef void (*icmp_fn)(void *context, const icmp_t *message) noexcept nogil
+
 cdef struct socket_t                # private to udp.pyx; lives as long as its UdpSocket, open or closed
 cdef struct queue_t                 # private to udp.pyx
 
@@ -44,6 +55,7 @@ cdef class Receiver:
     Python. After each batch in which it was called (or `wake` was called) `dispatch` runs once with the GIL.
     """
     cdef receive_fn receive
+    cdef icmp_fn receive_icmp       # may be NULL: its sockets then hear no ICMP
     cdef void *context
     cdef queue_t *kept              # private: datagrams kept for Python
     cdef bint touched               # private: dispatch is due
@@ -57,8 +69,7 @@ cdef class Receiver:
 cdef class UdpSocket:
     cdef socket_t *handle
     cdef readonly Receiver receiver
-    cdef object _loop
-    cdef object _socket
+    cdef object _poller             # private
     cdef readonly str component
     cdef object __weakref__
 
@@ -71,7 +82,10 @@ cdef uint8_t *udp_reserve(int size) noexcept nogil                  # never NULL
 cdef void udp_commit(socket_t *handle, const endpoint_t *remote, const endpoint_t *local, int length) noexcept nogil
 cdef void udp_flush() noexcept nogil                                # drains call it; Python-driven senders must
 # Nothing else may reserve, commit or flush between a reserve and its commit. A commit counts its drop and never fails.
+# A datagram that may not be fragmented on its way: udp_dont_fragment, commit it, flush, and off again.
 # `local`: source address to use (the alias of ours the flow was addressed to), or NULL for the socket's own choice.
+
+cdef void udp_dont_fragment(socket_t *handle, bint on) noexcept nogil   # for all that the socket sends
 
 cdef uint64_t monotonic_us() noexcept nogil                         # CLOCK_MONOTONIC, the clock of loop.time()
 

@@ -1,15 +1,17 @@
 """UDP sockets in batches: recvmmsg and GRO in, sendmmsg and GSO out, and delivery in memory between our own ports.
 
-One drain of a readable socket is: up to MAX_ROUNDS times recvmmsg -> the receiver's `receive` -> flush; then the
-datagrams that are for ourselves, which never reach the kernel; all of that without the GIL. Then `dispatch` of every
-receiver that was touched. What is left of the work in memory goes to the loop's next turn.
+All sockets of a loop wait in one epoll instance, which the loop watches. One drain of it is: up to MAX_ROUNDS times
+a batch of each socket that is ready -> its receiver's `receive`, then one flush; then the datagrams that are for
+ourselves, which never reach the kernel; all of that without the GIL. Then `dispatch` of every receiver that was
+touched. What is left of the work in memory goes to the loop's next turn.
 
 The batch buffers, the queue in memory and the port table belong to the process: one event loop, one thread, no locks.
 A `socket_t` belongs to its `UdpSocket` and lives as long. Counted once each: a datagram that the kernel took is in
 `datagrams_out`, one handed over in memory in `memory_out`, every other one in exactly one of the `dropped_` reasons.
 """
 
-import socket
+import os
+import warnings
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport (
@@ -22,6 +24,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime
 from posix.time cimport timespec as timespec_t
 
 from wire.linux_udp cimport *
+from wire.linux_udp cimport bind as bind_fd, close as close_fd, socket as open_fd
 
 # One module on five pages: its parts share their buffers, and the compiler may inline across them.
 include "udp_state.pxi"
@@ -47,7 +50,7 @@ def _settle_soon():
 
 
 cdef object settle():
-    """Delivers in memory, dispatches to Python, arms the writers of blocked sockets."""
+    """Delivers in memory and dispatches to Python."""
     global draining
     draining = True
     try:
@@ -55,7 +58,6 @@ cdef object settle():
             deliver_in_memory()
         dispatch_touched()
         udp_flush()
-        watch_blocked()
     finally:
         draining = False
     if in_memory.head != NULL or touched_receivers != NULL:
@@ -77,15 +79,6 @@ cdef object dispatch_touched():
             receiver.dispatch()
         except Exception as error:
             _loop.call_exception_handler({"message": f"{type(receiver).__name__} failed", "exception": error})
-
-
-cdef object watch_blocked():
-    global blocked_sockets
-    cdef UdpSocket owner
-    while blocked_sockets != NULL:
-        owner = <UdpSocket>blocked_sockets.owner
-        blocked_sockets = blocked_sockets.next_blocked
-        owner._loop.add_writer(owner.handle.fd, owner._send_waiting)
 
 
 # ---- the classes ----------------------------------------------------------------------------------------------------
@@ -189,36 +182,37 @@ cdef class UdpSocket:
             self, loop, address, Receiver receiver not None, *, str component not None, receive_buffer_bytes=4 << 20,
             announced=""):
         cdef socket_t *s = self.handle
-        if self._socket is not None:
+        cdef Poller poller
+        if self.receiver is not None:
             raise RuntimeError("initialized twice")
         if receiver.receive == NULL:
             raise TypeError(f"{type(receiver).__name__} has no receive function")
         endpoint_from_python(address, &s.bound)
         s.v6 = is_v6(&s.bound)
+        s.wildcard = is_wildcard(&s.bound)
         s.component_counters = component_counters(component)
         self.component = component
         self.announced = announced
-        self._socket = open_socket(s.v6, address, receive_buffer_bytes)
-        endpoint_from_python(self._socket.getsockname()[:2], &s.bound)
-        s.wildcard = self._socket.getsockname()[0] in ("0.0.0.0", "::")
         s.gso_limit = MAX_GSO_BYTES
         s.receive = receiver.receive
+        s.receive_icmp = receiver.receive_icmp
         s.context = receiver.context
         s.receiver = <void *>receiver
-        s.owner = <void *>self
-        s.fd = self._socket.fileno()
         self.receiver = receiver
-        self._loop = loop
-        adopt_loop(loop)
+        open_socket(s, receive_buffer_bytes)
+        poller = poller_of(loop)
+        poller.enter(s)
+        self._poller = poller
         s.next_on_port = sockets_on_port[s.v6][s.bound.port]
         sockets_on_port[s.v6][s.bound.port] = s
-        loop.add_reader(s.fd, self._drain)
+
+    def __del__(self):
+        if self.handle.fd >= 0:
+            warnings.warn(f"unclosed UdpSocket {self.local_address}", ResourceWarning, source=self)
+            self.close()
 
     def __dealloc__(self):
-        if self.handle != NULL:
-            if self.handle.fd >= 0:
-                unlink_socket(self.handle)
-            free(self.handle)
+        free(self.handle)
 
     @property
     def local_address(self):
@@ -262,94 +256,123 @@ cdef class UdpSocket:
         udp_flush()
 
     def close(self):
-        if self.handle.fd < 0:
+        cdef int fd = self.handle.fd
+        if fd < 0:
             return
-        if not self._loop.is_closed():
-            self._loop.remove_reader(self.handle.fd)
-            self._loop.remove_writer(self.handle.fd)
         unlink_socket(self.handle)
-        self._socket.close()
-
-    def _drain(self):
-        global draining
-        if self.handle.fd < 0:
-            return
-        draining = True
-        with nogil:
-            receive_rounds(self.handle)
-        settle()
-
-    def _send_waiting(self):
-        if self.handle.fd < 0:
-            return
-        send_waiting(self.handle)
-        if self.handle.waiting.head == NULL:
-            self.handle.writer_wanted = False
-            self._loop.remove_writer(self.handle.fd)
+        close_fd(fd)                    # which takes it out of the epoll instance, too
+        (<Poller>self._poller).leave()
 
 
 cdef void unlink_socket(socket_t *s) noexcept:
     """Takes a socket that closes out of every table and queue; what waited is dropped."""
-    global blocked_sockets
     udp_flush()
     cdef socket_t **link = &sockets_on_port[s.v6][s.bound.port]
     while link[0] != s:
         link = &link[0].next_on_port
     link[0] = s.next_on_port
-    link = &blocked_sockets
-    while link[0] != NULL and link[0] != s:
-        link = &link[0].next_blocked
-    if link[0] == s:
-        link[0] = s.next_blocked
     forget_in_memory(s)
     while s.waiting.head != NULL:
         drop_oldest(s, DROPPED_CLOSED)
     s.fd = -1
 
 
-cdef object open_socket(bint v6, address, int receive_buffer_bytes):
-    """A bound, non-blocking socket with the options of this module. OSError when it cannot be bound.
+cdef object open_socket(socket_t *s, int receive_buffer_bytes):
+    """Opens and binds, non-blocking, with the options of this module. OSError when it cannot be bound.
 
-    A datagram too large for the path has to be fragmented rather than lost, since nobody would read the error: IPv4
-    goes without DF and believes no (forged) ICMP (OMIT); for IPv6 only the sender can fragment, so it listens (DONT).
+    A datagram too large for the path has to be fragmented rather than lost, since few clients would act on the error:
+    IPv4 goes without DF and believes no (forged) ICMP (OMIT); for IPv6 only the sender can fragment, so it listens
+    (DONT).
     """
-    result = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        if v6:
-            result.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            result.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-            result.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT)
-        else:
-            result.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-            result.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT)
-        result.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
-        set_buffer(result, SO_RCVBUFFORCE, socket.SO_RCVBUF, receive_buffer_bytes)
-        set_buffer(result, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        try:
-            result.setsockopt(SOL_UDP, UDP_GRO, 1)
-        except OSError:                 # a kernel before 5.0: every datagram comes alone
-            pass
-        result.bind(address)
-    except BaseException:
-        result.close()
-        raise
-    return result
+    cdef sockaddr_in6 name
+    cdef socklen_t size = fill_name(s, &s.bound, &name)
+    s.fd = open_fd(AF_INET6 if s.v6 else AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if s.fd < 0:
+        raise OSError(errno, os.strerror(errno))
+    if s.v6:
+        set_option(s.fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)
+        set_option(s.fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT)
+        if s.wildcard:
+            set_option(s.fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+    else:
+        set_option(s.fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT)
+        if s.wildcard:
+            set_option(s.fd, IPPROTO_IP, IP_PKTINFO, 1)
+    if s.receive_icmp != NULL:
+        set_option(s.fd, IPPROTO_IPV6 if s.v6 else IPPROTO_IP, IPV6_RECVERR if s.v6 else IP_RECVERR, 1)
+    set_option(s.fd, SOL_SOCKET, SO_RXQ_OVFL, 1)
+    set_buffer(s.fd, SO_RCVBUFFORCE, SO_RCVBUF, receive_buffer_bytes)
+    set_buffer(s.fd, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER_BYTES)
+    set_option(s.fd, SOL_UDP, UDP_GRO, 1)       # a kernel before 5.0 has none: every datagram comes alone
+    if bind_fd(s.fd, <sockaddr *>&name, size) < 0:
+        error = errno
+        close_fd(s.fd)
+        s.fd = -1
+        raise OSError(error, os.strerror(error))
+    getsockname(s.fd, <sockaddr *>&name, &size)
+    s.bound.port = ntohs(name.sin6_port)        # where an IPv4 name has it, too
 
 
-cdef object set_buffer(sock, int forced, int asked, int size):
+cdef void set_buffer(int fd, int forced, int asked, int size) noexcept:
     """Beyond the system's limit where that is permitted (CAP_NET_ADMIN), else up to it."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, forced, size)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, asked, size)
+    if not set_option(fd, SOL_SOCKET, forced, size):
+        set_option(fd, SOL_SOCKET, asked, size)
 
 
-cdef object adopt_loop(loop):
+cdef Poller _poller = None
+
+
+cdef class Poller:
+    """The epoll instance in which all sockets of one loop wait; it ends with the last of them."""
+
+    cdef int fd
+    cdef int sockets
+    cdef object loop
+
+    def __cinit__(self, loop):
+        self.loop = loop
+        self.fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(errno, os.strerror(errno))
+        loop.add_reader(self.fd, self._drain)
+
+    cdef object enter(self, socket_t *s):
+        cdef epoll_event event
+        event.events = EPOLLIN
+        event.data.ptr = s
+        s.poller = self.fd
+        if epoll_ctl(self.fd, EPOLL_CTL_ADD, s.fd, &event) < 0:
+            error = errno
+            close_fd(s.fd)
+            s.fd = -1
+            raise OSError(error, os.strerror(error))
+        self.sockets += 1
+
+    cdef object leave(self):
+        self.sockets -= 1
+        if self.sockets == 0:
+            if not self.loop.is_closed():
+                self.loop.remove_reader(self.fd)
+            close_fd(self.fd)
+            self.fd = -1
+
+    def _drain(self):
+        global draining
+        draining = True
+        with nogil:
+            serve_ready(self.fd)
+        settle()
+
+
+cdef Poller poller_of(loop):
     """The newest socket's loop is the loop of the module; what was scheduled on a former one is void."""
-    global _loop, settle_scheduled
+    global _loop, _poller, settle_scheduled
     if loop is not _loop:
         _loop = loop
         settle_scheduled = False
+    if _poller is None or _poller.fd < 0 or _poller.loop is not loop:
+        _poller = Poller(loop)
+    return _poller
 
 
 cdef uint64_t *component_counters(str component) except NULL:

@@ -1,4 +1,4 @@
-# Part of udp.pyx: recvmmsg, control messages, splitting of GRO runs. All without the GIL.
+# Part of udp.pyx: epoll, recvmmsg, control messages, splitting of GRO runs, ICMP. All without the GIL.
 
 cdef void hand_over(socket_t *s, int number) noexcept nogil:
     """Lets the socket's receiver handle `packets`, and sends what it committed."""
@@ -30,10 +30,19 @@ cdef uint32_t read_controls(socket_t *s, msghdr *header, endpoint_t *local) noex
     return segment if segment > 0 else 0
 
 
+cdef inline void name_to_endpoint(socket_t *s, int index, endpoint_t *endpoint) noexcept nogil:
+    """The address the kernel wrote beside a received message."""
+    cdef sockaddr_in6 *name = &in_names[index]
+    cdef sockaddr_in *name4 = <sockaddr_in *>name
+    if s.v6:
+        endpoint_from_bytes(endpoint, &name.sin6_addr, True, ntohs(name.sin6_port))
+    else:
+        endpoint_from_bytes(endpoint, &name4.sin_addr, False, ntohs(name4.sin_port))
+
+
 cdef int split_run(socket_t *s, int index, int number) noexcept nogil:
     """Appends the datagrams of one received message to the `number` packets there are; returns how many are left."""
     cdef msghdr *header = &in_headers[index].msg_hdr
-    cdef sockaddr_in6 *name = &in_names[index]
     cdef uint8_t *data = <uint8_t *>in_vectors[index].iov_base
     cdef uint32_t left = in_headers[index].msg_len
     cdef endpoint_t source, local
@@ -41,10 +50,7 @@ cdef int split_run(socket_t *s, int index, int number) noexcept nogil:
     if header.msg_flags & MSG_TRUNC:
         count(s, DROPPED_TRUNCATED, 1)
         return number
-    if s.v6:
-        endpoint_from_bytes(&source, &name.sin6_addr, True, ntohs(name.sin6_port))
-    else:
-        endpoint_from_bytes(&source, &(<sockaddr_in *>name).sin_addr, False, ntohs((<sockaddr_in *>name).sin_port))
+    name_to_endpoint(s, index, &source)
     count(s, BYTES_IN, left)
     if 0 < segment < left:
         count(s, GRO_RECEIVES, 1)
@@ -73,23 +79,79 @@ cdef void reset_header(int index) noexcept nogil:
     in_headers[index].msg_hdr.msg_flags = 0
 
 
-cdef void receive_rounds(socket_t *s) noexcept nogil:
-    """Receives and handles what the kernel holds, within bounds."""
-    cdef int _turn, i, received, number
-    for _turn in range(MAX_ROUNDS):
-        received = recvmmsg(s.fd, in_headers, BATCH, MSG_DONTWAIT, NULL)
-        if received < 0:
-            if errno == EINTR:
-                continue
-            if errno != EAGAIN:
-                count(s, RECEIVE_ERRORS, 1)
+cdef bint receive_batch(socket_t *s) noexcept nogil:
+    """Receives and handles one batch; whether there may be more."""
+    cdef int i, number = 0
+    cdef int received = recvmmsg(s.fd, in_headers, BATCH, MSG_DONTWAIT, NULL)
+    if received < 0:
+        if errno == EINTR:
+            return True
+        if errno != EAGAIN and s.receive_icmp == NULL:      # what ICMP brought stands in the error queue as well
+            count(s, RECEIVE_ERRORS, 1)
+        return False
+    for i in range(received):
+        number = split_run(s, i, number)
+        reset_header(i)
+    if number > 0:
+        hand_over(s, number)
+    return received == BATCH
+
+
+cdef bint read_icmp(socket_t *s, icmp_t *message) noexcept nogil:
+    """Takes the next ICMP message from the error queue; False: there is none. `type` 255: it was something else."""
+    cdef sock_extended_err *error
+    cdef cmsghdr *control
+    cdef msghdr *header = &in_headers[0].msg_hdr
+    cdef ssize_t received = recvmsg(s.fd, header, MSG_ERRQUEUE | MSG_DONTWAIT)
+    if received < 0:
+        return False
+    message.type = 255
+    name_to_endpoint(s, 0, &message.remote)
+    control = CMSG_FIRSTHDR(header)
+    while control != NULL:
+        if (
+            (control.cmsg_level == IPPROTO_IP and control.cmsg_type == IP_RECVERR)
+            or (control.cmsg_level == IPPROTO_IPV6 and control.cmsg_type == IPV6_RECVERR)
+        ):
+            error = <sock_extended_err *>CMSG_DATA(control)
+            if error.ee_origin == SO_EE_ORIGIN_ICMP or error.ee_origin == SO_EE_ORIGIN_ICMP6:
+                message.type = error.ee_type
+                message.code = error.ee_code
+                message.mtu = error.ee_info if error.ee_errno == EMSGSIZE else 0
+        control = CMSG_NXTHDR(header, control)
+    reset_header(0)
+    return True
+
+
+cdef void receive_icmp(socket_t *s) noexcept nogil:
+    cdef icmp_t message
+    cdef int _i
+    for _i in range(MAX_ICMP_AT_ONCE):
+        if not read_icmp(s, &message):
             return
-        number = 0
-        for i in range(received):
-            number = split_run(s, i, number)
-            reset_header(i)
-        if number > 0:
-            hand_over(s, number)
-            udp_flush()
-        if received < BATCH:
+        if message.type != 255 and s.receive_icmp != NULL:
+            (<Receiver>s.receiver).wake()
+            s.receive_icmp(s.context, &message)
+
+
+cdef void serve_ready(int poller) noexcept nogil:
+    """Serves the sockets that are ready, in rounds of one batch each, within bounds; each round leaves together."""
+    cdef int _turn, i, ready
+    cdef bint more
+    cdef uint32_t events
+    cdef socket_t *s
+    for _turn in range(MAX_ROUNDS):
+        ready = epoll_wait(poller, ready_events, BATCH, 0)
+        more = ready == BATCH
+        for i in range(ready):
+            s = <socket_t *>ready_events[i].data.ptr
+            events = ready_events[i].events
+            if events & EPOLLERR:
+                receive_icmp(s)
+            if events & EPOLLOUT:
+                send_waiting(s)
+            if events & EPOLLIN and receive_batch(s):
+                more = True
+        udp_flush()
+        if not more:
             return

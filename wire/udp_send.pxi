@@ -79,7 +79,7 @@ cdef void udp_flush() noexcept nogil:
             s.committed = NULL
     committed_count = 0
     arena_used = 0
-    if not draining and (in_memory.head != NULL or blocked_sockets != NULL):
+    if not draining and in_memory.head != NULL:
         schedule_settle()
 
 
@@ -93,23 +93,27 @@ cdef void *add_control(msghdr *header, int level, int kind, size_t size) noexcep
     return CMSG_DATA(control)
 
 
-cdef void fill_header(int index, socket_t *s, datagram_t *d) noexcept nogil:
-    cdef msghdr *header = &out_headers[index].msg_hdr
-    cdef sockaddr_in6 *name = &out_names[index]
-    cdef uint16_t segment = d.segment
-    cdef const uint8_t *v4_local = <const uint8_t *>&d.local.low + 4
-    cdef void *info
+cdef inline socklen_t fill_name(socket_t *s, const endpoint_t *endpoint, sockaddr_in6 *name) noexcept nogil:
+    """Writes an endpoint as the socket's family wants it; returns its size."""
+    cdef sockaddr_in *name4 = <sockaddr_in *>name
     memset(name, 0, sizeof(sockaddr_in6))
     if s.v6:
         name.sin6_family = AF_INET6
-        name.sin6_port = htons(d.remote.port)
-        memcpy(&name.sin6_addr, &d.remote, 16)
-        header.msg_namelen = sizeof(sockaddr_in6)
-    else:
-        (<sockaddr_in *>name).sin_family = AF_INET
-        (<sockaddr_in *>name).sin_port = htons(d.remote.port)
-        memcpy(&(<sockaddr_in *>name).sin_addr, <const uint8_t *>&d.remote.low + 4, 4)
-        header.msg_namelen = sizeof(sockaddr_in)
+        name.sin6_port = htons(endpoint.port)
+        memcpy(&name.sin6_addr, endpoint, 16)
+        return sizeof(sockaddr_in6)
+    name4.sin_family = AF_INET
+    name4.sin_port = htons(endpoint.port)
+    memcpy(&name4.sin_addr, <const uint8_t *>&endpoint.low + 4, 4)
+    return sizeof(sockaddr_in)
+
+
+cdef void fill_header(int index, socket_t *s, datagram_t *d) noexcept nogil:
+    cdef msghdr *header = &out_headers[index].msg_hdr
+    cdef uint16_t segment = d.segment
+    cdef const uint8_t *v4_local = <const uint8_t *>&d.local.low + 4
+    cdef void *info
+    header.msg_namelen = fill_name(s, &d.remote, &out_names[index])
     out_vectors[index].iov_base = d.data
     out_vectors[index].iov_len = d.length
     header.msg_control = out_controls[index]
@@ -125,18 +129,34 @@ cdef void fill_header(int index, socket_t *s, datagram_t *d) noexcept nogil:
         memcpy(add_control(header, SOL_UDP, UDP_SEGMENT, sizeof(uint16_t)), &segment, sizeof(uint16_t))
 
 
+cdef inline int send_list(socket_t *s, datagram_t *first) noexcept nogil:
+    """Sends as many of a list as one system call takes; how many went, or -1 and errno.
+
+    An ICMP error that has come for an earlier datagram fails one call of a socket that hears ICMP: it is made again.
+    """
+    cdef datagram_t *d = first
+    cdef int number = 0, sent, _attempt
+    while d != NULL and number < BATCH:
+        fill_header(number, s, d)
+        number += 1
+        d = d.next
+    for _attempt in range(2):
+        if number > 1 or out_headers[0].msg_hdr.msg_controllen:
+            sent = sendmmsg(s.fd, out_headers, number, MSG_DONTWAIT)
+        else:
+            sent = 1 if sendto(
+                s.fd, first.data, first.length, MSG_DONTWAIT, <sockaddr *>&out_names[0],
+                out_headers[0].msg_hdr.msg_namelen) >= 0 else -1
+        if sent > 0 or s.receive_icmp == NULL or errno == EAGAIN:
+            break
+    return sent
+
+
 cdef datagram_t *transmit(socket_t *s, datagram_t *first) noexcept nogil:
     """Sends a list of datagrams, drops what the kernel refuses; returns the first that found no room, or NULL."""
-    cdef datagram_t *d
-    cdef int number, sent, _i
+    cdef int sent, _i
     while first != NULL:
-        number = 0
-        d = first
-        while d != NULL and number < BATCH:
-            fill_header(number, s, d)
-            number += 1
-            d = d.next
-        sent = sendmmsg(s.fd, out_headers, number, MSG_DONTWAIT)
+        sent = send_list(s, first)
         for _i in range(sent):
             count(s, DATAGRAMS_OUT, first.segments)
             count(s, BYTES_OUT, first.length)
@@ -202,7 +222,6 @@ cdef void shed_old(socket_t *s, uint64_t now_us) noexcept nogil:
 
 cdef void wait_for_room(socket_t *s, datagram_t *first) noexcept nogil:
     """Copies a list of committed datagrams behind those already waiting; the oldest make room."""
-    global blocked_sockets
     cdef uint64_t now_us = monotonic_us()
     cdef datagram_t *d
     cdef datagram_t *copy
@@ -222,10 +241,16 @@ cdef void wait_for_room(socket_t *s, datagram_t *first) noexcept nogil:
             copy.queued_at_us = now_us
             append(&s.waiting, copy)
         d = d.next
-    if not s.writer_wanted:
-        s.writer_wanted = True
-        s.next_blocked = blocked_sockets
-        blocked_sockets = s
+    want_writer(s, True)
+
+
+cdef void want_writer(socket_t *s, bint wanted) noexcept nogil:
+    cdef epoll_event event
+    if s.writer_wanted != wanted:
+        s.writer_wanted = wanted
+        event.events = EPOLLIN | EPOLLOUT if wanted else EPOLLIN
+        event.data.ptr = s
+        epoll_ctl(s.poller, EPOLL_CTL_MOD, s.fd, &event)
 
 
 cdef void send_waiting(socket_t *s) noexcept nogil:
@@ -235,3 +260,18 @@ cdef void send_waiting(socket_t *s) noexcept nogil:
         left = transmit(s, s.waiting.head)
         while s.waiting.head != left:
             free(pop(&s.waiting))
+    if s.waiting.head == NULL:
+        want_writer(s, False)
+
+
+cdef void udp_dont_fragment(socket_t *s, bint on) noexcept nogil:
+    """PROBE: the DF bit is set and nothing remembered of a path, whose narrowness comes as ICMP."""
+    if s.v6:
+        set_option(s.fd, IPPROTO_IPV6, IPV6_DONTFRAG, on)
+        set_option(s.fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE if on else IPV6_PMTUDISC_DONT)
+    else:
+        set_option(s.fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE if on else IP_PMTUDISC_OMIT)
+
+
+cdef inline bint set_option(int fd, int level, int option, int value) noexcept nogil:
+    return setsockopt(fd, level, option, &value, sizeof(int)) == 0

@@ -20,12 +20,7 @@ cdef enum:
     SEND_BUFFER_BYTES = 2 * 1024 * 1024
     CONTROL_WORDS = 16                  # uint64_t, for their alignment
     CONTROL_BYTES = 128
-    IP_MTU_DISCOVER = 10                # what the socket module lacks: linux/in.h, linux/in6.h, asm/socket.h
-    IP_PMTUDISC_OMIT = 5
-    IPV6_MTU_DISCOVER = 23
-    IPV6_PMTUDISC_DONT = 0
-    SO_SNDBUFFORCE = 32
-    SO_RCVBUFFORCE = 33
+    MAX_ICMP_AT_ONCE = 16               # read of one socket before its datagrams
 
 cdef enum:
     DATAGRAMS_IN
@@ -87,17 +82,17 @@ cdef struct socket_t:
     uint32_t gso_limit                  # longest segment believed to pass with GSO, 0: none
     endpoint_t bound
     endpoint_t announced                # zero: none
+    int poller                          # epoll of its loop
     receive_fn receive
+    icmp_fn receive_icmp
     void *context
     void *receiver                      # Receiver, kept alive by the owner
-    void *owner                         # UdpSocket
     queue_t waiting                     # for the kernel's send buffer
     datagram_t *committed               # since the last flush, oldest first
     datagram_t *last_committed
     socket_t *next_committed            # list of the sockets in this batch
-    socket_t *next_blocked              # list of the sockets whose writer has to be armed
     socket_t *next_on_port
-    bint writer_wanted
+    bint writer_wanted                  # EPOLLOUT is asked for
     uint32_t overflow_seen
     uint64_t counters[COUNTERS]
     uint64_t *component_counters
@@ -109,6 +104,8 @@ cdef sockaddr_in6 in_names[BATCH]
 cdef uint64_t in_controls[BATCH][CONTROL_WORDS]
 cdef packet_t packets[MAX_PACKETS]
 cdef socket_t *receiving = NULL         # whose packets are being handled: `keep` counts there
+
+cdef epoll_event ready_events[BATCH]
 
 cdef mmsghdr out_headers[BATCH]
 cdef iovec out_vectors[BATCH]
@@ -125,7 +122,6 @@ cdef socket_t *sockets_on_port[2][65536]        # [IPv6?][port]
 cdef endpoint_t own_endpoints[MAX_OWN_ADDRESSES]
 cdef int own_count = 0
 
-cdef socket_t *blocked_sockets = NULL
 cdef void *touched_receivers = NULL
 cdef uint64_t uncounted[COUNTERS]       # for a socket that never came to have a component
 cdef bint gso_allowed = True
@@ -170,6 +166,11 @@ cdef inline bint same_address(const endpoint_t *a, const endpoint_t *b) noexcept
 
 cdef inline bint is_specified(const endpoint_t *e) noexcept nogil:
     return e.low != 0 or e.high != 0
+
+
+cdef inline bint is_wildcard(const endpoint_t *e) noexcept nogil:
+    cdef const uint8_t *v4 = <const uint8_t *>&e.low + 4
+    return (v4[0] | v4[1] | v4[2] | v4[3]) == 0 and (not is_v6(e) or not is_specified(e))
 
 
 cdef int endpoint_from_python(object address, endpoint_t *result) except -1:

@@ -25,7 +25,9 @@ class RelayPath:
     def limit(self, bytes_per_second: int) -> None:
         """What all relays together may pass in each direction, one second's worth at once; 0: unlimited."""
     def counters(self) -> dict[str, int]:
-        """`packets_…` and `bytes_to_peer`/`_to_client` (payload), and `dropped_<reason>` for each of DROP_REASONS."""
+        """`packets_…` and `bytes_to_peer`/`_to_client` (payload), `icmp_to_client`, and `dropped_<reason>` for each of
+        DROP_REASONS.
+        """
 
 class ClientReceiver(Receiver):
     """Receives on one UDP listening socket: forwards ChannelData, gives STUN to `on_messages` as one list a batch."""
@@ -67,7 +69,7 @@ class Relay(Receiver):
     def bind_channel(self, channel: int, address: Address, expires_at: float) -> None:
         """Binds or refreshes; a number bound to another peer moves (policy has checked). ValueError past the bound."""
     def send(self, address: Address, data: bytes, dont_fragment: bool = False) -> None:
-        """A Send indication's data; dropped and counted without a live permission, or when it would be fragmented."""
+        """A Send indication's data, with the DF bit on request; dropped and counted without a live permission."""
     def forward(self, messages: list[bytes]) -> None:
         """ChannelData messages that came over a stream, or from a client that was expected."""
     @property

@@ -11,9 +11,11 @@ from libc.string cimport memcpy, memset
 
 from turnd.turn.relay_messages cimport (
     indication_length,
+    is_relayed_icmp,
     is_stun,
     read16,
     write16,
+    write_icmp_indication,
     write_indication,
 )
 from turnd.turn.relay_table cimport (
@@ -29,8 +31,6 @@ from turnd.turn.relay_table cimport (
     PEER_NO_PERMISSION,
     STREAM_BATCH_BYTES,
     STREAM_FULL,
-    UNFRAGMENTED_IPV4,
-    UNFRAGMENTED_IPV6,
     added_peer,
     count_drop,
     drop_expired,
@@ -39,7 +39,6 @@ from turnd.turn.relay_table cimport (
     find_peer,
     find_relay,
     is_flow,
-    is_ipv4,
     peer_t,
     place_relay,
     port_open,
@@ -58,9 +57,11 @@ from wire.udp cimport (
     UdpSocket,
     endpoint_from_python,
     endpoint_t,
+    icmp_t,
     monotonic_us,
     packet_t,
     udp_commit,
+    udp_dont_fragment,
     udp_flush,
     udp_reserve,
 )
@@ -229,6 +230,23 @@ cdef void receive_from_peers(void *context, packet_t *packets, int count) noexce
         (<Receiver>context).wake()
 
 
+cdef void receive_icmp_of_peers(void *context, const icmp_t *message) noexcept nogil:
+    """RFC 8656 §11.5: a Data indication with ICMP instead of DATA."""
+    cdef relay_t *relay = &(<Relay>context).state
+    cdef uint32_t total
+    cdef uint8_t *out
+    if not is_relayed_icmp(message) or not permitted(relay, &message.remote, monotonic_us(), PEER_NO_PERMISSION):
+        return
+    total = indication_length(&message.remote, 8)
+    out = reserve_for_client(relay, total)
+    if out == NULL:
+        return
+    write_icmp_indication(relay.path, out, message)
+    if relay.client_socket != NULL:
+        udp_commit(relay.client_socket, &relay.client, &relay.local, <int>total)
+    relay.path.icmp_to_client += 1
+
+
 cdef list split_messages(const uint8_t *data, uint32_t length):
     cdef list messages = []
     cdef uint32_t size, at = 0
@@ -279,6 +297,7 @@ cdef class RelayPath:
             "bytes_to_peer": self.state.bytes_to_peer,
             "packets_to_client": self.state.packets_to_client,
             "bytes_to_client": self.state.bytes_to_client,
+            "icmp_to_client": self.state.icmp_to_client,
         }
         for reason in range(<int>DROPS):
             result["dropped_" + DROP_REASONS[reason]] = self.state.dropped[reason]
@@ -345,6 +364,7 @@ cdef class Relay(Receiver):
         self.state.path = &path.state
         self.state.budget = &self.state.own_budget
         self.receive = receive_from_peers
+        self.receive_icmp = receive_icmp_of_peers
         self.context = <void *>self
 
     def __dealloc__(self):
@@ -455,11 +475,13 @@ cdef class Relay(Receiver):
         endpoint_from_python(address, &endpoint)
         if self.state.relay_socket == NULL or not endpoint.port:
             count_drop(self.state.path, CLOSED)
-        elif dont_fragment and length > <uint32_t>(UNFRAGMENTED_IPV4 if is_ipv4(&endpoint) else UNFRAGMENTED_IPV6):
-            count_drop(self.state.path, OVERSIZE)
         elif permitted(&self.state, &endpoint, now, NO_PERMISSION):
+            if dont_fragment:
+                udp_dont_fragment(self.state.relay_socket, True)
             to_peer(&self.state, &endpoint, start, length, now)
             udp_flush()
+            if dont_fragment:
+                udp_dont_fragment(self.state.relay_socket, False)
 
     def forward(self, list messages not None):
         cdef uint64_t now = monotonic_us()

@@ -1,10 +1,10 @@
-"""Messages as the packet path reads and writes them: the look of STUN, and Data indications (RFC 8656 §11.4)."""
+"""Messages as the packet path reads and writes them: the look of STUN, and Data indications (RFC 8656 §11.4, §11.5)."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from turnd.turn.relay_table cimport is_ipv4, path_t
-from wire.udp cimport endpoint_t, packet_t, turnd_mix
+from wire.udp cimport endpoint_t, icmp_t, packet_t, turnd_mix
 
 
 cdef inline uint32_t read16(const uint8_t *data) noexcept nogil:
@@ -31,18 +31,18 @@ cdef inline bint is_stun(const uint8_t *data, uint32_t length) noexcept nogil:
 
 
 cdef inline uint32_t indication_length(const endpoint_t *peer, uint32_t length) noexcept nogil:
+    """Bytes of a Data indication whose second attribute has `length` bytes."""
     return 20 + (12 if is_ipv4(peer) else 24) + 4 + ((length + 3) & ~<uint32_t>3)
 
 
-cdef inline void write_indication(path_t *path, uint8_t *out, const packet_t *packet) noexcept nogil:
-    """A Data indication (RFC 8656 §11.4): XOR-PEER-ADDRESS, then DATA with zero padding."""
-    cdef uint32_t total = indication_length(&packet.source, packet.length)
-    cdef uint32_t padded = (packet.length + 3) & ~<uint32_t>3
+cdef inline uint8_t *begin_indication(
+        path_t *path, uint8_t *out, const endpoint_t *peer, uint32_t kind, uint32_t length) noexcept nogil:
+    """Header, XOR-PEER-ADDRESS, and the head of an attribute of that kind and length; returns where its value goes."""
     cdef uint8_t address[16]
     cdef uint64_t half
     cdef int skip, size, i
     write16(out, 0x0017)
-    write16(out + 2, total - 20)
+    write16(out + 2, indication_length(peer, length) - 20)
     write16(out + 4, 0x2112)
     write16(out + 6, 0xA442)
     path.sequence += 1
@@ -50,19 +50,41 @@ cdef inline void write_indication(path_t *path, uint8_t *out, const packet_t *pa
     memcpy(out + 8, &half, 8)
     half = turnd_mix(half, ~path.seed)
     memcpy(out + 16, &half, 4)
-    skip = 12 if is_ipv4(&packet.source) else 0
+    skip = 12 if is_ipv4(peer) else 0
     size = 16 - skip
-    memcpy(address, &packet.source.high, 8)
-    memcpy(address + 8, &packet.source.low, 8)
+    memcpy(address, &peer.high, 8)
+    memcpy(address + 8, &peer.low, 8)
     out += 20
     write16(out, 0x0012)
     write16(out + 2, <uint32_t>size + 4)
     write16(out + 4, 1 if skip else 2)
-    write16(out + 6, packet.source.port ^ 0x2112)
+    write16(out + 6, peer.port ^ 0x2112)
     for i in range(size):
         out[8 + i] = address[skip + i] ^ (out - 16)[i]      # the cookie and the transaction id stand there
     out += 8 + size
-    write16(out, 0x0013)
-    write16(out + 2, packet.length)
-    memcpy(out + 4, packet.data, packet.length)
-    memset(out + 4 + packet.length, 0, padded - packet.length)
+    write16(out, kind)
+    write16(out + 2, length)
+    return out + 4
+
+
+cdef inline void write_indication(path_t *path, uint8_t *out, const packet_t *packet) noexcept nogil:
+    """A peer's datagram: DATA with zero padding (RFC 8656 §11.4)."""
+    out = begin_indication(path, out, &packet.source, 0x0013, packet.length)
+    memcpy(out, packet.data, packet.length)
+    memset(out + packet.length, 0, -packet.length & 3)
+
+
+cdef inline bint is_relayed_icmp(const icmp_t *message) noexcept nogil:
+    """Destination unreachable and time exceeded, and ICMPv6's packet too big (RFC 8656 §11.5)."""
+    if is_ipv4(&message.remote):
+        return message.type == 3 or message.type == 11
+    return 1 <= message.type <= 3
+
+
+cdef inline void write_icmp_indication(path_t *path, uint8_t *out, const icmp_t *message) noexcept nogil:
+    """What the network said of a datagram: ICMP, seven bits of type, nine of code, an MTU (RFC 8656 §11.5, §18.13)."""
+    out = begin_indication(path, out, &message.remote, 0x8004, 8)
+    write16(out, 0)
+    write16(out + 2, <uint32_t>message.type << 9 | message.code)
+    write16(out + 4, message.mtu >> 16)
+    write16(out + 6, message.mtu)

@@ -17,8 +17,6 @@ cdef enum:
     CHANNEL_SLOTS = 512
     UNINDEXED_PEERS = 8             # searched in order; more are found by index
     STREAM_BATCH_BYTES = 262144     # what one batch of datagrams may add to a stream
-    UNFRAGMENTED_IPV4 = 1472        # payload of a datagram that fits Ethernet's 1500 bytes
-    UNFRAGMENTED_IPV6 = 1452
 
 cdef enum drop_t:
     MALFORMED
@@ -53,6 +51,7 @@ cdef struct path_t:
     uint64_t bytes_to_peer
     uint64_t packets_to_client
     uint64_t bytes_to_client
+    uint64_t icmp_to_client
     uint64_t dropped[DROPS]
     budget_t total
 

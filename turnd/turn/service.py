@@ -359,6 +359,7 @@ class TurnService:
         for direction in ("to_peer", "to_client"):
             yield Measure("turn_relayed_packets_total", {"direction": direction}, path[f"packets_{direction}"])
             yield Measure("turn_relayed_bytes_total", {"direction": direction}, path[f"bytes_{direction}"])
+        yield Measure("turn_icmp_total", {}, path["icmp_to_client"])
         path["dropped_no_allocation"] += self._orphans
         for reason in DROP_REASONS:
             yield Measure("turn_dropped_packets_total", {"reason": reason}, path[f"dropped_{reason}"])

@@ -93,10 +93,7 @@ class ModelRelay:
             self.sent.append((address, data))
 
     def send(self, address: Address, data: bytes, dont_fragment: bool = False) -> None:
-        if dont_fragment and len(data) > (1452 if ":" in address[0] else 1472):
-            self._drop("oversize")
-        else:
-            self._to_peer(address, data)
+        self._to_peer(address, data)
 
     def forward(self, messages: list[bytes]) -> None:
         for message in messages:
