@@ -51,7 +51,7 @@ METRICS: dict[str, Declaration] = {
     "https_port_connections_total": _counter("Connections on the page's ports by what became of them.", "result"),
     # TURN
     "stun_requests_total": _counter("STUN requests to the TURN ports.", "transport", "result"),
-    "turn_allocations": _gauge("Allocations now.", "transport", "family"),
+    "turn_allocations": _gauge("Relayed addresses of allocations now.", "transport", "family"),
     "turn_allocations_total": _counter("Allocate requests by outcome.", "result"),
     "turn_allocation_seconds": _histogram("How long allocations lived."),
     "turn_permissions": _gauge("Permissions now."),

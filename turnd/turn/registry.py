@@ -185,6 +185,8 @@ class Registry:
 
     def _begin(self, flow: Flow, username: str, opened: list[RelayedAddress], now: float) -> Allocation:
         allocation = Allocation(flow, username, now, {each.family: each for each in opened})
+        for second in opened[1:]:
+            second.relay.pair(opened[0].relay)
         self.allocations[flow] = allocation
         for _ in opened:
             self._hold(username)

@@ -67,7 +67,10 @@ class Relay(Receiver):
     def permit(self, host: str, expires_at: float, restricted: bool) -> None:
         """Installs or refreshes; `restricted`: only for the open ports of our own. ValueError past the bound."""
     def bind_channel(self, channel: int, address: Address, expires_at: float) -> None:
-        """Binds or refreshes; a number bound to another peer moves (policy has checked). ValueError past the bound."""
+        """Binds or refreshes; a number bound to another peer, of this or the paired relay, moves (policy has checked).
+
+        ValueError past the bound.
+        """
     def send(self, address: Address, data: bytes, dont_fragment: bool = False) -> None:
         """A Send indication's data, with the DF bit on request; dropped and counted without a live permission."""
     def forward(self, messages: list[bytes]) -> None:

@@ -457,6 +457,10 @@ cdef class Relay(Receiver):
         peer = find_channel(&self.state, <uint32_t>channel)
         if peer != NULL and not (same_address(&peer.endpoint, &endpoint) and peer.endpoint.port == endpoint.port):
             remove_peer(&self.state, peer)
+        if self.state.other != NULL:
+            peer = find_channel(self.state.other, <uint32_t>channel)
+            if peer != NULL:
+                remove_peer(self.state.other, peer)
         peer = self._peer(&endpoint)
         peer.expires_us = microseconds(expires_at)
         if peer.channel != channel:

@@ -24,6 +24,8 @@ Attributes = list[tuple[int, bytes]]
 
 UDP_PROTOCOL = 17
 FAMILY_NUMBERS: dict[int, int] = {stun.Family.IPV4: 4, stun.Family.IPV6: 6}
+DRAFT_ADDITIONAL_ADDRESS_FAMILY = 0x8032  # its number before RFC 8656, which coturn and its clients kept
+_FAMILY_VALUES = {4: stun.Family.IPV4, 6: stun.Family.IPV6}
 
 
 class Request(NamedTuple):
@@ -62,7 +64,7 @@ def _wanted(message: stun.Message) -> Wanted:
     # 5. RESERVATION-TOKEN excludes EVEN-PORT and a choice of family: 400.
     token, even_port = message.get(Attribute.RESERVATION_TOKEN), message.get(Attribute.EVEN_PORT)
     requested = message.get(Attribute.REQUESTED_ADDRESS_FAMILY)
-    additional = message.get(Attribute.ADDITIONAL_ADDRESS_FAMILY)
+    additional = message.get(Attribute.ADDITIONAL_ADDRESS_FAMILY) or message.get(DRAFT_ADDITIONAL_ADDRESS_FAMILY)
     if token is not None and {even_port, requested, additional} != {None}:
         raise Refused(400)
     # 6. REQUESTED-ADDRESS-FAMILY excludes ADDITIONAL-ADDRESS-FAMILY: 400.
@@ -72,15 +74,16 @@ def _wanted(message: stun.Message) -> Wanted:
     family = FAMILY_NUMBERS.get(stun.Family.IPV4 if requested is None else stun.decode_family(requested))
     if family is None:
         raise Refused(440)
-    # 8. ADDITIONAL-ADDRESS-FAMILY can only ask for IPv6 beside IPv4: 400.
-    if additional is not None and stun.decode_family(additional) != stun.Family.IPV6:
+    # 8. EVEN-PORT, with its R bit, asks for the next port too; not beside a second family: 400.
+    reserve_next = even_port is not None and stun.decode_even_port(even_port)
+    # 9. ADDITIONAL-ADDRESS-FAMILY asks for IPv6 beside IPv4, and can ask for nothing else: 400.
+    if additional is not None and (reserve_next or stun.decode_family(additional) != stun.Family.IPV6):
         raise Refused(400)
-    # 9. EVEN-PORT, with its R bit, asks for the next port too.
     lifetime = message.get(Attribute.LIFETIME)
     return Wanted(
-        (family,),
+        (family,) if additional is None else (4, 6),
         even=even_port is not None,
-        reserve_next=even_port is not None and stun.decode_even_port(even_port),
+        reserve_next=reserve_next,
         token=None if token is None else stun.decode_reservation_token(token),
         lifetime=lifetime_for(None if lifetime is None else stun.decode_lifetime(lifetime)),
     )
@@ -99,24 +102,22 @@ def allocate(server: TurnServer, request: Request) -> Attributes:
     if stun.decode_transport(transport) != UDP_PROTOCOL:
         raise Refused(442)
     wanted = _wanted(message)
-    # 10. The user's quota 486; no address of that family 440; all are taken, no port or an unknown token 508.
+    # 10. A quota 486; no address of that family 440; no port, or an unknown token 508.
     if server.draining:
         raise Refused(508)
-    allocation, token, _ = server.registry.allocate(request.flow, request.identity.username, wanted, request.now)
+    allocation, token, failed = server.registry.allocate(request.flow, request.identity.username, wanted, request.now)
     transaction_id = message.transaction_id
     answer: Attributes = [
-        *(
-            (int(Attribute.XOR_RELAYED_ADDRESS), stun.encode_xor_address(each.address, transaction_id))
-            for each in allocation.relays.values()
-        ),
-        (Attribute.LIFETIME, stun.encode_lifetime(wanted.lifetime)),
-        (Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(request.flow.client, transaction_id)),
+        (Attribute.XOR_RELAYED_ADDRESS, stun.encode_xor_address(each.address, transaction_id))
+        for each in allocation.relays.values()
     ]
+    # Who asked for two families and gets one is told why.
+    for family, code in failed.items():
+        answer.append((Attribute.ADDRESS_ERROR_CODE, stun.encode_address_error(_FAMILY_VALUES[family], code, b"")))
+    answer.append((Attribute.LIFETIME, stun.encode_lifetime(wanted.lifetime)))
     if token is not None:
         answer.append((Attribute.RESERVATION_TOKEN, token))
-    # An allocation of ours has one address. Who asked for two is told why the other one is missing: ADDRESS-ERROR-CODE.
-    if message.get(Attribute.ADDITIONAL_ADDRESS_FAMILY) is not None:
-        answer.append((Attribute.ADDRESS_ERROR_CODE, stun.encode_address_error(stun.Family.IPV6, 440, b"")))
+    answer.append((Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(request.flow.client, transaction_id)))
     return answer
 
 

@@ -57,6 +57,8 @@ class ModelRelay:
     def bind_channel(self, channel: int, address: Address, expires_at: float) -> None:
         self.channels = {number: each for number, each in self.channels.items() if each[0] != address}
         self.channels[channel] = address, expires_at
+        if self.other is not None:
+            self.other.channels.pop(channel, None)
 
     def close(self) -> None:
         assert not self.closed

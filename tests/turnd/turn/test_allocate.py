@@ -122,15 +122,6 @@ def test_requested_and_additional_family_exclude_each_other(client: Client) -> N
     assert error_code(client.allocate(IPV6, (Attribute.ADDITIONAL_ADDRESS_FAMILY, stun.encode_family(2)))) == 400
 
 
-def test_additional_family_gets_ipv4_and_the_reason_why_not_both(client: Client) -> None:
-    answer = client.allocate((Attribute.ADDITIONAL_ADDRESS_FAMILY, stun.encode_family(2)))
-    assert relayed(answer)[0] == PUBLIC
-    assert len(answer.all(Attribute.XOR_RELAYED_ADDRESS)) == 1
-    error = answer.get(Attribute.ADDRESS_ERROR_CODE)
-    assert error is not None
-    assert stun.decode_address_error(error) == (2, 440, "")
-
-
 def test_who_asks_for_one_family_gets_no_address_error(client: Client) -> None:
     assert client.allocate().get(Attribute.ADDRESS_ERROR_CODE) is None
 

@@ -64,6 +64,20 @@ async def test_when_one_of_a_pair_closes_the_other_goes_on(first_closes: bool) -
         assert await bench.at_client() == channel_data(kept, SENTINEL)
 
 
+@pytest.mark.parametrize("first_has_it", [False, True])
+async def test_a_channel_number_moves_to_the_other_of_a_pair(first_has_it: bool) -> None:
+    async with Bench() as bench, second(bench) as other:
+        other.pair(bench.relay)
+        old, new, number, peer = (
+            (bench.relay, other, SENTINEL_CHANNEL, 0) if first_has_it else (other, bench.relay, CHANNEL, 4)
+        )
+        held = old.peers
+        new.bind_channel(number, bench.addresses[peer], bench.at(live=True))
+        assert old.peers == held - 1
+        bench.from_client(channel_data(number, SENTINEL))
+        assert await bench.at_peer(peer) == SENTINEL
+
+
 async def test_a_pair_is_two() -> None:
     async with Bench() as bench, second(bench) as other, second(bench) as third:
         other.pair(bench.relay)

@@ -89,6 +89,7 @@ COMMANDS = {
     "indications_tcp": ["-e PEER -t -s", "-y -t -s"],
     "channels_tls": ["-e PEER -t -S", "-y -t -S -c", "-e PEER -t -S -m 4"],
     "indications_tls": ["-e PEER -t -S -s", "-y -t -S -s"],
+    "both_families": ["-Z -y -c", "-Z -y -s -c", "-Z -y -t -c"],
     "ipv6": ["-x -y", "-x -e ::1 -r PORT", "-x -s -e ::1 -r PORT"],
 }
 
