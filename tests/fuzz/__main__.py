@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+OURS = ["wire", "sfu", "signalling", "turnd"]  # what is watched for new branches
 INSIDE = "TURND_FUZZ_FOLDER"  # where the fuzzer's own process keeps what it finds
 
 
@@ -22,7 +23,7 @@ def fuzz(name: str, options: list[str], found: str) -> None:
     """Runs until libFuzzer ends the process; its exit code says whether something was found."""
     import atheris  # type: ignore[import-untyped]
 
-    with atheris.instrument_imports():
+    with atheris.instrument_imports(include=OURS):
         target = importlib.import_module(f"tests.fuzz.fuzz_{name}")
     corpus = str(Path(__file__).parent / "corpus" / name)
     atheris.Setup([sys.argv[0], *options, found, corpus], target.one_input)

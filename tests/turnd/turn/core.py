@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from tests.turnd.turn.relay_model import ModelPath, ModelRelay
@@ -58,14 +58,22 @@ class Host:
 class House:
     """A core at a home: LAN address, public address, relay ports 40001-40010, secrets `new` and `old`, user anna."""
 
-    def __init__(self, *, limits: Limits | None = None, ports: tuple[int, int] = (40000, 40010)) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        ports: tuple[int, int] = (40000, 40010),
+        host: Host | None = None,
+        users: Mapping[str, str] | None = None,
+    ) -> None:
         self.random = random.Random(1)
-        self.host = Host()
+        self.host = host or Host()
         self.epoch = EPOCH
+        self.pools = {family: PortPool(*ports, self.random.randrange, {40000}) for family in (4, 6)}
         self.server = TurnServer(
             self.host,
-            Credentials(REALM, ("new", "old"), {"anna": "pass"}),
-            {family: PortPool(*ports, self.random.randrange, {40000}) for family in (4, 6)},
+            Credentials(REALM, ("new", "old"), users or {"anna": "pass"}),
+            self.pools,
             token=self.random.randbytes,
             epoch=lambda: self.epoch,
             limits=limits,
