@@ -35,6 +35,8 @@ _RTMGRP = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # link, IPv4 address and route, IPv
 _CONTAINER_NAMES = re.compile(r"(docker|br-|veth|virbr|vnet|lxcbr|lxdbr|cni|cali|flannel|podman|kube|ifb|dummy)")
 _SYS_NET = Path("/sys/class/net")
 _IPV6_TENTATIVE, _IPV6_DEPRECATED, _IPV6_TEMPORARY = 0x40, 0x20, 0x01
+_ROUTE_UP, _ROUTE_GATEWAY = 0x1, 0x2
+_ROUTE_NOWHERE = 0x200 | 0x01000000 | 0x80000000  # rejected, cached for one destination, our own address
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class LocalAddresses:
     """Those others can be told to send media to: LAN IPv4 first, then IPv6, best first, at least one."""
     gateway: str | None
     """The IPv4 default gateway."""
+    networks: tuple[str, ...] = ()
+    """Those of our interfaces: around their addresses, and what routes say can be reached without a gateway."""
+    routers: tuple[str, ...] = ()
+    """The gateways of all routes."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,10 @@ class OwnAddresses:
     """Outside the NAT: configured or found out."""
     former: tuple[str, ...] = ()
     """Ours until lately, newest last: relays announced under them live on, and who talks to them means us."""
+    networks: tuple[str, ...] = ()
+    """Networks of our interfaces, container bridges and the far ends of point-to-point links included."""
+    routers: tuple[str, ...] = ()
+    """Our gateways."""
 
     @property
     def every(self) -> tuple[str, ...]:
@@ -69,10 +79,13 @@ class OwnAddresses:
 
 
 def local_addresses() -> LocalAddresses:
-    """Asks the system now; takes well under a millisecond."""
+    """Asks the system now; takes a millisecond or less."""
     flags = _ipv6_flags(_lines("/proc/net/if_inet6"))
-    gateways = dict(_ipv4_gateways(_lines("/proc/net/route")))
-    routed = {*gateways, *_ipv6_routed(_lines("/proc/net/ipv6_route"))}
+    ipv4_routes, ipv6_routes = _lines("/proc/net/route"), _lines("/proc/net/ipv6_route")
+    gateways = dict(_ipv4_gateways(ipv4_routes))
+    routed = {*gateways, *_ipv6_routed(ipv6_routes)}
+    routes = [*_ipv4_routes(ipv4_routes), *_ipv6_routes(ipv6_routes)]
+    networks = {network for network, router in routes if router is None}
     every: list[str] = []
     ranked: list[tuple[tuple[int, ...], str]] = []
     for adapter in ifaddr.get_adapters():
@@ -81,13 +94,19 @@ def local_addresses() -> LocalAddresses:
             text = item.ip if isinstance(item.ip, str) else item.ip[0]
             address = ipaddress.ip_address(text.partition("%")[0])
             every.append(str(address))
+            networks.add(str(ipaddress.ip_network((address, item.network_prefix), strict=False)))
             rank = _rank(address, name, flags.get(str(address), 0), routed=name in routed)
             if rank is not None:
                 ranked.append((rank, str(address)))
     kept = [text for rank, text in sorted(ranked, key=lambda pair: pair[0]) if rank[0] == 0]
     kept = kept or [text for _, text in sorted(ranked, key=lambda pair: pair[0])] or ["127.0.0.1"]
-    gateway = next(iter(gateways.values()), None)
-    return LocalAddresses(tuple(dict.fromkeys((*kept, *every))), tuple(dict.fromkeys(kept))[:MAX_CANDIDATES], gateway)
+    return LocalAddresses(
+        tuple(dict.fromkeys((*kept, *every))),
+        tuple(dict.fromkeys(kept))[:MAX_CANDIDATES],
+        next(iter(gateways.values()), None),
+        tuple(sorted(networks)),
+        tuple(sorted({router for _, router in routes if router is not None})),
+    )
 
 
 def _rank(
@@ -127,6 +146,22 @@ def _ipv4_gateways(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
             routes.append((int(row[6]), row[0], str(gateway)))
     for _, interface, gateway_text in sorted(routes):
         yield interface, gateway_text
+
+
+def _ipv4_routes(lines: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """(network, gateway or None) of each route in /proc/net/route."""
+    for row in (line.split() for line in lines[1:]):
+        if len(row) > 7 and int(row[3], 16) & (_ROUTE_UP | _ROUTE_NOWHERE) == _ROUTE_UP:
+            network, gateway, mask = (ipaddress.IPv4Address(bytes.fromhex(row[at])[::-1]) for at in (1, 2, 7))
+            yield f"{network}/{int(mask).bit_count()}", str(gateway) if int(row[3], 16) & _ROUTE_GATEWAY else None
+
+
+def _ipv6_routes(lines: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """(network, gateway or None) of each route in /proc/net/ipv6_route."""
+    for row in (line.split() for line in lines):
+        if len(row) > 9 and int(row[8], 16) & (_ROUTE_UP | _ROUTE_NOWHERE) == _ROUTE_UP and row[9] != "lo":
+            network, gateway = (ipaddress.IPv6Address(bytes.fromhex(row[at])) for at in (0, 4))
+            yield f"{network}/{int(row[1], 16)}", str(gateway) if int(row[8], 16) & _ROUTE_GATEWAY else None
 
 
 def _ipv6_routed(lines: Sequence[str]) -> Iterator[str]:
@@ -206,7 +241,9 @@ class AddressWatch:
         candidates += [*public, *(address for address in local.candidates if ":" in address)]
         if public:  # loopback is only better than nothing
             candidates = [address for address in candidates if not ipaddress.ip_address(address).is_loopback]
-        return OwnAddresses(local.every, tuple(dict.fromkeys(candidates)), public)
+        return OwnAddresses(
+            local.every, tuple(dict.fromkeys(candidates)), public, networks=local.networks, routers=local.routers
+        )
 
     def _update(self) -> None:
         before, combined = self.current, self._combine()

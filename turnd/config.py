@@ -70,7 +70,7 @@ class TurnConfig:
     users: Mapping[str, str] = field(default_factory=dict, metadata=_by(values.users))
     """Static long-term users: name to password."""
     allow_peers: tuple[IpNetwork, ...] = field(default=(), metadata=_by(values.items(values.network)))
-    """Networks that clients may relay to although the peer policy denies them."""
+    """Networks that clients may relay to although the peer policy denies them: private, our own, near ones."""
 
 
 @dataclass(frozen=True)

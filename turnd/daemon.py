@@ -39,6 +39,7 @@ from turnd.service_notify import ServiceNotifier
 from turnd.shared_port import SharedPort
 from turnd.state import StateDirectory, StateError
 from turnd.turn.credentials import rest_credentials
+from turnd.turn.peer_policy import Near
 from turnd.turn.service import TurnService, TurnSettings
 from wire.measure import Measure
 
@@ -327,7 +328,8 @@ class Daemon:
 
     def _announce(self, addresses: OwnAddresses) -> None:
         wire.udp.set_own_addresses(addresses.every)
-        self.turn.set_own_addresses(addresses.inside, addresses.public, addresses.former)
+        near = Near(addresses.networks, addresses.routers)
+        self.turn.set_own_addresses(addresses.inside, addresses.public, addresses.former, near)
         self.sfu.set_candidates(addresses.candidates)
 
     def _maintain(self) -> None:

@@ -4,10 +4,10 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytest
 
@@ -31,6 +31,37 @@ def test_the_default_gateway_is_read_best_metric_first() -> None:
         "eth0 0001A8C0 00000000 0001 0 0 100 00FFFFFF 0 0 0",
     ]
     assert list(addresses._ipv4_gateways(lines)) == [("eth0", "192.168.1.254"), ("wlan0", "192.168.2.254")]
+
+
+def test_networks_and_gateways_of_ipv4_routes_are_read() -> None:
+    lines = [
+        "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT",
+        "eth0 00000000 FE01A8C0 0003 0 0 100 00000000 0 0 0",
+        "eth0 0001A8C0 00000000 0001 0 0 100 00FFFFFF 0 0 0",
+        "ppp0 01020A0A 00000000 0005 0 0 0 FFFFFFFF 0 0 0",
+        "* 0000FEA9 00000000 0201 0 0 0 0000FFFF 0 0 0",
+        "eth1 0002A8C0 00000000 0000 0 0 0 00FFFFFF 0 0 0",
+    ]
+    assert list(addresses._ipv4_routes(lines)) == [
+        ("0.0.0.0/0", "192.168.1.254"),
+        ("192.168.1.0/24", None),
+        ("10.10.2.1/32", None),
+    ]
+
+
+def test_networks_and_gateways_of_ipv6_routes_are_read() -> None:
+    none, prefix, gateway, own = "0" * 32, "2a01cafe" + "0" * 24, "fe80" + "0" * 27 + "1", "2a01cafe" + "0" * 23 + "7"
+    rows = [
+        (prefix, "40", none, "00000001", "eth0"),
+        (none, "00", gateway, "00000003", "eth0"),
+        (own, "80", none, "80200001", "eth0"),
+        (own, "80", none, "01000001", "eth0"),
+        (prefix, "30", none, "00000201", "eth0"),
+        (none, "00", none, "00200200", "lo"),
+        (none, "80", none, "00000001", "lo"),
+    ]
+    lines = [f"{to} {bits} {none} 00 {by} 00000100 1 0 {flags} {name}" for to, bits, by, flags, name in rows]
+    assert list(addresses._ipv6_routes(lines)) == [("2a01:cafe::/64", None), ("::/0", "fe80::1")]
 
 
 def watch_of(local: LocalAddresses, configured: tuple[str, ...] = ()) -> OwnAddresses:
@@ -181,7 +212,7 @@ from turnd.addresses import AddressWatch
 
 async def main():
     loop = asyncio.get_running_loop()
-    def say(own): print(json.dumps([own.inside, own.candidates]), flush=True)
+    def say(own): print(json.dumps([own.inside, own.candidates, own.networks, own.routers]), flush=True)
     watch = AddressWatch(loop, (), say)
     say(watch.current)
     watch.start()
@@ -191,36 +222,79 @@ asyncio.Runner(loop_factory=uvloop.new_event_loop).run(main())
 """
 
 
-@pytest.mark.netns
-async def test_changes_are_seen_and_container_bridges_not_announced(namespace: str) -> None:
+class Said(NamedTuple):
+    """A line of the watcher."""
+
+    inside: list[str]
+    candidates: list[str]
+    networks: list[str]
+    routers: list[str]
+
+
+@asynccontextmanager
+async def watcher(namespace: str) -> AsyncIterator[Callable[[], Awaitable[Said]]]:
+    """An `AddressWatch` in the namespace; the function awaits what it says next."""
     command = ["ip", "netns", "exec", namespace, sys.executable, "-c", WATCHER]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
 
-    async def said() -> tuple[list[str], list[str]]:
+    async def said() -> Said:
         assert process.stdout is not None
         async with asyncio.timeout(8):  # less than the poll: netlink says it
-            inside, candidates = json.loads(await process.stdout.readline())
-        return inside, candidates
+            return Said(*json.loads(await process.stdout.readline()))
 
     try:
-        assert (await said())[1] == ["127.0.0.1"]
+        yield said
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.netns
+async def test_changes_are_seen_and_container_bridges_not_announced(namespace: str) -> None:
+    async with watcher(namespace) as said:
+        assert (await said()).candidates == ["127.0.0.1"]
         for name, address in (("lan0", "192.168.1.10/24"), ("docker0", "172.17.0.1/16")):
             ip(namespace, "link", "add", name, "type", "bridge" if name == "docker0" else "veth")
             ip(namespace, "addr", "add", address, "dev", name)
             ip(namespace, "link", "set", name, "up")
-        inside, candidates = await said()
-        while "172.17.0.1" not in inside or "192.168.1.10" not in inside:
-            inside, candidates = await said()
-        assert [address for address in candidates if "." in address] == ["192.168.1.10"]
+        now = await said()
+        while "172.17.0.1" not in now.inside or "192.168.1.10" not in now.inside:
+            now = await said()
+        assert [address for address in now.candidates if "." in address] == ["192.168.1.10"]
         ip(namespace, "addr", "delete", "192.168.1.10/24", "dev", "lan0")
         ip(namespace, "addr", "add", "192.168.1.77/24", "dev", "lan0")
-        while "192.168.1.77" not in candidates:
-            inside, candidates = await said()
-        assert "192.168.1.10" not in inside
-    finally:
-        process.kill()
-        await process.wait()
+        while "192.168.1.77" not in now.candidates:
+            now = await said()
+        assert "192.168.1.10" not in now.inside
+
+
+@pytest.mark.netns
+async def test_networks_and_routers_are_seen_while_they_change(namespace: str) -> None:
+    async with watcher(namespace) as said:
+        assert (await said()).routers == []
+        ip(namespace, "link", "add", "lan0", "type", "veth", "peer", "name", "far0")
+        ip(namespace, "link", "add", "docker0", "type", "bridge")
+        ip(namespace, "link", "add", "tun0", "type", "veth", "peer", "name", "far1")
+        for name in ("lan0", "far0", "docker0", "tun0", "far1"):
+            ip(namespace, "link", "set", name, "up")
+        ip(namespace, "addr", "add", "51.15.8.77/24", "dev", "lan0")
+        ip(namespace, "addr", "add", "172.17.0.1/16", "dev", "docker0")
+        ip(namespace, "addr", "add", "10.9.0.1", "peer", "10.9.0.2", "dev", "tun0")
+        ip(namespace, "addr", "add", "2a01:cafe::7/56", "dev", "lan0", "nodad")
+        ip(namespace, "route", "add", "default", "via", "51.15.8.1")
+        ip(namespace, "route", "add", "default", "via", "2a01:cafe::1")
+        wanted = {"51.15.8.0/24", "172.17.0.0/16", "10.9.0.2/32", "2a01:cafe::/56"}
+        now = await said()
+        while not wanted <= set(now.networks) or set(now.routers) != {"51.15.8.1", "2a01:cafe::1"}:
+            now = await said()
+        ip(namespace, "route", "replace", "default", "via", "51.15.8.2")
+        while now.routers != ["2a01:cafe::1", "51.15.8.2"]:
+            now = await said()
+        ip(namespace, "addr", "flush", "dev", "lan0")
+        ip(namespace, "-6", "route", "delete", "default")
+        while wanted & set(now.networks) != {"172.17.0.0/16", "10.9.0.2/32"} or now.routers:
+            now = await said()
 
 
 ROUTER_CONFIGURATION = """

@@ -14,7 +14,7 @@ from turnd.turn.allocation import FAMILIES, TRANSPORTS, Flow, RelayHost
 from turnd.turn.authentication import AUTH_FAILURES, Authenticator, Identity, Refused
 from turnd.turn.credentials import Credentials
 from turnd.turn.nonce import NonceAuthority
-from turnd.turn.peer_policy import DENY_REASONS, IpNetwork, PeerPolicy
+from turnd.turn.peer_policy import DENY_REASONS, IpNetwork, Near, PeerPolicy
 from turnd.turn.registry import MAX_ALLOCATIONS, MAX_ALLOCATIONS_OF_USER, Registry
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.retransmissions import RecentAnswers
@@ -81,12 +81,13 @@ class TurnServer:
         public: Collection[str],
         allow: Collection[IpNetwork],
         former: Collection[str] = (),
+        near: Near | None = None,
     ) -> None:
         """Our addresses on interfaces and outside of a NAT, best first, and the peers that configuration opens.
 
-        `former` ones are not announced any more, but relays announced under them can be reached.
+        `former` ones are not announced any more, but relays announced under them can be reached. `near`: LANs, routers.
         """
-        self.peer_policy = PeerPolicy({*inside, *public, *former}, allow)
+        self.peer_policy = PeerPolicy({*inside, *public, *former}, allow, near)
         self.registry.set_addresses(inside, public)
 
     # Messages.

@@ -19,6 +19,7 @@ from typing import cast
 from turnd.turn.allocation import FAMILIES, Allocation, Flow, RelayedAddress
 from turnd.turn.connection import TurnConnection
 from turnd.turn.credentials import Credentials
+from turnd.turn.peer_policy import Near
 from turnd.turn.relay import DROP_REASONS, ClientReceiver, Relay, RelayPath
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.server import Limits, TurnServer
@@ -100,6 +101,7 @@ class TurnService:
         self._inside: tuple[str, ...] = ()
         self._public: tuple[str, ...] = ()
         self._former: tuple[str, ...] = ()
+        self._near = Near()
         self.set_own_addresses((), ())
         self._listeners: dict[Address, tuple[ClientReceiver, UdpSocket]] = {}
         self._servers: list[asyncio.Server] = []
@@ -172,13 +174,23 @@ class TurnService:
         except OSError as error:
             raise OSError(error.errno, f"TCP {host} port {port}: {error.strerror}") from error
 
-    def set_own_addresses(self, inside: Collection[str], public: Collection[str], former: Collection[str] = ()) -> None:
-        """Our addresses, on interfaces and outside of a NAT, best first, and those we had: now and at each change."""
+    def set_own_addresses(
+        self,
+        inside: Collection[str],
+        public: Collection[str],
+        former: Collection[str] = (),
+        near: Near | None = None,
+    ) -> None:
+        """Our addresses, on interfaces and outside of a NAT, best first, those we had, and what is beside us.
+
+        Now and at each change.
+        """
         self._inside, self._public, self._former = tuple(inside), tuple(public), tuple(former)
+        self._near = near or Near()
         self._tell_addresses()
 
     def _tell_addresses(self) -> None:
-        self._core.set_addresses(self._inside, self._public, self._settings.allow_peers, self._former)
+        self._core.set_addresses(self._inside, self._public, self._settings.allow_peers, self._former, self._near)
 
     def reload(self, settings: TurnSettings) -> None:
         """Takes over secrets, users and allowed peers; the rest of `settings` needs a restart."""
