@@ -29,6 +29,14 @@ class Permissions:
             self._expires_at = held = {host: end for host, end in held.items() if end > now}
         return len(held.keys() | hosts) <= MAX_PERMISSIONS
 
+    def living(self, now: float) -> list[tuple[str, float]]:
+        """The addresses that are permitted, and until when."""
+        return [(host, end) for host, end in self._expires_at.items() if end > now]
+
+    def revoke(self, host: str) -> None:
+        """Takes a permission back before its time."""
+        del self._expires_at[host]
+
     def install(self, host: str, now: float) -> float:
         """Installs or refreshes; returns when it expires."""
         expires_at = self._expires_at[host] = now + PERMISSION_SECONDS

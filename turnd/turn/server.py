@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from turnd.turn import requests
-from turnd.turn.allocation import FAMILIES, TRANSPORTS, Flow, RelayHost
+from turnd.turn.allocation import FAMILIES, TRANSPORTS, Flow, RelayHost, family_of
 from turnd.turn.authentication import AUTH_FAILURES, Authenticator, Identity, Refused
 from turnd.turn.credentials import Credentials
 from turnd.turn.nonce import NonceAuthority
@@ -89,6 +89,16 @@ class TurnServer:
         """
         self.peer_policy = PeerPolicy({*inside, *public, *former}, allow, near)
         self.registry.set_addresses(inside, public)
+
+    def enforce_policy(self, now: float) -> None:
+        """Judges the peers of living permissions anew: who is denied is out of reach at once, by channels too."""
+        for allocation in self.registry.allocations.values():
+            for host, expires_at in allocation.permissions.living(now):
+                verdict = self.peer_policy.judge(host)
+                if not verdict.allowed:
+                    allocation.permissions.revoke(host)
+                until = expires_at if verdict.allowed else now
+                allocation.relays[family_of(host)].relay.permit(host, until, verdict.restricted)
 
     # Messages.
 

@@ -191,6 +191,7 @@ class TurnService:
 
     def _tell_addresses(self) -> None:
         self._core.set_addresses(self._inside, self._public, self._settings.allow_peers, self._former, self._near)
+        self._core.enforce_policy(self._loop.time())
 
     def reload(self, settings: TurnSettings) -> None:
         """Takes over secrets, users and allowed peers; the rest of `settings` needs a restart."""

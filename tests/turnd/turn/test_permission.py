@@ -25,3 +25,13 @@ def test_expired_ones_make_room() -> None:
     assert not permissions.room_for({"192.0.2.1"}, 299.0)
     assert permissions.room_for({"192.0.2.1"}, 300.0)
     assert len(permissions) == 0
+
+
+def test_a_permission_can_be_taken_back() -> None:
+    permissions = Permissions()
+    permissions.install("192.0.2.1", 0.0)
+    permissions.install("192.0.2.2", 100.0)
+    assert permissions.living(299.0) == [("192.0.2.1", 300.0), ("192.0.2.2", 400.0)]
+    permissions.revoke("192.0.2.2")
+    assert permissions.living(299.0) == [("192.0.2.1", 300.0)]
+    assert permissions.living(300.0) == []

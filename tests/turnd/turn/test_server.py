@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.turnd.turn.core import PEER, UDP, Client, House, error_code
+from tests.turnd.turn.core import INSIDE, OTHER_PEER, PEER, PUBLIC, UDP, Client, House, error_code
+from turnd.turn.peer_policy import Near
 from turnd.turn.server import Limits
 from wire import stun
 from wire.stun import Attribute, Method
@@ -89,6 +90,34 @@ def test_allocations_are_counted_by_transport_and_family() -> None:
     counts = house.server.count_allocations()
     assert counts["udp", "ipv4"] == counts["tls", "ipv6"] == 1
     assert sum(counts.values()) == 2
+
+
+def test_a_change_of_policy_reaches_living_permissions_and_channels() -> None:
+    house = House()
+    client = Client(house)
+    client.allocate()
+    assert error_code(client.bind(0x4000, PEER)) == error_code(client.permit(OTHER_PEER)) == 0
+    near = Near(networks=("8.8.4.0/24",))
+    house.server.set_addresses([INSIDE], [PUBLIC], [], near=near)
+    house.server.enforce_policy(client.now)
+    client.relay.now = client.now
+    client.send(PEER, b"refused")
+    client.send(OTHER_PEER, b"sent")
+    client.relay.forward([b"\x40\x00\x00\x01x"])
+    assert client.relay.sent == [(OTHER_PEER, b"sent")]
+    assert not client.relay.from_peer(PEER, b"refused")
+    assert client.relay.permissions[OTHER_PEER[0]] == (client.now + 300, False)
+    assert error_code(client.permit(PEER)) == 403
+
+
+def test_an_address_that_becomes_ours_is_restricted_to_open_ports_at_once() -> None:
+    house = House()
+    client = Client(house)
+    client.allocate()
+    client.permit(PEER)
+    house.server.set_addresses([INSIDE], [PEER[0]], [])
+    house.server.enforce_policy(client.now)
+    assert client.relay.permissions == {PEER[0]: (client.now + 300, True)}
 
 
 METHODS = [Method.BINDING, Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND, Method.SEND]

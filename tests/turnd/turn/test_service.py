@@ -180,6 +180,26 @@ async def test_reload_takes_over_users_secrets_and_peers() -> None:
         other.socket.close()
 
 
+async def test_a_peer_that_is_opened_no_more_is_out_of_reach_at_once() -> None:
+    options = Options(allow_peers=("127.0.0.2/32",))
+    async with served(options) as service:
+        other = Sfu()
+        peer = ("127.0.0.2", other.address[1])
+        client, inbox = await turn_client(service, "udp")
+        client.sendto(b"hello", peer)
+        assert await inbox.get() == (b"hello", peer)
+        options.allow_peers = ()
+        service.reload(options.turn_settings())
+        client.sendto(b"refused", peer)
+        await until(lambda: measure(service, "turn_dropped_packets_total", reason="no_permission") > 0)
+        other.socket.send(b"refused", client.get_extra_info("sockname"), peer)
+        await until(lambda: measure(service, "turn_dropped_packets_total", reason="peer_no_permission") > 0)
+        assert inbox.datagrams.empty()
+        assert [data for data, _, _ in other.seen] == [b"hello"]
+        await end(client, inbox)
+        other.socket.close()
+
+
 async def test_draining_refuses_new_clients() -> None:
     async with served() as service:
         client, inbox = await turn_client(service, "udp")
