@@ -45,6 +45,8 @@ class TlsCertificate:
         self.expires_at = 0.0
         """Seconds since 1970."""
         self.context = _new_context()
+        self.pem: tuple[bytes, bytes] | None = None
+        """Chain and key of what is loaded, for DTLS; another object when another certificate was loaded."""
 
     @property
     def self_signed(self) -> bool:
@@ -74,6 +76,7 @@ class TlsCertificate:
             return False
         self.expires_at = check(chain, key)
         self.context.load_cert_chain(chain, key)
+        self.pem = chain.read_bytes(), key.read_bytes()
         self._loaded = state
         return True
 

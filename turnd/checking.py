@@ -41,7 +41,7 @@ def description(config: Config) -> Iterator[str]:
     if http.listen:
         yield f"  page for this machine, redirect     {http.listen} (TCP)"
     yield f"  STUN and TURN                       port {turn.port} (UDP, TCP) on {listen}"
-    yield f"  TURN over TLS                       port {turn.tls_port} (TCP) on {listen}"
+    yield f"  TURN over DTLS and TLS              port {turn.tls_port} (UDP, TCP) on {listen}"
     yield f"  TURN relay addresses                ports {turn.relay_ports[0]}-{turn.relay_ports[1]} (UDP)"
     yield f"  all media                           port {config.sfu.port} (UDP)"
     if config.metrics.listen:

@@ -60,7 +60,7 @@ class TurnConfig:
     port: int = field(default=3478, metadata=_by(values.port))
     """UDP and TCP port."""
     tls_port: int = field(default=5349, metadata=_by(values.port))
-    """TLS over TCP."""
+    """TLS over TCP and DTLS over UDP."""
     relay_ports: tuple[int, int] = field(default=(40000, 40100), metadata=_by(values.port_range))
     """First and last UDP port given to allocations; those turnd holds itself are skipped."""
     realm: str = field(default="turnd", metadata=_by(values.realm))

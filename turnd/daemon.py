@@ -100,7 +100,11 @@ class Daemon:
         relay_range = (config.turn.relay_ports[0], config.turn.relay_ports[-1])
         self.sfu = SfuService(SfuSettings(config.sfu.port, config.sfu.uplink_bps, relay_range), loop=loop)
         self.turn = TurnService(
-            self._turn_settings(config), loop=loop, sfu_port=config.sfu.port, tls=lambda: self._certificate.context
+            self._turn_settings(config),
+            loop=loop,
+            sfu_port=config.sfu.port,
+            tls=lambda: self._certificate.context,
+            pem=lambda: self._certificate.pem,
         )
         self.signalling: SignallingService | None = None
         self._pages: SharedPort | None = None

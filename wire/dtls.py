@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
@@ -50,6 +50,7 @@ _CIPHERS = (
     b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
     b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
 )
+_KEYS = (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)
 _DIGESTS = {"sha-224": "sha224", "sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 
 
@@ -138,11 +139,19 @@ def _generate_certificate() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKe
 class DtlsContext:
     """One certificate and its settings. Without arguments: a fresh self-signed one for WebRTC.
 
-    `pem` is a certificate chain and key for a TURN server: no SRTP, and clients need no certificate. `cookie_secret`
-    makes the context usable by `DtlsListener`. Raises DtlsError when the PEM has no usable pair.
+    `pem` is a certificate chain for a TURN server, with its key unless `private_key` has it: no SRTP, and clients need
+    no certificate. `cookie_secret` makes the context usable by `DtlsListener`. `alpn` is agreed on where a client
+    offers it (RFC 7301). Raises DtlsError when the PEM has no usable pair.
     """
 
-    def __init__(self, pem: bytes | None = None, *, cookie_secret: bytes | None = None) -> None:
+    def __init__(
+        self,
+        pem: bytes | None = None,
+        private_key: bytes | None = None,
+        *,
+        cookie_secret: bytes | None = None,
+        alpn: bytes = b"",
+    ) -> None:
         self._context = context = SSL.Context(SSL.DTLS_METHOD)
         context.set_min_proto_version(_DTLS_1_2)
         context.set_max_proto_version(_DTLS_1_2)
@@ -157,19 +166,23 @@ class DtlsContext:
             context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accept_any_certificate)
             context.set_tlsext_use_srtp(b":".join(profile.openssl for profile in _SRTP_PROFILES))
         else:
-            self._certificate = self._load(pem)
+            self._certificate = self._load(pem, private_key or pem)
         if cookie_secret is not None:
             self._install_cookies(cookie_secret)
+        if alpn:
+            context.set_alpn_select_callback(
+                lambda _ssl, offered: alpn if alpn in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+            )
 
-    def _load(self, pem: bytes) -> x509.Certificate:
+    def _load(self, pem: bytes, private_key: bytes) -> x509.Certificate:
         try:
             chain = x509.load_pem_x509_certificates(pem)
-            key = serialization.load_pem_private_key(pem, password=None)
+            key = serialization.load_pem_private_key(private_key, password=None)
             self._context.use_certificate(chain[0])
             for certificate in chain[1:]:
                 self._context.add_extra_chain_cert(certificate)
-            if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-                raise TypeError("neither RSA nor ECDSA")
+            if not isinstance(key, _KEYS):
+                raise TypeError("no key that our ciphers sign with")
             self._context.use_privatekey(key)
             self._context.check_privatekey()
         except (ValueError, TypeError, SSL.Error) as error:

@@ -23,6 +23,9 @@ from wire.dtls import (
 )
 
 CLIENT_HELLO = 1
+RANDOM_BYTES = 32
+_FRAGMENT_OFFSET = slice(RECORD_HEADER_BYTES + 6, RECORD_HEADER_BYTES + 9)
+_RANDOM_AT = RECORD_HEADER_BYTES + HANDSHAKE_HEADER_BYTES + 2  # behind the version
 
 
 class DtlsListener:
@@ -70,6 +73,16 @@ class DtlsListener:
             return self._ssl.bio_read(MTU_BYTES)
         except SSL.WantReadError:
             return b""
+
+
+def hello_random(data: bytes) -> bytes | None:
+    """The random of the ClientHello that `data` begins with, the same all through a handshake; None: no ClientHello.
+
+    It tells a client that repeats itself from one that has lost its state and begins anew (RFC 6347 §4.2.8).
+    """
+    if not _begins_with_client_hello(data) or any(data[_FRAGMENT_OFFSET]):
+        return None
+    return data[_RANDOM_AT : _RANDOM_AT + RANDOM_BYTES]
 
 
 def _begins_with_client_hello(data: bytes) -> bool:

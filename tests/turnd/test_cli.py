@@ -30,7 +30,14 @@ def test_version(tmp_path: Path) -> None:
 def test_check_says_what_would_be_served_and_changes_nothing(tmp_path: Path) -> None:
     done = turnd(tmp_path, "check")
     assert done.returncode == 0
-    for what in ("0.0.0.0:8443", "127.0.0.1:8080", "3478", "5349", "40000-40100", "127.0.0.1:9641"):
+    for what in (
+        "0.0.0.0:8443",
+        "127.0.0.1:8080",
+        "3478 (UDP, TCP)",
+        "5349 (UDP, TCP)",
+        "40000-40100",
+        "127.0.0.1:9641",
+    ):
         assert what in done.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -15,7 +15,7 @@ from turnd.turn.permission import Permissions
 
 Address = tuple[str, int]
 
-TRANSPORTS = ("udp", "tcp", "tls")
+TRANSPORTS = ("udp", "tcp", "tls", "dtls")
 FAMILIES = {4: "ipv4", 6: "ipv6"}
 DEFAULT_LIFETIME = 600  # RFC 8656 §3.2
 MAX_LIFETIME = 3600

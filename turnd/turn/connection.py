@@ -1,4 +1,4 @@
-"""One TCP or TLS connection of a TURN client, as an asyncio protocol: a stream in, whole padded messages out.
+"""One connection of a TURN client: what all of them do with its messages, and TCP and TLS as an asyncio protocol.
 
 Owned by `TurnService`, which ends connections that stay without an allocation and bounds how many there are.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from turnd.turn.allocation import Flow
@@ -23,16 +25,65 @@ MAX_WRITE_BUFFER_BYTES = 256 * 1024  # over it, datagrams from peers are dropped
 MAX_UNREAD_BYTES = 1024 * 1024  # over it, a client that only asks and never reads is cut off
 
 
-class TurnConnection(asyncio.Protocol):
+class TurnClient(ABC):
+    """A client whose messages reach Python one by one: to its relay or to the core, in order."""
+
+    def __init__(self, service: TurnService, flow: Flow | None = None) -> None:
+        self._service = service
+        self._relays: list[Relay] = []  # one for each family, none without an allocation
+        self.flow = flow
+
+    def _take(self, messages: Iterable[bytes]) -> None:
+        """Hands ChannelData to the relay, all of a run at once, and everything else to the core, in order."""
+        if self.flow is None:
+            return
+        run: list[bytes] = []
+        try:
+            for message in messages:
+                if is_channel_data(message):
+                    run.append(message)
+                    continue
+                self._forward(run)
+                run = []
+                response = self._service.receive(message, self.flow)
+                if response is not None:
+                    self._answer(response)
+        finally:  # also what came before the end of a stream
+            self._forward(run)
+
+    def _forward(self, messages: list[bytes]) -> None:
+        if not messages:
+            return
+        if self._relays:
+            self._relays[0].forward(messages)  # the other one's channels are known to it
+        else:
+            self._service.count_orphans(len(messages))
+
+    @abstractmethod
+    def _answer(self, response: bytes) -> None:
+        """What the core has for the client."""
+
+    @abstractmethod
+    def allocated(self, relays: list[Relay]) -> None:
+        """The client has an allocation; the first relay is to serve it, and with it the other one."""
+
+    def closed(self, relay: Relay) -> None:
+        """A relayed address has ended; with the last one the allocation has."""
+        self._relays.remove(relay)
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Ends the connection at once."""
+
+
+class TurnConnection(TurnClient, asyncio.Protocol):
     """A client on a stream. `flow` is set once connected; a refused connection is aborted and never registered."""
 
     def __init__(self, service: TurnService) -> None:
-        self._service = service
+        super().__init__(service)
         self._framer = StreamFramer()
         self._transport: asyncio.Transport | None = None
-        self._relays: list[Relay] = []  # one for each family, none without an allocation
         self._paused = False
-        self.flow: Flow | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Registers the connection; over the bound, or with addresses that are none, it ends here."""
@@ -54,33 +105,17 @@ class TurnConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=MAX_WRITE_BUFFER_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        """Hands ChannelData to the relay, all of a run at once, and everything else to the core, in order."""
+        """Cuts the stream into messages; what is no TURN ends it."""
         if self.flow is None:
             return
-        run: list[bytes] = []
         try:
-            for message in self._framer.receive(data):
-                if is_channel_data(message):
-                    run.append(message)
-                    continue
-                self._forward(run)
-                run = []
-                self._answer(self._service.receive(message, self.flow))
+            self._take(self._framer.receive(data))
         except StreamError as error:
             log.debug("stream ended", extra={"reason": str(error)})
             self.abort()
-        self._forward(run)
 
-    def _forward(self, messages: list[bytes]) -> None:
-        if not messages:
-            return
-        if self._relays:
-            self._relays[0].forward(messages)  # the other one's channels are known to it
-        else:
-            self._service.count_orphans(len(messages))
-
-    def _answer(self, response: bytes | None) -> None:
-        if response is None or self._transport is None or self._transport.is_closing():
+    def _answer(self, response: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self.abort()
@@ -103,7 +138,7 @@ class TurnConnection(asyncio.Protocol):
 
     def closed(self, relay: Relay) -> None:
         """A relayed address has ended; with the last one the allocation has."""
-        self._relays.remove(relay)
+        super().closed(relay)
         if not self._relays:
             self._framer.max_message_bytes = MAX_FIRST_MESSAGE_BYTES
 

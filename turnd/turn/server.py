@@ -124,8 +124,12 @@ class TurnServer:
         self.requests[flow.transport, result] += 1
         return response
 
+    def may_answer(self, host: str, now: float) -> bool:
+        """Takes one of the answers that a source gets before it has proved anything; False: it has had too many."""
+        return self._limiter.allow(host, now)
+
     def _binding(self, message: stun.Message, flow: Flow, now: float) -> bytes | None:
-        if not self._limiter.allow(flow.client[0], now):
+        if not self.may_answer(flow.client[0], now):
             return self._count(flow, "limited")
         if message.unknown_required:
             return self._count(flow, "error", _error(message, _unknown_attributes(message)))
@@ -153,7 +157,7 @@ class TurnServer:
         except Refused as refused:
             if refused.reason:
                 self.auth_failures[refused.reason] += 1
-            if not self._limiter.allow(flow.client[0], now):
+            if not self.may_answer(flow.client[0], now):
                 return self._count(flow, "limited")
             return self._count(flow, "unauthenticated", _error(message, refused))
         response = self._handle(message, requests.Request(message, flow, now, identity, allocation))

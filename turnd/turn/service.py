@@ -1,6 +1,6 @@
 """The TURN server on the event loop: sockets, connections, the one timer and the counters around the core.
 
-Owns the listeners and all TCP and TLS connections; the core owns allocations, the compiled path the packets.
+Owns the listeners and all TCP, TLS and DTLS connections; the core owns allocations, the compiled path the packets.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import logging
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
-from turnd.turn.allocation import FAMILIES, Allocation, Flow, RelayedAddress
-from turnd.turn.connection import TurnConnection
+from turnd.turn.allocation import FAMILIES, TRANSPORTS, Allocation, Flow, RelayedAddress
+from turnd.turn.connection import TurnClient, TurnConnection
 from turnd.turn.credentials import Credentials
+from turnd.turn.dtls_leg import DtlsLeg, Pem
 from turnd.turn.peer_policy import Near
 from turnd.turn.relay import DROP_REASONS, ClientReceiver, Relay, RelayPath
 from turnd.turn.relay_ports import PortPool
@@ -52,7 +53,7 @@ class TurnSettings:
     port: int
     """UDP and TCP; 0: any."""
     tls_port: int
-    """TLS over TCP; 0: any."""
+    """TLS over TCP and DTLS over UDP; 0: any."""
     relay_ports: tuple[int, int]
     """First and last port of relayed addresses."""
     realm: str
@@ -75,10 +76,12 @@ class TurnService:
         loop: asyncio.AbstractEventLoop,
         sfu_port: int,
         tls: Callable[[], ssl.SSLContext | None],
+        pem: Callable[[], Pem | None] = lambda: None,
         max_connections: int = MAX_CONNECTIONS,
         max_unproved_of_source: int = MAX_UNPROVED_OF_SOURCE,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
+        """`tls` and `pem` give the certificate, chain and key, for TLS and for DTLS; None: there is none."""
         self._settings = settings
         self._loop = loop
         self._tls = tls
@@ -89,7 +92,7 @@ class TurnService:
             if sfu_port:
                 self._path.open_port(family, sfu_port)
         first, last = settings.relay_ports
-        excluded = {sfu_port, settings.port}
+        excluded = {sfu_port, settings.port, settings.tls_port}
         self._core = TurnServer(
             self,
             _credentials(settings),
@@ -105,8 +108,9 @@ class TurnService:
         self.set_own_addresses((), ())
         self._listeners: dict[Address, tuple[ClientReceiver, UdpSocket]] = {}
         self._servers: list[asyncio.Server] = []
-        self._connections: dict[Flow, TurnConnection] = {}
-        self._idle_until: dict[TurnConnection, float] = {}  # in order of time
+        self._dtls = DtlsLeg(self, loop, pem, cookie_secret=secrets.token_bytes(32), changed=self._schedule)
+        self._connections: dict[Flow, TurnClient] = {}
+        self._idle_until: dict[TurnClient, float] = {}  # in order of time
         self._unproved = SourceCounter(max_unproved_of_source)  # those of _idle_until
         self._orphans = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -116,7 +120,7 @@ class TurnService:
     # Life.
 
     async def start(self) -> None:
-        """Opens UDP, TCP and TLS on each address; an OSError names the one that failed. IPv6 may be missing."""
+        """Opens UDP, TCP, TLS and DTLS on each address; an OSError names the one that failed. IPv6 may be missing."""
         for host in self._settings.listen:
             try:
                 await self._listen(host)
@@ -129,20 +133,20 @@ class TurnService:
         self._schedule()
 
     async def _listen(self, host: str) -> None:
-        attempts = 1 if self.port else PORT_ATTEMPTS
+        await self._attempt(self._listen_plain, host, self.port)
+        if self._tls() is not None:
+            await self._attempt(self._listen_secure, host, self.tls_port)
+
+    async def _attempt(self, listen: Callable[[str], Awaitable[None]], host: str, port: int) -> None:
+        """Where any port will do, UDP and TCP have to find the same one."""
+        attempts = 1 if port else PORT_ATTEMPTS
         while True:
             attempts -= 1
             try:
-                await self._listen_plain(host)
-                break
+                return await listen(host)
             except OSError:
                 if not attempts:
                     raise
-        context = self._tls()
-        if context is not None:
-            server = await self._create_server(host, self.tls_port, context)
-            self._servers.append(server)
-            self.tls_port = server.sockets[0].getsockname()[1]
 
     async def _listen_plain(self, host: str) -> None:
         """UDP and TCP on the same port."""
@@ -159,6 +163,18 @@ class TurnService:
             raise
         self._listeners[udp.local_address] = receiver, udp
         self.port = port
+
+    async def _listen_secure(self, host: str) -> None:
+        """TLS and DTLS on the same port."""
+        server = await self._create_server(host, self.tls_port, self._tls())
+        port = server.sockets[0].getsockname()[1]
+        try:
+            self._dtls.listen(host, port)
+        except OSError:
+            server.close()
+            raise
+        self._servers.append(server)
+        self.tls_port = port
 
     async def _create_server(self, host: str, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
         secure = context is not None
@@ -213,6 +229,7 @@ class TurnService:
         self._core.registry.close(self._loop.time())
         for connection in list(self._connections.values()):
             connection.abort()
+        self._dtls.close()
         for _, udp in self._listeners.values():
             udp.close()
         for server in self._servers:
@@ -249,7 +266,11 @@ class TurnService:
         """For a connection accepted elsewhere that turned out to speak TURN."""
         return TurnConnection(self)
 
-    def connected(self, connection: TurnConnection, flow: Flow) -> bool:
+    def may_answer(self, host: str, now: float) -> bool:
+        """See `TurnServer.may_answer`."""
+        return self._core.may_answer(host, now)
+
+    def connected(self, connection: TurnClient, flow: Flow) -> bool:
         """Takes a new connection in; False when there are too many, in all or of its source."""
         if len(self._connections) >= self._max_connections or flow in self._connections:
             return False
@@ -260,19 +281,19 @@ class TurnService:
         self._schedule()
         return True
 
-    def disconnected(self, connection: TurnConnection, flow: Flow) -> None:
+    def disconnected(self, connection: TurnClient, flow: Flow) -> None:
         """Forgets a connection, and ends its allocation."""
         if self._connections.get(flow) is connection:
             self._core.registry.release_flow(flow, self._loop.time())
             del self._connections[flow]
         self._end_idle(connection, flow)
 
-    def _end_idle(self, connection: TurnConnection, flow: Flow) -> None:
+    def _end_idle(self, connection: TurnClient, flow: Flow) -> None:
         if self._idle_until.pop(connection, None) is not None:
             self._unproved.leave(flow.client[0])
 
     def count_orphans(self, number: int) -> None:
-        """ChannelData on a stream without an allocation."""
+        """ChannelData on a connection without an allocation."""
         self._orphans += number
 
     # What the core asks of its host.
@@ -328,8 +349,8 @@ class TurnService:
 
     def _next_timer(self) -> float | None:
         idle = next(iter(self._idle_until.values()), None)
-        times = [at for at in (self._core.registry.next_timer(), idle) if at is not None]
-        return min(times, default=None)
+        times = [self._core.registry.next_timer(), self._dtls.next_timer(), idle]
+        return min((at for at in times if at is not None), default=None)
 
     def _schedule(self) -> None:
         """Keeps the one timer no later than the next thing to do."""
@@ -344,6 +365,7 @@ class TurnService:
         self._timer = None
         now = self._loop.time()
         self._core.registry.handle_timer(now)
+        self._dtls.handle_timer(now)
         for connection, due in list(self._idle_until.items()):
             if due > now:
                 break
@@ -366,7 +388,7 @@ class TurnService:
         yield Measure("turn_allocation_seconds", {}, core.registry.lifetimes)
         yield Measure("turn_permissions", {}, sum(len(each.permissions) for each in core.registry.allocations.values()))
         yield Measure("turn_channels", {}, sum(len(each.channels) for each in core.registry.allocations.values()))
-        for transport in ("tcp", "tls"):
+        for transport in TRANSPORTS[1:]:
             number = sum(flow.transport == transport for flow in self._connections)
             yield Measure("turn_connections", {"transport": transport}, number)
         for direction in ("to_peer", "to_client"):
@@ -376,6 +398,7 @@ class TurnService:
         path["dropped_no_allocation"] += self._orphans
         for reason in DROP_REASONS:
             yield Measure("turn_dropped_packets_total", {"reason": reason}, path[f"dropped_{reason}"])
+        yield from self._dtls.measures()
         for reason, value in core.auth_failures.items():
             yield Measure("turn_auth_failures_total", {"reason": reason}, value)
         for reason, value in core.denied_peers.items():

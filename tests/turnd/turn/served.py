@@ -29,6 +29,8 @@ class Options:
     own: Collection[str] = ("127.0.0.1",)
     sfu_port: int = 0
     certificate: tuple[Path, Path] | None = None
+    pem: tuple[bytes, bytes] | None = None
+    """What DTLS presents; from `certificate` as a rule, and changed in the middle of a test."""
     max_connections: int = 100
     max_unproved_of_source: int = 100
     idle_seconds: float = 30.0
@@ -36,6 +38,10 @@ class Options:
     secrets: tuple[str, ...] = (SECRET,)
     users: dict[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.pem is None and self.certificate is not None:
+            self.pem = self.certificate[0].read_bytes(), self.certificate[1].read_bytes()
 
     def turn_settings(self) -> TurnSettings:
         return TurnSettings(
@@ -79,6 +85,7 @@ async def served(options: Options | None = None) -> AsyncIterator[TurnService]:
         loop=asyncio.get_running_loop(),
         sfu_port=options.sfu_port,
         tls=lambda: context,
+        pem=lambda: options.pem,
         max_connections=options.max_connections,
         max_unproved_of_source=options.max_unproved_of_source,
         idle_seconds=options.idle_seconds,

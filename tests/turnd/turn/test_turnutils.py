@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.turnd.turn.served import SECRET, Options, served
+from tests.turnd.turn.served import SECRET, Options, measure, served
+from turnd.turn.allocation import TRANSPORTS
 from turnd.turn.server import Limits
 from turnd.turn.service import TurnService
 
@@ -89,7 +90,16 @@ COMMANDS = {
     "indications_tcp": ["-e PEER -t -s", "-y -t -s"],
     "channels_tls": ["-e PEER -t -S", "-y -t -S -c", "-e PEER -t -S -m 4"],
     "indications_tls": ["-e PEER -t -S -s", "-y -t -S -s"],
-    "both_families": ["-Z -y -c", "-Z -y -s -c", "-Z -y -t -c"],
+    "both_families": ["-Z -y -c", "-Z -y -s -c", "-Z -y -t -c", "-Z -y -S -c"],
+    "channels_dtls": [
+        "-e PEER -S -X -g",
+        "-e PEER -S -c",
+        "-e PEER -S -D",
+        "-e PEER -S -m 10",
+        "-y -S",
+        "-y -S -c -m 4",
+    ],
+    "indications_dtls": ["-e PEER -S -s -X", "-e PEER -S -s -c", "-y -S -s"],
     "ipv6": ["-x -y", "-x -e ::1 -r PORT", "-x -s -e ::1 -r PORT"],
 }
 
@@ -117,6 +127,9 @@ async def test_nothing_is_lost(group: str, certificate: tuple[Path, Path]) -> No
         async with asyncio.TaskGroup() as tasks:
             for command in COMMANDS[group]:
                 tasks.create_task(check(service, port, command))
+        transport = group.rpartition("_")[2]
+        if transport in TRANSPORTS:
+            assert measure(service, "stun_requests_total", transport=transport, result="success") > 0
         drops = {each.labels["reason"]: each.value for each in service.measures() if each.name == DROPPED}
         assert not any(drops.values()), drops
 
