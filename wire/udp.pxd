@@ -52,7 +52,7 @@ cdef class Receiver:
     """Base of what handles a socket's datagrams.
 
     A subclass sets `receive` and `context` in `__cinit__`. `receive` runs without the GIL; it may `keep` a datagram for
-    Python. After each batch in which it was called (or `wake` was called) `dispatch` runs once with the GIL.
+    Python. After each drain in which it did so, or called `wake`, `dispatch` runs once with the GIL.
     """
     cdef receive_fn receive
     cdef icmp_fn receive_icmp       # may be NULL: its sockets then hear no ICMP

@@ -2,8 +2,8 @@
 
 All sockets of a loop wait in one epoll instance, which the loop watches. One drain of it is: up to MAX_ROUNDS times
 a batch of each socket that is ready -> its receiver's `receive`, then one flush; then the datagrams that are for
-ourselves, which never reach the kernel; all of that without the GIL. Then `dispatch` of every receiver that was
-touched. What is left of the work in memory goes to the loop's next turn.
+ourselves, which never reach the kernel; all of that without the GIL. Then `dispatch` of every receiver that
+asked for it. What is left of the work in memory goes to the loop's next turn.
 
 The batch buffers, the queue in memory and the port table belong to the process: one event loop, one thread, no locks.
 A `socket_t` belongs to its `UdpSocket` and lives as long. Counted once each: a datagram that the kernel took is in

@@ -3,7 +3,6 @@
 cdef void hand_over(socket_t *s, int number) noexcept nogil:
     """Lets the socket's receiver handle `packets`, and sends what it committed."""
     global receiving
-    (<Receiver>s.receiver).wake()
     receiving = s
     s.receive(s.context, packets, number)
     receiving = NULL
@@ -130,7 +129,6 @@ cdef void receive_icmp(socket_t *s) noexcept nogil:
         if not read_icmp(s, &message):
             return
         if message.type != 255 and s.receive_icmp != NULL:
-            (<Receiver>s.receiver).wake()
             s.receive_icmp(s.context, &message)
 
 

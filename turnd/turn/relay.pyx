@@ -244,6 +244,8 @@ cdef void receive_icmp_of_peers(void *context, const icmp_t *message) noexcept n
     write_icmp_indication(relay.path, out, message)
     if relay.client_socket != NULL:
         udp_commit(relay.client_socket, &relay.client, &relay.local, <int>total)
+    else:
+        (<Receiver>context).wake()
     relay.path.icmp_to_client += 1
 
 
