@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import uvloop
+
+from tests.e2e.network import Network
 
 
 def pytest_asyncio_loop_factories(
@@ -14,3 +16,11 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Every asynchronous test runs on uvloop, as turnd does."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """An empty network, taken down afterwards."""
+    made = Network()
+    yield made
+    made.close()

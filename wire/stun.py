@@ -1,6 +1,6 @@
 """STUN messages as bytes: RFC 8489 with the attributes of TURN (8656), ICE (8445), TURN-TCP (6062) and mobility (8016).
 
-Pure functions and one frozen value; no state. Attributes are an ordered list of raw values because CreatePermission
+Pure functions and one immutable value; no state. Attributes are an ordered list of raw values because CreatePermission
 repeats XOR-PEER-ADDRESS; the codecs of single values are in `wire.stun_values` and exported here.
 `StunError` is the only error any bytes can cause, whether given to `parse` or to a `decode_…` function.
 """
@@ -11,8 +11,8 @@ import hmac
 import struct
 import zlib
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from wire.stun_values import *  # noqa: F403 - what it exports is this module's face too
 from wire.stun_values import MAGIC_COOKIE, StunError
@@ -104,8 +104,7 @@ _U32 = struct.Struct("!I")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A parsed message. `attributes` are (type, raw value) in order, without integrities and FINGERPRINT.
 
     What follows an integrity is not in `attributes` (RFC 8489 §14.5, 14.6). `unknown_required` lists each
@@ -117,7 +116,7 @@ class Message:
     transaction_id: bytes
     attributes: list[tuple[int, bytes]]
     unknown_required: tuple[int, ...] = ()
-    data: bytes = field(default=b"", repr=False)
+    data: bytes = b""
     integrity_at: int = 0  # offsets of the attribute headers in `data`; 0: absent
     integrity_sha256_at: int = 0
     fingerprint_at: int = 0

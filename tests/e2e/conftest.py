@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,14 +17,6 @@ from tests.e2e.network import Host, Network
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "screenshots"
 
 DAEMON_ADDRESS = "10.77.0.1"
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    """An empty network, taken down afterwards."""
-    made = Network()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.network import Host, Network, inside
 from tests.turnd.turn.served import until
 from tests.turnd.turn.test_relay import LOOPBACK, SENTINEL, SENTINEL_CHANNEL, Bench, channel_data
 from tests.wire.udp_sockets import CLONE_NEWNET
+from turnd.turn.relay import Relay, RelayPath
 from wire import stun
 from wire.stun import Attribute, Method
+from wire.udp import UdpSocket
 
 PORT_UNREACHABLE = {4: (3, 3, 0), 6: (1, 4, 0)}
 
@@ -108,3 +111,54 @@ async def test_dont_fragment_holds_for_its_datagram_alone(family: int, most: int
         bench.relay.send(bench.addresses[4], bytes(most + 1))
         assert [len(await bench.at_peer(4)) for _ in range(2)] == [most, most + 1]
         assert bench.relay_udp.counters()["dropped_oversize"] == 1
+
+
+FAR = {4: ("10.77.0.1/24", "10.77.0.2/24", "10.78.0.1/24", "10.78.0.2/24", "10.78.0.0/24"),
+       6: ("fd77::1/64", "fd77::2/64", "fd78::1/64", "fd78::2/64", "fd78::/64")}  # fmt: skip
+NARROW_MTU = 1280
+
+
+@pytest.fixture
+def narrow_path(network: Network, request: pytest.FixtureRequest) -> tuple[Host, Host]:
+    """A host, and one behind a router whose link to it takes packets of NARROW_MTU bytes."""
+    family: int = request.getfixturevalue("family")
+    server, router, far = (network.host(name) for name in ("server", "router", "far"))
+    for each in (server, router, far):  # addresses are good at once
+        each.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.forwarding=1")
+    router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    here, gateway, near, there, net = FAR[family]
+    network.link(server, here, router, gateway)
+    ends = network.link(router, near, far, there)
+    for host, end in zip((router, far), ends, strict=True):
+        host.ip("link", "set", end, "mtu", str(NARROW_MTU))
+    server.ip("route", "add", net, "via", gateway.split("/")[0])
+    far.ip("route", "add", "default", "via", near.split("/")[0])
+    return server, far
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize(("family", "told"), [(4, (3, 4, NARROW_MTU)), (6, (2, 0, NARROW_MTU))])
+async def test_a_path_too_narrow_is_told_with_its_mtu(
+    family: int, told: tuple[int, int, int], narrow_path: tuple[Host, Host]
+) -> None:
+    server, far = narrow_path
+    loop = asyncio.get_running_loop()
+    relay, written = Relay(RelayPath(b"seedseed")), asyncio.Queue[bytes]()
+    wildcard, kind = ("0.0.0.0", socket.AF_INET) if family == 4 else ("::", socket.AF_INET6)
+    with inside(server.name):
+        relay.attach_socket(UdpSocket(loop, (wildcard, 0), relay, component="relay"))
+    with inside(far.name):
+        peer = socket.socket(kind, socket.SOCK_DGRAM)
+    address = FAR[family][3].split("/")[0], 5000
+    with peer:
+        peer.setblocking(False)
+        peer.bind(address)
+        relay.serve_stream(written.put_nowait)
+        relay.permit(address[0], loop.time() + 100, False)
+        relay.send(address, bytes(1400), True)
+        assert icmp(await asyncio.wait_for(written.get(), 5)) == (address, told)
+        relay.send(address, bytes(1000), True)
+        assert await asyncio.wait_for(loop.sock_recv(peer, 2000), 5) == bytes(1000)
+        relay.send(address, bytes(1400))  # in fragments
+        assert await asyncio.wait_for(loop.sock_recv(peer, 2000), 5) == bytes(1400)
+    relay.close()
