@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUCKETS = 100_000
+SO_RCVBUFFORCE, SO_TIMESTAMPNS, UDP_GRO = 33, 35, 104
 
 
 class SockaddrIn(ctypes.Structure):
@@ -24,20 +25,42 @@ class SockaddrIn(ctypes.Structure):
         ("zero", ctypes.c_uint8 * 8),
     )
 
+    def set(self, address: tuple[str, int]) -> None:
+        """Takes an IPv4 address and port."""
+        self.family = socket.AF_INET
+        self.port[:] = address[1].to_bytes(2, "big")
+        self.address[:] = socket.inet_aton(address[0])
+
 
 class CFlow(ctypes.Structure):
     """struct flow of load.c."""
 
     _fields_ = (
-        ("send_fd", ctypes.c_int),
-        ("receive_fd", ctypes.c_int),
+        ("send_fd", ctypes.c_int32),
+        ("receive_fd", ctypes.c_int32),
         ("to", SockaddrIn),
         ("head", ctypes.c_uint8 * 4),
+        ("expected", ctypes.c_uint8 * 4),
         ("head_bytes", ctypes.c_int32),
-        ("skip_bytes", ctypes.c_int32),
+        ("expected_bytes", ctypes.c_int32),
+        ("group", ctypes.c_int32),
         ("sent", ctypes.c_uint64),
         ("received", ctypes.c_uint64),
         ("bad", ctypes.c_uint64),
+        ("next", ctypes.c_uint64),
+    )
+
+
+class COptions(ctypes.Structure):
+    """struct options of load.c."""
+
+    _fields_ = (
+        ("size", ctypes.c_int32),
+        ("burst", ctypes.c_int32),
+        ("window", ctypes.c_int32),
+        ("offloads", ctypes.c_int32),
+        ("rate", ctypes.c_double),
+        ("seconds", ctypes.c_double),
     )
 
 
@@ -49,32 +72,49 @@ class CResult(ctypes.Structure):
         ("received", ctypes.c_uint64),
         ("bad", ctypes.c_uint64),
         ("seconds", ctypes.c_double),
-        ("latencies", ctypes.c_uint64),
-        ("histogram", ctypes.c_uint32 * BUCKETS),
+        ("cpu_seconds", ctypes.c_double),
+        ("histogram", ctypes.c_uint32 * BUCKETS * 2),
     )
 
 
 @dataclass(frozen=True)
 class Flow:
-    """Datagrams of `send` to `to` that come out at `receive`; `head` is put in front, `skip_bytes` is taken off."""
+    """Datagrams of `send` to `to` that come out at `receive`; `head` is in front when sent, `expected` on arrival.
+
+    `group`, 0 or 1, names the latency histogram.
+    """
 
     send: socket.socket
     receive: socket.socket
     to: tuple[str, int]
     head: bytes = b""
-    skip_bytes: int = 0
+    expected: bytes = b""
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Options:
+    """The load: payload bytes, datagrams a turn, datagrams in flight; or paced, when there is a `rate` a second."""
+
+    size: int
+    burst: int = 1
+    window: int = 512
+    offloads: bool = False
+    rate: float = 0
+    seconds: float = 1
 
 
 @dataclass(frozen=True)
 class Result:
-    """What arrived, unchanged, of what was sent, and how late (microseconds, one way)."""
+    """What arrived, unchanged and in order, of what was sent; paced: how late, by group (microseconds, one way)."""
 
     sent: int
     received: int
     bad: int
     seconds: float
-    p50_us: int
-    p99_us: int
+    cpu_seconds: float
+    p50_us: tuple[int, int]
+    p99_us: tuple[int, int]
 
 
 def compile_shared(name: str) -> ctypes.CDLL:
@@ -91,11 +131,7 @@ def build() -> ctypes.CDLL:
     library.run.argtypes = [
         ctypes.POINTER(CFlow),
         ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_double,
-        ctypes.c_double,
+        ctypes.POINTER(COptions),
         ctypes.POINTER(CResult),
     ]
     return library
@@ -111,28 +147,27 @@ def percentile(histogram: Sequence[int], part: float) -> int:
     return len(histogram)
 
 
-def run(
-    library: ctypes.CDLL, flows: Sequence[Flow], *, size: int, burst: int, window: int, seconds: float, rate: float = 0
-) -> Result:
-    """Runs the load in this thread until all has arrived or 0.3 s after the end. Sizes are payload bytes."""
+def prepare_receiver(receiver: socket.socket, options: Options) -> None:
+    """Sets what `run` presumes of a receiving socket: GRO and the kernel's time stamps, on or off."""
+    receiver.setsockopt(socket.IPPROTO_UDP, UDP_GRO, int(options.offloads))
+    receiver.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, int(options.rate > 0))
+
+
+def run(library: ctypes.CDLL, flows: Sequence[Flow], options: Options) -> Result:
+    """Runs the load in this thread until all has arrived or 0.3 s after the end."""
     array = (CFlow * len(flows))()
     for slot, flow in zip(array, flows, strict=True):
+        prepare_receiver(flow.receive, options)
         slot.send_fd, slot.receive_fd = flow.send.fileno(), flow.receive.fileno()
-        slot.to.family = socket.AF_INET
-        slot.to.port[:] = flow.to[1].to_bytes(2, "big")
-        slot.to.address[:] = socket.inet_aton(flow.to[0])
-        slot.head[: len(flow.head)] = flow.head
-        slot.head_bytes, slot.skip_bytes = len(flow.head), flow.skip_bytes
+        slot.to.set(flow.to)
+        slot.head[: len(flow.head)], slot.head_bytes = flow.head, len(flow.head)
+        slot.expected[: len(flow.expected)], slot.expected_bytes = flow.expected, len(flow.expected)
+        slot.group = flow.group
     result = CResult()
-    code = library.run(array, len(flows), size, burst, window, rate, seconds, ctypes.byref(result))
+    wanted = COptions(options.size, options.burst, options.window, int(options.offloads), options.rate, options.seconds)
+    code = library.run(array, len(flows), ctypes.byref(wanted), ctypes.byref(result))
     if code:
         raise OSError(-code, os.strerror(-code))
-    histogram = list(result.histogram)
-    return Result(
-        result.sent,
-        result.received,
-        result.bad,
-        result.seconds,
-        percentile(histogram, 0.5),
-        percentile(histogram, 0.99),
-    )
+    histograms = [list(histogram) for histogram in result.histogram] if options.rate else [[0], [0]]
+    p50, p99 = ((percentile(histograms[0], part), percentile(histograms[1], part)) for part in (0.5, 0.99))
+    return Result(result.sent, result.received, result.bad, result.seconds, result.cpu_seconds, p50, p99)

@@ -1,9 +1,10 @@
-"""Relayed packets per CPU-second of the server process: turnd beside Debian's coturn, in turn, with the same load.
+"""turnd beside Debian's coturn, in turn, with the same load: packets and set-ups per CPU-second, latency, memory.
 
-Each server is pinned to one core, the load generator (load.c, which checks every payload) to the other. Closed loop: a
-bounded number of datagrams is in flight, so the figure is the cost of a packet and not of an overflow.
+Each server is pinned to one core, the load generator (load.c and setups.c, which check all that arrives) to the other.
+Servers alternate within each round, so that a drift of the machine hits both, and start anew with each round. README.md
+says more.
 
-    .venv/bin/python -m benchmarks.turn_relay [--rounds 3] [--seconds 2.5] [--allocations 100 10] [--json FILE]
+    .venv/bin/python -m benchmarks.turn_relay [--rounds 3] [--seconds 1] [--parts throughput latency] [--json FILE]
 """
 
 from __future__ import annotations
@@ -11,258 +12,235 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
-import secrets
-import socket
-import statistics
-import sys
+import platform
 import tempfile
-from contextlib import ExitStack, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import toml
+from benchmarks import load, turn_report
+from benchmarks.process import Server, be_real_time, pin_load, save
+from benchmarks.setups import WINDOW, Clients
+from benchmarks.turn_servers import STARTERS, target, version
 
-from benchmarks import load
-from benchmarks.process import Server, pin_load, print_table, save, spread
-from wire import stun
+PARTS = ("memory", "setups", "throughput", "plain", "latency")
+RATES = (5_000, 40_000)
+LATENCY_ALLOCATIONS = 50
+LATENCY_BYTES = 160
+MEMORY_AT = (100, 2000)
+SETUPS = 500
 
-USERS = [f"bench{number}" for number in range(64)]  # a name has a quota
-PASSWORD, REALM = "bench-password", "bench"
-HOST = "127.0.0.1"
-PORTS = {"turnd": 34780, "coturn": 34790}
-RELAY_PORTS = (41000, 43500)
-REPOSITORY = Path(__file__).resolve().parents[1]
-FIRST_CHANNEL = 0x4000
-
-
-class Client:
-    """One allocation with one channel to one peer of our own."""
-
-    def __init__(self, server: tuple[str, int], user: str) -> None:
-        self.server, self.user = server, user
-        self.socket, self.peer = (self._socket() for _ in range(2))
-        self.nonce, self.realm = b"", b""
-        self.key: bytes | None = None
-        self._request(stun.Method.ALLOCATE, [self._transport()])
-        allocated = self._request(stun.Method.ALLOCATE, [self._transport()])
-        value = allocated.get(stun.Attribute.XOR_RELAYED_ADDRESS)
-        assert value
-        self.relayed = stun.decode_xor_address(value, allocated.transaction_id)
-
-    @staticmethod
-    def _socket() -> socket.socket:
-        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        made.bind((HOST, 0))
-        with suppress(OSError):
-            made.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
-        made.settimeout(5)
-        return made
-
-    @staticmethod
-    def _transport() -> tuple[int, bytes]:
-        return stun.Attribute.REQUESTED_TRANSPORT, stun.encode_transport(socket.IPPROTO_UDP)
-
-    def _request(self, method: int, attributes: list[tuple[int, bytes]]) -> stun.Message:
-        transaction = secrets.token_bytes(12)
-        if self.key:
-            attributes = [
-                *attributes,
-                (stun.Attribute.USERNAME, self.user.encode()),
-                (stun.Attribute.REALM, self.realm),
-                (stun.Attribute.NONCE, self.nonce),
-            ]
-        self.socket.sendto(
-            stun.encode(method, stun.MessageClass.REQUEST, transaction, attributes, key=self.key), self.server
-        )
-        answer = self._answer(transaction)
-        if answer.message_class == stun.MessageClass.ERROR:
-            code = answer.get(stun.Attribute.ERROR_CODE)
-            assert code
-            assert stun.decode_error(code)[0] == 401, stun.decode_error(code)
-            self.realm = answer.get(stun.Attribute.REALM) or b""
-            self.nonce = answer.get(stun.Attribute.NONCE) or b""
-            self.key = stun.long_term_key(self.user, self.realm.decode(), PASSWORD)
-        return answer
-
-    def _answer(self, transaction: bytes) -> stun.Message:
-        while True:  # stragglers of the load may lie before it
-            data = self.socket.recv(2048)
-            if data[8:20] == transaction:
-                return stun.parse(data)
-
-    def bind_channel(self) -> None:
-        """Binds the channel to the peer socket."""
-        peer = stun.encode_xor_address(self.peer.getsockname(), bytes(12))  # of IPv4 only the cookie is mixed in
-        attributes = [
-            (stun.Attribute.CHANNEL_NUMBER, stun.encode_channel(FIRST_CHANNEL)),
-            (stun.Attribute.XOR_PEER_ADDRESS, peer),
-        ]
-        assert self._request(stun.Method.CHANNEL_BIND, attributes).message_class == stun.MessageClass.SUCCESS
-
-    def flow(self, direction: str, size: int) -> load.Flow:
-        """The load through this allocation: `c2p` or `p2c`."""
-        if direction == "c2p":
-            head = FIRST_CHANNEL.to_bytes(2, "big") + size.to_bytes(2, "big")
-            return load.Flow(self.socket, self.peer, self.server, head)
-        return load.Flow(self.peer, self.socket, (HOST, self.relayed[1]), skip_bytes=4)
-
-    def close(self) -> None:
-        """Gives the allocation back."""
-        self._request(stun.Method.REFRESH, [(stun.Attribute.LIFETIME, stun.encode_u32(0))])
-        self.socket.close()
-        self.peer.close()
-
-
-def answers(port: int) -> bool:
-    """Whether a Binding request is answered there."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.settimeout(0.2)
-        probe.sendto(stun.encode(stun.Method.BINDING, stun.MessageClass.REQUEST, secrets.token_bytes(12)), (HOST, port))
-        try:
-            return bool(probe.recv(2048))
-        except OSError:
-            return False
-
-
-def start_turnd(folder: Path) -> Server:
-    """The whole daemon, as people run it."""
-    port = PORTS["turnd"]
-    config = {
-        "state_dir": str(folder / "state"),
-        "http": {"listen": f"{HOST}:47180", "tls_listen": f"{HOST}:47143"},
-        "turn": {
-            "listen": [HOST],
-            "port": port,
-            "tls_port": port + 1,
-            "relay_ports": list(RELAY_PORTS),
-            "realm": REALM,
-            "users": dict.fromkeys(USERS, PASSWORD),
-            "allow_peers": ["127.0.0.0/8"],
-        },
-        "sfu": {"port": 40900},
-        "metrics": {"listen": f"{HOST}:47141"},
-    }
-    (folder / "turnd.toml").write_text(toml.dumps(config))
-    command = [sys.executable, "-m", "turnd", "serve", "--config", str(folder / "turnd.toml")]
-    return Server("turnd", command, lambda: answers(port), folder / "turnd.log", REPOSITORY)
-
-
-def start_coturn(folder: Path) -> Server:
-    """Debian's coturn with one relay thread."""
-    port = PORTS["coturn"]
-    command = [
-        *(
-            "turnserver",
-            "-n",
-            "-m",
-            "1",
-            "-L",
-            HOST,
-            "-E",
-            HOST,
-            "-p",
-            str(port),
-            "--tls-listening-port",
-            str(port + 1),
-        ),
-        *("--min-port", str(RELAY_PORTS[0]), "--max-port", str(RELAY_PORTS[1]), "-r", REALM, "--lt-cred-mech"),
-        *(word for user in USERS for word in ("-u", f"{user}:{PASSWORD}")),
-        *("--allow-loopback-peers", "--no-cli", "--no-tls", "--no-dtls"),
-        *("--log-file", "stdout", "--simple-log", "--pidfile", str(folder / "coturn.pid"), "--db", str(folder / "db")),
-    ]
-    return Server("coturn", command, lambda: answers(port), folder / "coturn.log", folder)
-
-
-STARTERS = {"turnd": start_turnd, "coturn": start_coturn}
+Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table."""
+    """One row of the table of throughput."""
 
     direction: str
     size: int
     burst: int
     allocations: int
+    offloads: bool
 
     def __str__(self) -> str:
-        return f"{self.direction} {self.size} B, bursts of {self.burst}, {self.allocations} allocations"
+        turns = "single packets" if self.burst == 1 else f"bursts of {self.burst}"
+        ends = "" if self.burst == 1 else ", ends with offloads" if self.offloads else ", plain ends"
+        return f"{self.direction} {self.size} B, {self.allocations} allocations, {turns}{ends}"
 
 
-def measure(
-    library: ctypes.CDLL, server: Server, clients: list[Client], case: Case, seconds: float
-) -> dict[str, float]:
-    """One run of one case."""
-    flows = [client.flow(case.direction, case.size) for client in clients]
-    before = server.cpu()
-    result = load.run(library, flows, size=case.size, burst=case.burst, window=512, seconds=seconds)
-    after = server.cpu()
-    user, system = after.user - before.user, after.system - before.system
-    if result.bad:
-        raise RuntimeError(f"{server.name}: {result.bad} datagrams arrived altered")
+class Bench:
+    """Measures servers; one round's servers run side by side, one of them at work."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._seconds: float = arguments.seconds
+        self._library: ctypes.CDLL = load.build()
+        self.real_time = be_real_time()
+        self.results: dict[str, dict[str, list[Figures]]] = {}  # by row, then by server
+
+    def note(self, row: str, server: Server, figures: Figures) -> None:
+        """Keeps one run's figures."""
+        self.results.setdefault(row, {}).setdefault(server.name, []).append(figures)
+
+    def throughput(self, server: Server, case: Case) -> None:
+        """Closed loop, as fast as it goes."""
+        with allocations(server, case.allocations) as clients:
+            flows = clients.flows(case.direction, case.size)
+            options = load.Options(case.size, case.burst, offloads=case.offloads, seconds=self._seconds)
+            before, began_at = server.cpu(), time.monotonic()
+            result = load.run(self._library, flows, options)
+            cpu, seconds = server.cpu().since(before), time.monotonic() - began_at
+        self._check(server, result)
+        figures = {
+            "packets_per_cpu_second": result.received / cpu.total,
+            "packets_per_second": result.received / result.seconds,
+            "user_share": cpu.user / max(cpu.user + cpu.system, 1e-9),
+            "lost": 1 - result.received / result.sent,
+            "server_busy": cpu.total / seconds,
+            "generator_busy": result.cpu_seconds / seconds,
+        }
+        self.note(str(case), server, figures)
+
+    def latency(self, server: Server, rate: int) -> None:
+        """Open loop, both directions at once, one way, until the kernel has it for the receiver."""
+        with allocations(server, LATENCY_ALLOCATIONS) as clients:
+            both = [clients.flows(direction, LATENCY_BYTES) for direction in ("c2p", "p2c")]
+            flows = [flow for pair in zip(*both, strict=True) for flow in pair]
+            options = load.Options(LATENCY_BYTES, rate=rate, seconds=max(2.0, self._seconds))
+            with server.real_time() as allowed:
+                self.real_time &= allowed
+                before = server.cpu()
+                result = load.run(self._library, flows, options)
+                cpu = server.cpu().since(before)
+        self._check(server, result)
+        for group, direction in enumerate(("c2p", "p2c")):
+            figures = {
+                "p50_us": float(result.p50_us[group]),
+                "p99_us": float(result.p99_us[group]),
+                "lost": 1 - result.received / result.sent,
+                "server_busy": cpu.total / result.seconds,
+            }
+            self.note(f"latency {rate // 1000} k/s {direction}", server, figures)
+
+    def memory(self, server: Server) -> None:
+        """Resident memory of a fresh server, then with allocations of one channel each."""
+        idle = server.memory_bytes()
+        self.note("memory idle", server, {"bytes": idle})
+        for number in MEMORY_AT:
+            with allocations(server, number, peers=False):
+                held = server.memory_bytes() - idle
+            self.note(f"memory per allocation at {number}", server, {"bytes": held / number})
+
+    def setups(self, server: Server) -> None:
+        """401, Allocate, ChannelBind; giving back is not counted."""
+        clients = Clients(target(server.name), SETUPS, peers=False)
+        before = server.cpu()
+        outcome = clients.allocate(WINDOW)
+        cpu = server.cpu().since(before)
+        clients.release()
+        clients.close()
+        figures = {
+            "setups_per_cpu_second": SETUPS / cpu.total,
+            "setups_per_second": SETUPS / outcome.seconds,
+            "user_share": cpu.user / max(cpu.user + cpu.system, 1e-9),
+            "server_busy": cpu.total / outcome.seconds,
+            "generator_busy": outcome.cpu_seconds / outcome.seconds,
+            "resends": outcome.resends,
+        }
+        self.note("set-ups", server, figures)
+
+    @staticmethod
+    def _check(server: Server, result: load.Result) -> None:
+        if result.bad:
+            raise RuntimeError(f"{server.name}: {result.bad} datagrams arrived altered, repeated or out of order")
+        if not result.received:
+            raise RuntimeError(f"{server.name}: nothing arrived")
+
+
+@contextmanager
+def allocations(server: Server, number: int, *, peers: bool = True) -> Iterator[Clients]:
+    """Allocations for one measurement."""
+    clients = Clients(target(server.name), number, peers=peers)
+    try:
+        clients.allocate()
+        yield clients
+        clients.release()
+    finally:
+        clients.close()
+
+
+@contextmanager
+def started(names: list[str]) -> Iterator[list[Server]]:
+    """Fresh servers."""
+    with ExitStack() as stack:
+        servers = []
+        for name in names:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            os.chmod(folder, 0o755)  # noqa: PTH101 - coturn may drop its rights
+            server = STARTERS[name](Path(folder))
+            stack.callback(server.stop)
+            servers.append(server)
+        try:
+            yield servers
+        except RuntimeError as error:
+            for server in servers:
+                error.add_note(server.last_words())
+            raise
+
+
+def steps(bench: Bench, arguments: argparse.Namespace) -> list[Callable[[Server], None]]:
+    """What is measured in one round, in order."""
+    directions, sizes, bursts, numbers = (
+        arguments.directions,
+        arguments.sizes,
+        arguments.bursts,
+        arguments.allocations,
+    )
+    cases = [
+        Case(direction, size, burst, number, offloads)
+        for offloads in (True, False)
+        for number in (numbers if offloads else numbers[-1:])
+        for burst in bursts
+        for direction in directions
+        for size in sizes
+        if ("throughput" if offloads else "plain") in arguments.parts and (offloads or burst > 1)
+    ]
+    found: list[Callable[[Server], None]] = []
+    if "memory" in arguments.parts:
+        found.append(bench.memory)
+    if "setups" in arguments.parts:
+        found.append(bench.setups)
+    found += [partial(bench.throughput, case=case) for case in cases]
+    if "latency" in arguments.parts:
+        found += [partial(bench.latency, rate=rate) for rate in RATES]
+    return found
+
+
+def machine(names: list[str]) -> dict[str, str]:
+    """Where and when, and what."""
     return {
-        "packets_per_cpu_second": result.received / max(user + system, 1e-9),
-        "packets_per_second": result.received / result.seconds,
-        "user_share": user / max(user + system, 1e-9),
-        "lost": 1 - result.received / result.sent,
-        "p50_us": result.p50_us,
-        "p99_us": result.p99_us,
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load": " ".join(f"{value:.1f}" for value in os.getloadavg()),
+        **{name: version(name) for name in names},
     }
 
 
-def run_cases(name: str, cases: list[Case], rounds: int, seconds: float) -> dict[str, list[dict[str, float]]]:
-    """All runs of one server."""
-    library = load.build()
-    results: dict[str, list[dict[str, float]]] = {str(case): [] for case in cases}
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        os.chmod(folder, 0o755)  # noqa: PTH101 - coturn may drop its rights
-        server = STARTERS[name](Path(folder))
-        stack.callback(server.stop)
-        clients = [
-            Client((HOST, PORTS[name]), USERS[number % len(USERS)])
-            for number in range(max(case.allocations for case in cases))
-        ]
-        for client in clients:
-            stack.callback(client.close)
-            client.bind_channel()
-        for case in cases:
-            runs = [measure(library, server, clients[: case.allocations], case, seconds) for _ in range(rounds)]
-            results[str(case)] += runs
-    return results
-
-
-def main() -> None:
-    """Runs the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one run of load")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds before each run, for others on the machine")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--servers", nargs="+", choices=list(STARTERS), default=list(STARTERS))
+    parser.add_argument("--directions", nargs="+", choices=("c2p", "p2c"), default=["c2p", "p2c"])
     parser.add_argument("--sizes", type=int, nargs="+", default=[160, 1200])
     parser.add_argument("--bursts", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--allocations", type=int, nargs="+", default=[10, 100])
-    parser.add_argument("--servers", nargs="+", choices=list(STARTERS), default=list(STARTERS))
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs all and prints the tables."""
+    arguments = parse()
     pin_load()
-    cases = [
-        Case(direction, size, burst, allocations)
-        for allocations in arguments.allocations
-        for direction in ("c2p", "p2c")
-        for size in arguments.sizes
-        for burst in arguments.bursts
-    ]
-    results = {name: run_cases(name, cases, arguments.rounds, arguments.seconds) for name in arguments.servers}
-    rows = []
-    for case in map(str, cases):
-        row = [case]
-        for name in arguments.servers:
-            runs = results[name][case]
-            row.append(spread([one["packets_per_cpu_second"] for one in runs]))
-            row.append(f"{statistics.median(one['lost'] for one in runs):.2%}")
-            row.append(f"{statistics.median(one['user_share'] for one in runs):.0%}")
-        rows.append(row)
-    columns = [f"{name} {what}" for name in arguments.servers for what in ("k packets/CPU-s", "lost", "user")]
-    print_table(["case", *columns], rows)
-    save(arguments.json, results)
+    bench = Bench(arguments)
+    about = machine(arguments.servers)
+    for _ in range(arguments.rounds):
+        with started(arguments.servers) as servers:
+            for step in steps(bench, arguments):
+                for server in servers:
+                    time.sleep(arguments.pause)
+                    step(server)
+    about["real-time priority"] = "yes" if bench.real_time else "not allowed"
+    turn_report.print_report(about, bench.results, arguments.servers)
+    save(arguments.json, {"machine": about, "results": bench.results, "ratios": turn_report.ratios(bench.results)})
 
 
 if __name__ == "__main__":
