@@ -69,6 +69,8 @@ class TurnConfig:
     """TURN REST secrets, newest first. Empty: one is generated in `state_dir`."""
     users: Mapping[str, str] = field(default_factory=dict, metadata=_by(values.users))
     """Static long-term users: name to password."""
+    userhash: bool = field(default=False, metadata=_by(values.boolean))
+    """Asks clients of RFC 8489 to send a hash of their name. Only static users are found by it."""
     allow_peers: tuple[IpNetwork, ...] = field(default=(), metadata=_by(values.items(values.network)))
     """Networks that clients may relay to although the peer policy denies them: private, our own, near ones."""
 

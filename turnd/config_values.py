@@ -41,6 +41,13 @@ def text(value: object) -> str:
     return value
 
 
+def boolean(value: object) -> bool:
+    """`true` or `false`."""
+    if not isinstance(value, bool):
+        raise RefusedError("must be true or false")
+    return value
+
+
 def one_of(*choices: str) -> Callable[[object], str]:
     """One of a few words."""
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -29,7 +29,7 @@ from signalling.server import SignallingService, SignallingSettings
 from turnd import __version__, logs
 from turnd.addresses import AddressWatch, OwnAddresses, described
 from turnd.certificate import CertificateError, TlsCertificate
-from turnd.config import Config, ConfigError, differences, load, notices
+from turnd.config import Config, ConfigError, HttpConfig, TurnConfig, differences, load, notices
 from turnd.config_values import Endpoint
 from turnd.exporter import build_app
 from turnd.ice_servers import CREDENTIAL_SECONDS, credential_name, ice_servers, uri_host
@@ -45,6 +45,8 @@ from wire.measure import Measure
 
 log = logging.getLogger(__name__)
 
+Section = TypeVar("Section", HttpConfig, TurnConfig)
+
 DRAIN_SECONDS = 5.0
 DRAIN_LOOK_SECONDS = 0.1
 MAINTENANCE_SECONDS = 60.0
@@ -55,7 +57,7 @@ MAX_OPEN_FILES = 65536
 LIVE_KEYS = frozenset(
     {
         *("http.certificate", "http.private_key", "http.public_host"),
-        *("turn.secrets", "turn.users", "turn.allow_peers"),
+        *("turn.secrets", "turn.users", "turn.userhash", "turn.allow_peers"),
         *("addresses.public", "log.format", "log.level"),
     }
 )
@@ -351,13 +353,8 @@ class Daemon:
         old = self.config
         self.config = replace(
             old,
-            http=replace(
-                old.http,
-                certificate=new.http.certificate,
-                private_key=new.http.private_key,
-                public_host=new.http.public_host,
-            ),
-            turn=replace(old.turn, secrets=new.turn.secrets, users=new.turn.users, allow_peers=new.turn.allow_peers),
+            http=_with_live_keys("http", old.http, new.http),
+            turn=_with_live_keys("turn", old.turn, new.turn),
             addresses=new.addresses,
             log=new.log,
         )
@@ -384,6 +381,7 @@ class Daemon:
             realm=turn.realm,
             secrets=self._secrets,
             users=turn.users,
+            userhash=turn.userhash,
             allow_peers=turn.allow_peers,
         )
 
@@ -401,6 +399,12 @@ class Daemon:
     def _handle_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._loop_errors += 1
         log.error("unexpected: %s", context.get("message", "no message"), exc_info=context.get("exception"))
+
+
+def _with_live_keys(section: str, old: Section, new: Section) -> Section:
+    """`old` with the values of `new` that need no restart."""
+    names = [key.partition(".")[2] for key in LIVE_KEYS if key.startswith(section + ".")]
+    return replace(old, **{name: getattr(new, name) for name in names})
 
 
 @contextmanager

@@ -221,10 +221,9 @@ class Program:
             (Attribute.REALM, challenge.get(Attribute.REALM) or b""),
             (Attribute.NONCE, challenge.get(Attribute.NONCE) or b""),
         ]
-        if (offered := challenge.get(Attribute.PASSWORD_ALGORITHMS)) is not None:
-            chosen = PasswordAlgorithm.SHA256 if sha256 else PasswordAlgorithm.MD5
-            proof.append((Attribute.PASSWORD_ALGORITHMS, offered))
-            proof.append((Attribute.PASSWORD_ALGORITHM, stun.encode_password_algorithms([(chosen, b"")])))
+        if sha256 and (offered := challenge.get(Attribute.PASSWORD_ALGORITHMS)) is not None:
+            chosen = stun.encode_password_algorithms([(PasswordAlgorithm.SHA256, b"")])
+            proof += [(Attribute.PASSWORD_ALGORITHMS, offered), (Attribute.PASSWORD_ALGORITHM, chosen)]
         return proof
 
     def learn(self, sent: Sent, who: Party) -> None:

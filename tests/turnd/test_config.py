@@ -69,6 +69,7 @@ REFUSED = [
     ("turn", "users", '{ "a:b" = "x" }', "no colon"),
     ("turn", "users", '{ a = "" }', "not empty"),
     ("turn", "users", f'{{ {"u" * 509} = "x" }}', "1 to 508 bytes"),
+    ("turn", "userhash", "1", "true or false"),
     ("turn", "allow_peers", '["10.0.0.1/8"]', "host bits are set"),
     ("turn", "allow_peers", '["everything"]', "CIDR"),
     ("sfu", "uplink_bps", "-1", "0 or more"),

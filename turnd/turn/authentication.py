@@ -1,7 +1,8 @@
 """The long-term credential mechanism as a server checks it (RFC 8489 §9.2.4). No state but what it is given.
 
-A challenge carries nothing that is not needed, so that a forged source gains little: no reason phrase, no SOFTWARE, and
-the SHA-256 offer only on streams, whose sources are proved.
+A challenge carries nothing that is not needed, so that a forged source gains little: no reason phrase, no SOFTWARE, a
+short nonce. It offers SHA-256 alone: who knows no PASSWORD-ALGORITHMS uses MD5 as in RFC 5389 anyway, and nobody else
+needs to.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from wire import stun
 from wire.stun import Attribute, PasswordAlgorithm, SecurityFeature
 
 AUTH_FAILURES = ("malformed", "stale_nonce", "unknown_user", "expired", "wrong_password")
-PASSWORD_ALGORITHMS = stun.encode_password_algorithms(((PasswordAlgorithm.SHA256, b""), (PasswordAlgorithm.MD5, b"")))
+PASSWORD_ALGORITHMS = stun.encode_password_algorithms([(PasswordAlgorithm.SHA256, b"")])
 _KEY_BYTES = 16
 
 
@@ -37,6 +38,7 @@ class Identity:
     username: str
     key: bytes = field(repr=False)
     sha256: bool
+    """With MESSAGE-INTEGRITY-SHA256, else with MESSAGE-INTEGRITY."""
 
 
 class Authenticator:
@@ -44,21 +46,27 @@ class Authenticator:
 
     def __init__(self, credentials: Credentials, nonces: NonceAuthority, epoch: Callable[[], float]) -> None:
         self.credentials = credentials
+        self.announce_userhash = False
+        """Whether clients are asked for USERHASH; it is understood in any case."""
         self._nonces = nonces
         self._epoch = epoch
 
     def challenge(self, code: int, flow: Flow, now: float, reason: str) -> Refused:
         """401 or 438 with what a client needs to try again."""
-        offer = flow.transport != "udp"
-        nonce = self._nonces.issue(flow.client, now, SecurityFeature.PASSWORD_ALGORITHMS if offer else 0)
-        attributes = [(int(Attribute.REALM), self.credentials.realm.encode()), (int(Attribute.NONCE), nonce)]
-        if offer:
-            attributes.append((int(Attribute.PASSWORD_ALGORITHMS), PASSWORD_ALGORITHMS))
-        return Refused(code, *attributes, reason=reason)
+        features = SecurityFeature.PASSWORD_ALGORITHMS
+        if self.announce_userhash:
+            features |= SecurityFeature.USERNAME_ANONYMITY
+        return Refused(
+            code,
+            (Attribute.REALM, self.credentials.realm.encode()),
+            (Attribute.NONCE, self._nonces.issue(flow.client, now, features)),
+            (Attribute.PASSWORD_ALGORITHMS, PASSWORD_ALGORITHMS),
+            reason=reason,
+        )
 
     def authenticate(self, message: stun.Message, flow: Flow, now: float, *, known_user: str | None) -> Identity:
         """Who sent `message`; raises Refused. `known_user` may go on with a REST name whose time is over."""
-        # 1. No integrity: 401 with REALM, NONCE (and PASSWORD-ALGORITHMS).
+        # 1. No integrity: 401 with REALM, NONCE and PASSWORD-ALGORITHMS.
         if not message.has_integrity:
             raise self.challenge(401, flow, now, "")
         # 2. Integrity, but no USERNAME or USERHASH, REALM or NONCE: 400.
@@ -80,7 +88,7 @@ class Authenticator:
             if stun.verify_integrity(message, key) and keys and username is not None:
                 if self.credentials.expired(username, self._epoch()) and username != known_user:
                     raise self.challenge(401, flow, now, "expired")
-                return Identity(username, key, bool(message.integrity_sha256_at))
+                return Identity(username, key, sha256)
         raise self.challenge(401, flow, now, "wrong_password" if keys else "unknown_user")
 
 
@@ -98,18 +106,15 @@ def _name(message: stun.Message) -> str | bytes:
 
 
 def _uses_sha256(message: stun.Message, nonce: bytes) -> bool:
-    """Whether the key is derived with SHA-256 (RFC 8489 §9.2.4, the bid-down check); raises Refused."""
+    """Whether the request is of RFC 8489, else it is treated as one of RFC 5389 (MD5).
+
+    Raises Refused when it does not choose from what we offered with its nonce: the offer was changed on the way.
+    """
     offered = message.get(Attribute.PASSWORD_ALGORITHMS)
     chosen = message.get(Attribute.PASSWORD_ALGORITHM)
     features = stun.nonce_features(nonce) or SecurityFeature(0)
     if SecurityFeature.PASSWORD_ALGORITHMS not in features or (offered is None and chosen is None):
         return False
-    if offered != PASSWORD_ALGORITHMS or chosen is None:
+    if offered != PASSWORD_ALGORITHMS or chosen != PASSWORD_ALGORITHMS:  # the one entry of the list is the choice
         raise Refused(400, reason="malformed")
-    try:
-        algorithm, _ = stun.decode_password_algorithm(chosen)
-    except stun.StunError:
-        raise Refused(400, reason="malformed") from None
-    if algorithm not in (PasswordAlgorithm.MD5, PasswordAlgorithm.SHA256):
-        raise Refused(400, reason="malformed")
-    return algorithm == PasswordAlgorithm.SHA256
+    return True

@@ -1,7 +1,10 @@
-"""Nonces without state (RFC 8489 §9.2): time of issue and an HMAC over it, the client's address and port, and
-the features.
+"""Nonces without state (RFC 8489 §9.2): time of issue and an HMAC over it, the client's address and port, and the
+security features announced in front.
 
-Twelve bytes, sixteen characters. A nonce of another process, address or port, or older than NONCE_SECONDS, is stale.
+24 characters, of which 13 are the RFC's cookie and the features; there is no shorter form that fills its attribute. The
+other 11 are two bytes of time and six of HMAC, over the whole time: what is older than NONCE_SECONDS stays stale when
+the two bytes come round. A nonce only shows that its client gets what we send; 48 bits are enough for that, since each
+guess is answered and those are limited by source. A nonce of another process, address or port is stale too.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from turnd.turn.allocation import Address
 from wire import stun
 
 NONCE_SECONDS = 600
-MAC_BYTES = 8
+MAC_BYTES = 6
 MIN_SECRET_BYTES = 16
-_TEXT_BYTES = 16
+_PREFIX_BYTES = len(stun.NONCE_COOKIE) + 4
+_NONCE_BYTES = _PREFIX_BYTES + 11
 
 
 class NonceAuthority:
@@ -27,28 +31,33 @@ class NonceAuthority:
             raise ValueError("the nonce secret is too short")
         self._secret = secret
 
-    def _mac(self, issued: bytes, client: Address, features: int) -> bytes:
+    def _mac(self, issued: int, client: Address, features: int) -> bytes:
         host, port = client
-        covered = b"%b%b%b%b" % (issued, features.to_bytes(3, "big"), port.to_bytes(2, "big"), host.encode())
+        covered = b"%b%b%b%b" % (
+            issued.to_bytes(8, "big"),
+            features.to_bytes(3, "big"),
+            port.to_bytes(2, "big"),
+            host.encode(),
+        )
         return hmac.digest(self._secret, covered, "sha256")[:MAC_BYTES]
 
-    def issue(self, client: Address, now: float, features: int = 0) -> bytes:
-        """A nonce for `client`; `features` (stun.SecurityFeature) are announced in front of it."""
-        issued = (int(now) & 0xFFFFFFFF).to_bytes(4, "big")
-        text = base64.b64encode(issued + self._mac(issued, client, features))
-        return stun.encode_nonce(features, text) if features else text
+    def issue(self, client: Address, now: float, features: int) -> bytes:
+        """A nonce for `client`; `features` (stun.SecurityFeature) are announced in it."""
+        issued = int(now)
+        raw = (issued & 0xFFFF).to_bytes(2, "big") + self._mac(issued, client, features)
+        return stun.encode_nonce(features, base64.b64encode(raw)[:-1])
 
     def check(self, nonce: bytes, client: Address, now: float) -> bool:
         """Whether we issued `nonce` to `client` at most NONCE_SECONDS ago."""
-        features = stun.nonce_features(nonce) or 0
+        features = stun.nonce_features(nonce)
+        if features is None or len(nonce) != _NONCE_BYTES:
+            return False
         try:
-            raw = base64.b64decode(nonce[-_TEXT_BYTES:], validate=True)
-        except (binascii.Error, ValueError):
+            raw = base64.b64decode(nonce[_PREFIX_BYTES:] + b"=", validate=True)
+        except binascii.Error:
             return False
-        if len(raw) != 4 + MAC_BYTES or len(nonce) != _TEXT_BYTES + (len(stun.NONCE_COOKIE) + 4 if features else 0):
+        age = (int(now) - int.from_bytes(raw[:2], "big")) & 0xFFFF
+        issued = int(now) - age
+        if len(raw) != 2 + MAC_BYTES or age > NONCE_SECONDS or issued < 0:
             return False
-        issued, mac = raw[:4], raw[4:]
-        if not hmac.compare_digest(mac, self._mac(issued, client, features)):
-            return False
-        age = (int(now) - int.from_bytes(issued, "big")) & 0xFFFFFFFF
-        return age <= NONCE_SECONDS
+        return hmac.compare_digest(raw[2:], self._mac(issued, client, features))

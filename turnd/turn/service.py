@@ -61,6 +61,8 @@ class TurnSettings:
     """TURN REST secrets, newest first."""
     users: Mapping[str, str]
     """Static users, name to password."""
+    userhash: bool = False
+    """Whether clients are asked for USERHASH."""
     allow_peers: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers allowed although the policy denies them."""
     limits: Limits = field(default_factory=Limits)
@@ -101,6 +103,7 @@ class TurnService:
             epoch=time.time,
             limits=settings.limits,
         )
+        self._core.authenticator.announce_userhash = settings.userhash
         self._inside: tuple[str, ...] = ()
         self._public: tuple[str, ...] = ()
         self._former: tuple[str, ...] = ()
@@ -213,6 +216,7 @@ class TurnService:
         """Takes over secrets, users and allowed peers; the rest of `settings` needs a restart."""
         self._settings = settings
         self._core.authenticator.credentials = _credentials(settings)
+        self._core.authenticator.announce_userhash = settings.userhash
         self._tell_addresses()
 
     def drain(self) -> None:

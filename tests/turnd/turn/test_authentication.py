@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.turnd.turn.core import EPOCH, REALM, UDP, Client, House, error_code
@@ -32,13 +34,20 @@ def allocate(client: Client, attributes: list[tuple[int, bytes]], key: bytes, *,
     return answer
 
 
-def test_challenge_over_udp_is_short_and_says_only_what_is_needed(house: House) -> None:
-    answer = Client(house).plain(Method.ALLOCATE, [UDP])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+def test_a_challenge_is_short_and_says_only_what_is_needed(house: House, transport: str) -> None:
+    answer = Client(house, transport=transport).plain(Method.ALLOCATE, [UDP])
     assert answer is not None
-    assert answer.get(Attribute.ERROR_CODE) == b"\0\0\4\1"
-    assert {kind for kind, _ in answer.attributes} == {Attribute.ERROR_CODE, Attribute.REALM, Attribute.NONCE}
+    nonce = answer.get(Attribute.NONCE) or b""
+    assert answer.attributes == [
+        (Attribute.ERROR_CODE, b"\0\0\4\1"),
+        (Attribute.REALM, REALM.encode()),
+        (Attribute.NONCE, nonce),
+        (Attribute.PASSWORD_ALGORITHMS, PASSWORD_ALGORITHMS),
+    ]
+    assert stun.nonce_features(nonce) == stun.SecurityFeature.PASSWORD_ALGORITHMS
     assert not answer.has_integrity
-    assert len(answer.data) <= 64
+    assert len(answer.data) == 76
 
 
 def test_challenge_keeps_no_state(house: House) -> None:
@@ -46,13 +55,6 @@ def test_challenge_keeps_no_state(house: House) -> None:
         Client(house, 1000 + port).plain(Method.ALLOCATE, [UDP])
     assert not house.server.registry.allocations
     assert not house.host.relays
-
-
-def test_challenge_over_a_stream_offers_sha256(house: House) -> None:
-    answer = Client(house, transport="tcp").plain(Method.ALLOCATE, [UDP])
-    assert answer is not None
-    assert answer.get(Attribute.PASSWORD_ALGORITHMS) == PASSWORD_ALGORITHMS
-    assert stun.nonce_features(answer.get(Attribute.NONCE) or b"") == stun.SecurityFeature.PASSWORD_ALGORITHMS
 
 
 @pytest.mark.parametrize("missing", ["USERNAME", "REALM", "NONCE"])
@@ -134,53 +136,110 @@ def test_a_wrong_realm_is_401(house: House) -> None:
     assert error_code(allocate(client, proof(client, REALM=b"else"), key)) == 401
 
 
-def test_sha256_integrity_is_answered_with_sha256(house: House) -> None:
-    client = Client(house)
-    answer = allocate(client, proof(client), client.key, sha256=True)
+ALGORITHM = (Attribute.PASSWORD_ALGORITHM, stun.encode_password_algorithms([(PasswordAlgorithm.SHA256, b"")]))
+OFFER = (Attribute.PASSWORD_ALGORITHMS, PASSWORD_ALGORITHMS)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tls"])
+@pytest.mark.parametrize("sha256", [False, True])
+def test_a_chosen_password_algorithm_derives_the_key_and_is_answered_with_sha256(
+    house: House, transport: str, sha256: bool
+) -> None:
+    client = Client(house, transport=transport)
+    key = stun.long_term_key_sha256(client.username, REALM, client.password)
+    answer = allocate(client, [*proof(client), OFFER, ALGORITHM], key, sha256=sha256)
     assert error_code(answer) == 0
-    assert answer.integrity_sha256_at
+    assert (bool(answer.integrity_at), bool(answer.integrity_sha256_at)) == (False, True)
+    assert stun.verify_integrity(answer, key)
+
+
+@pytest.mark.parametrize("sha256", [False, True])
+def test_without_a_chosen_password_algorithm_md5_and_sha1_are_meant(house: House, sha256: bool) -> None:
+    client = Client(house)
+    answer = allocate(client, proof(client), client.key, sha256=sha256)
+    assert error_code(answer) == 0
+    assert (bool(answer.integrity_at), bool(answer.integrity_sha256_at)) == (True, False)
     assert stun.verify_integrity(answer, client.key)
 
 
-def algorithms(chosen: int, offered: bytes = PASSWORD_ALGORITHMS) -> list[tuple[int, bytes]]:
-    return [
-        (Attribute.PASSWORD_ALGORITHMS, offered),
-        (Attribute.PASSWORD_ALGORITHM, stun.encode_password_algorithms([(chosen, b"")])),
-    ]
-
-
-def test_a_chosen_password_algorithm_derives_the_key(house: House) -> None:
-    client = Client(house, transport="tls")
+def test_an_error_behind_the_authentication_carries_the_integrity_too(house: House) -> None:
+    client = Client(house)
     key = stun.long_term_key_sha256(client.username, REALM, client.password)
-    attributes = proof(client) + algorithms(PasswordAlgorithm.SHA256)
-    assert error_code(allocate(client, attributes, key, sha256=True)) == 0
+    answer = allocate(client, [*proof(client), OFFER, ALGORITHM, (0x7F00, b"")], key, sha256=True)
+    assert error_code(answer) == 420
+    assert answer.integrity_sha256_at
+    assert stun.verify_integrity(answer, key)
+    assert not {Attribute.USERNAME, Attribute.REALM, Attribute.NONCE} & {kind for kind, _ in answer.attributes}
+
+
+@pytest.mark.parametrize("algorithm", [PasswordAlgorithm.MD5, 9])
+@pytest.mark.parametrize("key", [stun.long_term_key, stun.long_term_key_sha256])
+def test_what_was_not_offered_cannot_be_chosen(
+    house: House, algorithm: int, key: Callable[[str, str, str], bytes]
+) -> None:
+    client = Client(house)
+    chosen = (Attribute.PASSWORD_ALGORITHM, stun.encode_password_algorithms([(algorithm, b"")]))
+    attributes = [*proof(client), OFFER, chosen]
+    assert error_code(allocate(client, attributes, key(client.username, REALM, client.password))) == 400
 
 
 @pytest.mark.parametrize(
     "attributes",
     [
-        algorithms(9),
-        algorithms(1, stun.encode_password_algorithms([(1, b"")])),
-        algorithms(2)[:1],
-        algorithms(2)[1:],
-        [*algorithms(2)[:1], (Attribute.PASSWORD_ALGORITHM, b"x")],
+        [OFFER],
+        [ALGORITHM],
+        [OFFER, (Attribute.PASSWORD_ALGORITHM, b"x")],
+        [OFFER, (Attribute.PASSWORD_ALGORITHM, PASSWORD_ALGORITHMS * 2)],
+        [(Attribute.PASSWORD_ALGORITHMS, stun.encode_password_algorithms([(1, b"")])), ALGORITHM],
+        [(Attribute.PASSWORD_ALGORITHMS, stun.encode_password_algorithms([(1, b""), (2, b"")])), ALGORITHM],
     ],
 )
-def test_bidding_down_is_400(house: House, attributes: list[tuple[int, bytes]]) -> None:
-    client = Client(house, transport="tcp")
-    assert error_code(allocate(client, proof(client) + attributes, client.key)) == 400
+def test_an_offer_that_was_changed_on_the_way_is_400(house: House, attributes: list[tuple[int, bytes]]) -> None:
+    client = Client(house)
+    answer = allocate(client, proof(client) + attributes, client.key)
+    assert error_code(answer) == 400
+    assert [kind for kind, _ in answer.attributes] == [Attribute.ERROR_CODE]
 
 
-def test_userhash_stands_for_a_static_user(house: House) -> None:
+def test_a_nonce_whose_features_were_taken_off_is_438(house: House) -> None:
+    client = Client(house)
+    client.signed(Method.ALLOCATE)
+    nonce = client.nonce or b""
+    assert error_code(allocate(client, proof(client, NONCE=stun.encode_nonce(0, nonce[13:])), client.key)) == 438
+
+
+@pytest.mark.parametrize("announced", [False, True])
+def test_userhash_stands_for_a_static_user_whether_or_not_we_ask_for_it(house: House, announced: bool) -> None:
+    house.server.authenticator.announce_userhash = announced
     client = Client(house, credentials=("anna", "pass"))
     attributes = [*proof(client, USERNAME=None), (Attribute.USERHASH, stun.userhash("anna", REALM))]
+    features = stun.nonce_features(client.nonce or b"") or 0
+    assert bool(features & stun.SecurityFeature.USERNAME_ANONYMITY) is announced
     assert error_code(allocate(client, attributes, client.key)) == 0
+    assert client.allocation.username == "anna"
 
 
-def test_an_unknown_userhash_is_401(house: House) -> None:
+@pytest.mark.parametrize("value", [bytes(32), b"", b"x" * 33])
+def test_an_unknown_userhash_is_401(house: House, value: bytes) -> None:
     client = Client(house)
-    attributes = [*proof(client, USERNAME=None), (Attribute.USERHASH, bytes(32))]
+    attributes = [*proof(client, USERNAME=None), (Attribute.USERHASH, value)]
     assert error_code(allocate(client, attributes, client.key)) == 401
+
+
+def test_a_rest_name_cannot_be_found_by_its_hash(house: House) -> None:
+    client = Client(house)
+    attributes = [*proof(client, USERNAME=None), (Attribute.USERHASH, stun.userhash(client.username, REALM))]
+    assert error_code(allocate(client, attributes, client.key)) == 401
+
+
+@pytest.mark.parametrize("code", [401, 438])
+def test_every_refusal_that_can_be_tried_again_has_realm_nonce_and_algorithms(house: House, code: int) -> None:
+    client = Client(house, credentials=("anna", "wrong" if code == 401 else "pass"))
+    answer = allocate(client, proof(client, **({} if code == 401 else {"NONCE": b"old"})), client.key)
+    assert error_code(answer) == code
+    kinds = {Attribute.ERROR_CODE, Attribute.REALM, Attribute.NONCE, Attribute.PASSWORD_ALGORITHMS}
+    assert {kind for kind, _ in answer.attributes} == kinds
+    assert not answer.has_integrity
 
 
 @pytest.mark.parametrize("name", ["anna", "nobody"])
