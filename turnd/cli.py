@@ -1,4 +1,4 @@
-"""The command line: `turnd serve | check | credentials | --version`.
+"""The command line: `turnd serve | check | credentials | key | --version`.
 
 Exit codes: 0, 1 cannot run, 2 wrong configuration.
 """
@@ -6,8 +6,10 @@ Exit codes: 0, 1 cannot run, 2 wrong configuration.
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -38,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"turnd {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="TOML file; without it every key has its default")
-    commands = parser.add_subparsers(required=True, metavar="serve | check | credentials")
+    commands = parser.add_subparsers(required=True, metavar="serve | check | credentials | key")
     serve = commands.add_parser("serve", parents=[common], help="run")
     serve.set_defaults(run=_serve)
     check = commands.add_parser("check", parents=[common], help="validate the configuration, say what would be served")
@@ -49,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         "--ttl", type=_ttl, default=DEFAULT_TTL_SECONDS, metavar="S", help="seconds they are valid"
     )
     credentials.set_defaults(run=_credentials)
+    key = commands.add_parser("key", parents=[common], help="print the line of a TURN user, with keys for a password")
+    key.add_argument("name", metavar="NAME", help="the user's name; the password is read from standard input")
+    key.set_defaults(run=_key)
     return parser
 
 
@@ -106,6 +111,29 @@ def _credentials(options: argparse.Namespace, config: Config) -> int:
         "ttl": options.ttl,
     }
     _say(json.dumps(result))
+    return 0
+
+
+def _key(options: argparse.Namespace, config: Config) -> int:
+    from turnd.config_values import RefusedError, user_name
+    from turnd.turn.credentials import stored_keys
+
+    try:
+        name = user_name(options.name)
+    except RefusedError as refused:
+        _complain([str(refused)])
+        return EXIT_CONFIGURATION
+    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        _complain(["standard input: must be a password, one line that is not empty"])
+        return EXIT_CONFIGURATION
+    keys = stored_keys(name, config.turn.realm, password)
+    bare = re.fullmatch("[A-Za-z0-9_-]+", name)
+    quoted = name if bare else f"'{name}'" if '"' in name else json.dumps(name, ensure_ascii=False)
+    _say(
+        f"# below [turn.users]; good for this name and turn.realm = {json.dumps(config.turn.realm, ensure_ascii=False)}"
+    )
+    _say(f'{quoted} = {{ md5 = "{keys.md5.hex()}", sha256 = "{keys.sha256.hex()}" }}')
     return 0
 
 

@@ -16,6 +16,7 @@ import toml
 
 from turnd import config_values as values
 from turnd.config_values import Endpoint, IpNetwork, RefusedError
+from turnd.turn.credentials import StoredKeys
 
 MAX_FILE_BYTES = 1 << 20
 SHOWN_CHARACTERS = 60
@@ -67,8 +68,8 @@ class TurnConfig:
     """Realm of the long-term credentials."""
     secrets: tuple[str, ...] = field(default=(), metadata=_by(values.items(values.secret)))
     """TURN REST secrets, newest first. Empty: one is generated in `state_dir`."""
-    users: Mapping[str, str] = field(default_factory=dict, metadata=_by(values.users))
-    """Static long-term users: name to password."""
+    users: Mapping[str, str | StoredKeys] = field(default_factory=dict, metadata=_by(values.users))
+    """Static long-term users: name to password, or to the keys made of it, which hold for one name and `realm`."""
     userhash: bool = field(default=False, metadata=_by(values.boolean))
     """Asks clients of RFC 8489 to send a hash of their name. Only static users are found by it."""
     allow_peers: tuple[IpNetwork, ...] = field(default=(), metadata=_by(values.items(values.network)))

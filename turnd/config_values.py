@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from turnd.turn.credentials import StoredKeys
+
 T = TypeVar("T")
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -195,18 +197,48 @@ def _is_label(label: str) -> bool:
     return 0 < len(label) <= 63 and letters.isascii() and letters.isalnum()
 
 
-def users(value: object) -> Mapping[str, str]:
-    """Long-term users of the TURN server: `{name = "password"}`."""
+def user_name(value: object) -> str:
+    """The name of a long-term user of the TURN server."""
+    if (
+        not isinstance(value, str)
+        or not value
+        or not value.isprintable()
+        or ":" in value
+        or len(value.encode(errors="replace")) > MAX_USERNAME_BYTES
+    ):
+        raise RefusedError(
+            f"name {value!r}: must have 1 to {MAX_USERNAME_BYTES} bytes, no colon and no control character"
+        )
+    return value
+
+
+def users(value: object) -> Mapping[str, str | StoredKeys]:
+    """Long-term users of the TURN server, each with a password or its keys: `{name = "password"}`."""
     if not isinstance(value, dict) or len(value) > MAX_LIST_ITEMS:
         raise RefusedError('must be a table of names and passwords, e.g. { anna = "..." }')
-    for name, password in value.items():
-        if not name or not name.isprintable() or ":" in name or len(name.encode(errors="replace")) > MAX_USERNAME_BYTES:
-            raise RefusedError(
-                f"name {name!r}: must have 1 to {MAX_USERNAME_BYTES} bytes, no colon and no control character"
-            )
-        if not isinstance(password, str) or not password:
-            raise RefusedError(f"password of {name!r}: must be text that is not empty")
-    return dict(value)
+    return {user_name(name): _password(name, each) for name, each in value.items()}
+
+
+def _password(name: str, value: object) -> str | StoredKeys:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, dict):
+        try:
+            if value.keys() == {"md5", "sha256"}:
+                return StoredKeys(_hexadecimal(value["md5"], 16), _hexadecimal(value["sha256"], 32))
+        except (TypeError, ValueError):
+            pass
+        raise RefusedError(
+            f"keys of {name!r}: must be md5 with 32 and sha256 with 64 hexadecimal digits, as `turnd key` prints them"
+        )
+    raise RefusedError(f"password of {name!r}: must be text that is not empty, or its keys")
+
+
+def _hexadecimal(value: str, size: int) -> bytes:
+    """Raises TypeError or ValueError unless `value` is `size` bytes."""
+    if len(value) != 2 * size:
+        raise ValueError(size)
+    return bytes.fromhex(value)
 
 
 def items(read: Callable[[object], T], *, at_least: int = 0) -> Callable[[object], tuple[T, ...]]:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import subprocess
@@ -7,15 +8,19 @@ from pathlib import Path
 import pytest
 
 from turnd import __version__
+from turnd.config import load
+from turnd.turn.credentials import stored_keys
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def turnd(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def turnd(folder: Path, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
     """Runs the command in `folder`, where its state directory then is."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-m", "turnd", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False, input=given
+    )
 
 
 def test_the_version_is_the_distributions() -> None:
@@ -93,3 +98,45 @@ def test_a_damaged_secret_is_told_plainly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ttl", ["0", "-1", "x", "31622401"])
 def test_a_time_to_live_has_bounds(tmp_path: Path, ttl: str) -> None:
     assert turnd(tmp_path, "credentials", "--ttl", ttl).returncode == 2
+
+
+@pytest.mark.parametrize("name", ["anna", "Anna Ä", 'a"b', "a.b@c", "a\\b", "a=#b", "{a}", "[a]", "O'Neil"])
+def test_key_prints_a_line_that_configures_the_user(tmp_path: Path, name: str) -> None:
+    (tmp_path / "realm.toml").write_text('[turn]\nrealm = "home"\n')
+    done = turnd(tmp_path, "key", name, "--config", "realm.toml", given="her password\nsomething else\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "her password" not in done.stdout
+    (tmp_path / "turnd.toml").write_text("[turn.users]\n" + done.stdout)
+    assert load(tmp_path / "turnd.toml").turn.users == {name: stored_keys(name, "home", "her password")}
+
+
+@pytest.mark.parametrize(("name", "password"), [("a:b", "x"), ("", "x"), ("anna", ""), ("anna", "\n")])
+def test_key_needs_a_name_and_a_password(tmp_path: Path, name: str, password: str) -> None:
+    done = turnd(tmp_path, "key", name, given=password)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_key_asks_on_a_terminal_without_showing_the_password(tmp_path: Path) -> None:
+    terminal, other = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "turnd", "key", "anna"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdin=other,
+        stdout=subprocess.PIPE,
+        stderr=other,
+        start_new_session=True,
+    )
+    os.close(other)
+    shown = b""
+    while b"Password" not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, b"her password\n")
+    output, _ = process.communicate(timeout=30)
+    assert stored_keys("anna", "turnd", "her password").md5.hex() in output.decode()
+    os.set_blocking(terminal, False)
+    with contextlib.suppress(OSError):
+        shown += os.read(terminal, 1000)
+    assert b"her password" not in shown
+    os.close(terminal)

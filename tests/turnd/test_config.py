@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from turnd.config import MAX_FILE_BYTES, Config, ConfigError, differences, load
 from turnd.config_values import Endpoint
+from turnd.turn.credentials import StoredKeys
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -69,6 +70,11 @@ REFUSED = [
     ("turn", "users", '{ "a:b" = "x" }', "no colon"),
     ("turn", "users", '{ a = "" }', "not empty"),
     ("turn", "users", f'{{ {"u" * 509} = "x" }}', "1 to 508 bytes"),
+    ("turn", "users", "{ a = 5 }", "not empty, or its keys"),
+    ("turn", "users", '{ a = { md5 = "00" } }', "32 and sha256 with 64 hexadecimal digits"),
+    ("turn", "users", f'{{ a = {{ md5 = "{"0" * 32}", sha256 = "{"g" * 64}" }} }}', "hexadecimal"),
+    ("turn", "users", f'{{ a = {{ md5 = "{"0" * 31}", sha256 = "{"0" * 64}" }} }}', "hexadecimal"),
+    ("turn", "users", f'{{ a = {{ md5 = 5, sha256 = "{"0" * 64}" }} }}', "hexadecimal"),
     ("turn", "userhash", "1", "true or false"),
     ("turn", "allow_peers", '["10.0.0.1/8"]', "host bits are set"),
     ("turn", "allow_peers", '["everything"]', "CIDR"),
@@ -151,6 +157,16 @@ def test_values_that_go_together_are_taken(tmp_path: Path, text: str) -> None:
 def test_secrets_are_not_shown_in_errors(tmp_path: Path) -> None:
     text = '[turn]\nsecrets = ["hunter2", ""]\nusers = { anna = "hunter3", "b:c" = "hunter4" }\n'
     assert "hunter" not in "\n".join(errors_of(tmp_path, text))
+
+
+def test_keys_can_stand_for_a_password(tmp_path: Path) -> None:
+    path = tmp_path / "turnd.toml"
+    path.write_text(f'[turn.users]\nanna = {{ md5 = "{"0a" * 16}", sha256 = "{"0B" * 32}" }}\nben = "pass"\n')
+    assert load(path).turn.users == {"anna": StoredKeys(b"\x0a" * 16, b"\x0b" * 32), "ben": "pass"}
+
+
+def test_keys_are_not_shown_in_errors(tmp_path: Path) -> None:
+    assert "beef" not in "".join(errors_of(tmp_path, '[turn.users]\nanna = { md5 = "beef", sha256 = "beef" }\n'))
 
 
 def test_a_missing_file_is_one_error(tmp_path: Path) -> None:

@@ -35,13 +35,29 @@ def rest_expiry(username: str) -> int | None:
     return int(expiry)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredKeys:
+    """What is kept of a static user's password: the key of each algorithm. They are those of one name and realm."""
+
+    md5: bytes = field(repr=False)
+    sha256: bytes = field(repr=False)
+
+
+def stored_keys(username: str, realm: str, password: str) -> StoredKeys:
+    """The keys in place of a password."""
+    return StoredKeys(
+        stun.long_term_key(username, realm, password), stun.long_term_key_sha256(username, realm, password)
+    )
+
+
 @dataclass(frozen=True)
 class Credentials:
     """Who may allocate."""
 
     realm: str
     secrets: Sequence[str] = ()
-    users: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, str | StoredKeys] = field(default_factory=dict)
+    """Static users: name to password or keys."""
     _by_hash: Mapping[bytes, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -59,8 +75,11 @@ class Credentials:
 
     def keys(self, username: str, *, sha256: bool = False) -> list[bytes]:
         """The keys any of which proves the user, best first; empty when there is no such user."""
-        if username in self.users:
-            passwords = [self.users[username]]
+        user = self.users.get(username)
+        if isinstance(user, StoredKeys):
+            return [user.sha256 if sha256 else user.md5]
+        if user is not None:
+            passwords = [user]
         elif rest_expiry(username) is not None:
             passwords = [rest_password(secret, username) for secret in self.secrets]
         else:

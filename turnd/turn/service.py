@@ -18,7 +18,7 @@ from typing import cast
 
 from turnd.turn.allocation import FAMILIES, TRANSPORTS, Allocation, Flow, RelayedAddress
 from turnd.turn.connection import TurnClient, TurnConnection
-from turnd.turn.credentials import Credentials
+from turnd.turn.credentials import Credentials, StoredKeys
 from turnd.turn.dtls_leg import DtlsLeg, Pem
 from turnd.turn.peer_policy import Near
 from turnd.turn.relay import DROP_REASONS, ClientReceiver, Relay, RelayPath
@@ -59,8 +59,8 @@ class TurnSettings:
     realm: str
     secrets: tuple[str, ...]
     """TURN REST secrets, newest first."""
-    users: Mapping[str, str]
-    """Static users, name to password."""
+    users: Mapping[str, str | StoredKeys]
+    """Static users, name to password or keys."""
     userhash: bool = False
     """Whether clients are asked for USERHASH."""
     allow_peers: tuple[IPv4Network | IPv6Network, ...] = ()
