@@ -75,6 +75,9 @@ class TurnConfig:
     allow_peers: tuple[IpNetwork, ...] = field(default=(), metadata=_by(values.items(values.network)))
     """Networks that clients may relay to although the peer policy denies them: private, our own, near ones."""
 
+    tcp_relay: bool = field(default=False, metadata=_by(values.boolean))
+    """Whether TCP is relayed as well (RFC 6062), under the same peer policy."""
+
 
 @dataclass(frozen=True)
 class SfuConfig:

@@ -383,6 +383,7 @@ class Daemon:
             users=turn.users,
             userhash=turn.userhash,
             allow_peers=turn.allow_peers,
+            tcp_relay=turn.tcp_relay,
         )
 
     def _occupied(self) -> bool:

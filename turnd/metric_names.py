@@ -63,6 +63,9 @@ METRICS: dict[str, Declaration] = {
     "turn_relayed_packets_total": _counter("Datagrams relayed.", "direction"),
     "turn_dropped_packets_total": _counter("Datagrams not relayed.", "reason"),
     "turn_icmp_total": _counter("ICMP errors about relayed datagrams told to clients."),
+    "turn_tcp_allocations": _gauge("Allocations that relay TCP now."),
+    "turn_tcp_connections": _gauge("Connections between TCP allocations and peers now.", "state"),
+    "turn_tcp_connections_total": _counter("Connections of TCP allocations by what became of them.", "result"),
     "turn_auth_failures_total": _counter("Requests with credentials that do not hold.", "reason"),
     "turn_denied_peers_total": _counter("Peers the policy denies.", "reason"),
     # connections of the SFU

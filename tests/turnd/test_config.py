@@ -78,6 +78,8 @@ REFUSED = [
     ("turn", "userhash", "1", "true or false"),
     ("turn", "allow_peers", '["10.0.0.1/8"]', "host bits are set"),
     ("turn", "allow_peers", '["everything"]', "CIDR"),
+    ("turn", "tcp_relay", "1", "true or false"),
+    ("turn", "tcp_relay", '"yes"', "true or false"),
     ("sfu", "uplink_bps", "-1", "0 or more"),
     ("addresses", "public", '["127.0.0.1"]', "other machines can reach"),
     ("addresses", "public", '["0.0.0.0"]', "other machines can reach"),

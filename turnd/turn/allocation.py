@@ -1,11 +1,12 @@
 """One allocation (RFC 8656 §5): a client's 5-tuple, its relayed transport addresses, its permissions and channels.
 
-`Relay` is what an allocation needs from the packet path; in the daemon `turnd.turn.relay.Relay` is it. `RelayHost` is
-what the core needs from its adapter.
+`Relay` is what an allocation needs from the packet path; in the daemon `turnd.turn.relay.Relay` is it, and
+`turnd.turn.tcp_listener.TcpListener` is a `TcpRelay`. `RelayHost` is what the core needs from its adapter.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple, Protocol, Self
@@ -16,6 +17,7 @@ from turnd.turn.permission import Permissions
 Address = tuple[str, int]
 
 TRANSPORTS = ("udp", "tcp", "tls", "dtls")
+STREAMS = ("tcp", "tls")
 FAMILIES = {4: "ipv4", 6: "ipv6"}
 DEFAULT_LIFETIME = 600  # RFC 8656 §3.2
 MAX_LIFETIME = 3600
@@ -63,11 +65,48 @@ class Relay(Protocol):
         """Gives everything up at once, the port included."""
 
 
+class TcpRelay(ABC):
+    """A listener of a TCP allocation (RFC 6062) and its connections with peers, by number.
+
+    What becomes of them it tells `turnd.turn.tcp_connections.TcpConnections`. A class, to be told from a `Relay`.
+    """
+
+    @abstractmethod
+    def connect(self, number: int, peer: Address) -> None:
+        """Begins a connection from the relayed address; tells `connected` or `failed`, never before it returns."""
+
+    @abstractmethod
+    def bind(self, number: int, flow: Flow) -> None:
+        """Joins it to the client's connection `flow`, behind the answer that is written there next."""
+
+    @abstractmethod
+    def end(self, number: int) -> None:
+        """Closes one, in whatever state; tells nothing."""
+
+    @abstractmethod
+    def pair(self, first: Self) -> None:
+        """Makes this the second relay of one allocation: its limit is that of `first`."""
+
+    @abstractmethod
+    def limit(self, bytes_per_second: int) -> None:
+        """What the allocation may relay in each direction; 0: unlimited."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes everything at once, the port included; tells `ended` of each connection."""
+
+
 class RelayHost(Protocol):
     """The adapter: opens relay sockets, ties them to clients, knows which of our ports are open."""
 
     def open_relay(self, family: int, port: int, announced: str) -> Relay:
         """A relay on this port of the family's wildcard address; OSError when the port cannot be had."""
+
+    def open_tcp_relay(self, family: int, port: int) -> TcpRelay:
+        """The same for a TCP allocation: it accepts peers once the allocation has begun."""
+
+    def tell(self, flow: Flow, message: bytes) -> None:
+        """Sends a message to a client on a stream, if it is still there."""
 
     def allocated(self, allocation: Allocation) -> None:
         """An allocation has begun: its relays serve its flow from now on, their ports are open to our own relays."""
@@ -82,11 +121,14 @@ class RelayHost(Protocol):
         """Whether `address`, one of our own, has a port that relays may reach: the SFU's or a live relay's."""
 
 
+AnyRelay = Relay | TcpRelay
+
+
 @dataclass(slots=True, eq=False)
 class RelayedAddress:
     """One relayed transport address of an allocation; it has a time to expiry of its own."""
 
-    relay: Relay
+    relay: AnyRelay
     address: Address
     """As it was announced; the port is the relay's."""
     family: int
@@ -108,6 +150,11 @@ class Allocation:
     """When the registry looks at it next."""
 
     @property
+    def is_tcp(self) -> bool:
+        """Whether it relays TCP (RFC 6062)."""
+        return any(isinstance(each.relay, TcpRelay) for each in self.relays.values())
+
+    @property
     def expires_at(self) -> float:
         """When its last relayed address ends."""
         return max((each.expires_at for each in self.relays.values()), default=0.0)
@@ -117,7 +164,7 @@ class Allocation:
 class Reservation:
     """The odd port of a pair, kept open for the client that holds the token (RFC 8656 §7.2)."""
 
-    relay: Relay
+    relay: AnyRelay
     relayed: str
     family: int
     port: int

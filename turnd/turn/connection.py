@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, cast
 
 from turnd.turn.allocation import Flow
@@ -18,6 +18,7 @@ from turnd.turn.stream import MAX_FIRST_MESSAGE_BYTES, MAX_MESSAGE_BYTES, Stream
 if TYPE_CHECKING:
     from turnd.turn.relay import Relay
     from turnd.turn.service import TurnService
+    from turnd.turn.splice import Splice
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class TurnClient(ABC):
                 run = []
                 response = self._service.receive(message, self.flow)
                 if response is not None:
-                    self._answer(response)
+                    self.answer(response)
         finally:  # also what came before the end of a stream
             self._forward(run)
 
@@ -60,8 +61,8 @@ class TurnClient(ABC):
             self._service.count_orphans(len(messages))
 
     @abstractmethod
-    def _answer(self, response: bytes) -> None:
-        """What the core has for the client."""
+    def answer(self, response: bytes) -> None:
+        """What the core has for the client; one that has not read what it asked for already may be cut off."""
 
     @abstractmethod
     def allocated(self, relays: list[Relay]) -> None:
@@ -83,6 +84,7 @@ class TurnConnection(TurnClient, asyncio.Protocol):
         super().__init__(service)
         self._framer = StreamFramer()
         self._transport: asyncio.Transport | None = None
+        self._splice: Splice | None = None  # once it is the data connection of a TCP allocation
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,16 +107,30 @@ class TurnConnection(TurnClient, asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=MAX_WRITE_BUFFER_BYTES)
 
     def data_received(self, data: bytes) -> None:
+        """Messages, until one has bound this connection to a peer's: then raw bytes."""
+        if self._splice is not None:
+            self._splice.client_received(data)
+        else:
+            self._cut(data)
+
+    def _cut(self, data: bytes) -> None:
         """Cuts the stream into messages; what is no TURN ends it."""
-        if self.flow is None:
-            return
         try:
-            self._take(self._framer.receive(data))
+            self._take(self._messages(data))
         except StreamError as error:
             log.debug("stream ended", extra={"reason": str(error)})
             self.abort()
+        if self._splice is not None:
+            self._splice.client_received(self._framer.take())
 
-    def _answer(self, response: bytes) -> None:
+    def _messages(self, data: bytes) -> Iterator[bytes]:
+        for message in self._framer.receive(data):
+            yield message
+            if self._splice is not None:
+                return
+
+    def answer(self, response: bytes) -> None:
+        """See `TurnClient`."""
         if self._transport is None or self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
@@ -136,6 +152,16 @@ class TurnConnection(TurnClient, asyncio.Protocol):
         relays[0].serve_stream(self.write, each=each)  # and with it the other one
         relays[0].paused = self._paused
 
+    def hand_over(self, join: Callable[[asyncio.Transport], Splice]) -> None:
+        """The client has bound this connection to one of a peer (RFC 6062 §5.4): behind the answer come raw bytes."""
+        if self._transport is not None:
+            self._splice = join(self._transport)
+            self._splice.client_full(self._paused)
+
+    def eof_received(self) -> bool:
+        """A data connection stays open for what the peer has to say; others end."""
+        return self._splice is not None and self._splice.client_ended()
+
     def closed(self, relay: Relay) -> None:
         """A relayed address has ended; with the last one the allocation has."""
         super().closed(relay)
@@ -154,11 +180,15 @@ class TurnConnection(TurnClient, asyncio.Protocol):
         self._paused = paused
         if self._relays:
             self._relays[0].paused = paused
+        if self._splice is not None:
+            self._splice.client_full(paused)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The 5-tuple is gone, and its allocation with it (RFC 8656 §5)."""
         if self.flow is not None:
             self._service.disconnected(self, self.flow)
+        if self._splice is not None:
+            self._splice.client_lost(exc)
         self._transport = None
 
     def abort(self) -> None:

@@ -75,9 +75,10 @@ class DtlsClient(TurnClient):
 
     def write(self, data: bytes) -> None:
         """One padded message that the relay has for the client."""
-        self._answer(data[: 4 + int.from_bytes(data[2:4], "big")] if is_channel_data(data) else data)
+        self.answer(data[: 4 + int.from_bytes(data[2:4], "big")] if is_channel_data(data) else data)
 
-    def _answer(self, response: bytes) -> None:
+    def answer(self, response: bytes) -> None:
+        """See `TurnClient`."""
         if self.dtls.state != "connected":
             return
         if len(response) > MAX_SEND_BYTES:

@@ -38,6 +38,7 @@ class Verdict(NamedTuple):
 
 ALLOWED = Verdict(allowed=True)
 OWN_PORTS_ONLY = Verdict(allowed=True, restricted=True)
+OWN_DENIED = Verdict(allowed=False, reason="own")
 
 SPECIAL: tuple[tuple[str, str], ...] = (
     ("0.0.0.0/8", "unspecified"),

@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import ip_address
 from itertools import count
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from turnd.turn.allocation import (
     RESERVATION_SECONDS,
     Allocation,
+    AnyRelay,
     Flow,
-    Relay,
     RelayedAddress,
     RelayHost,
     Reservation,
@@ -44,6 +44,8 @@ class Wanted(NamedTuple):
     reserve_next: bool
     token: bytes | None
     lifetime: int
+    tcp: bool = False
+    """Whether TCP is relayed (RFC 6062)."""
 
 
 class Granted(NamedTuple):
@@ -113,12 +115,12 @@ class Registry:
             return Granted(self._begin(flow, username, [relayed], now), None, {})
         opened: list[RelayedAddress] = []
         refusals: dict[int, int] = {}
-        reserved: Relay | None = None
+        reserved: AnyRelay | None = None
         for family in wanted.families:
             try:
                 self._check_quota(username, len(opened) + 1 + wanted.reserve_next)
                 host = self._relayed_host(family, flow)
-                port, relay, reserved = self._open(family, host, even=wanted.even, pair=wanted.reserve_next)
+                port, relay, reserved = self._open(family, host, wanted)
             except Refused as refused:
                 refusals[family] = refused.code
             else:
@@ -134,7 +136,7 @@ class Registry:
         if self.ports + ports > self.max_ports or self._ports_of[username] + ports > self.max_ports_of_user:
             raise Refused(486)
 
-    def _reserve(self, relay: Relay, below: RelayedAddress, username: str, now: float) -> bytes:
+    def _reserve(self, relay: AnyRelay, below: RelayedAddress, username: str, now: float) -> bytes:
         """The token for the port above `below`, on which `relay` is open."""
         token = self._token(TOKEN_BYTES)
         host, port = below.address
@@ -159,19 +161,22 @@ class Registry:
             reservation.relay, (reservation.relayed, reservation.port), reservation.family, expires_at
         )
 
-    def _open(self, family: int, host: str, *, even: bool, pair: bool) -> tuple[int, Relay, Relay | None]:
+    def _open_one(self, family: int, port: int, host: str, *, tcp: bool) -> AnyRelay:
+        return self._host.open_tcp_relay(family, port) if tcp else self._host.open_relay(family, port, host)
+
+    def _open(self, family: int, host: str, wanted: Wanted) -> tuple[int, AnyRelay, AnyRelay | None]:
         """Relays on ports that are free and can be bound; what cannot goes back to the pool. Raises Refused 508."""
-        pool = self._pools[family]
+        pool, pair = self._pools[family], wanted.reserve_next
         failed: list[int] = []
         try:
             for _ in range(MAX_PORT_ATTEMPTS):
-                port = pool.take_even(pair=pair) if even else pool.take()
+                port = pool.take_even(pair=pair) if wanted.even else pool.take()
                 if port is None:
                     break
                 ports = [port, port + 1] if pair else [port]
-                relays: list[Relay] = []
+                relays: list[AnyRelay] = []
                 try:
-                    relays.extend(self._host.open_relay(family, each, host) for each in ports)
+                    relays.extend(self._open_one(family, each, host, tcp=wanted.tcp) for each in ports)
                 except OSError:
                     for relay in relays:
                         relay.close()
@@ -186,7 +191,7 @@ class Registry:
     def _begin(self, flow: Flow, username: str, opened: list[RelayedAddress], now: float) -> Allocation:
         allocation = Allocation(flow, username, now, {each.family: each for each in opened})
         for second in opened[1:]:
-            second.relay.pair(opened[0].relay)
+            second.relay.pair(cast("Any", opened[0].relay))  # which is of the same kind
         self.allocations[flow] = allocation
         for _ in opened:
             self._hold(username)

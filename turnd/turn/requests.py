@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from turnd.turn.allocation import Allocation, Flow, Relay, family_of, lifetime_for
+from turnd.turn.allocation import STREAMS, Allocation, AnyRelay, Flow, TcpRelay, family_of, lifetime_for
 from turnd.turn.authentication import Identity, Refused
 from turnd.turn.channel import MAX_CHANNEL, MIN_CHANNEL, Binding
 from turnd.turn.peer_policy import Verdict
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Attributes = list[tuple[int, bytes]]
 
 UDP_PROTOCOL = 17
+TCP_PROTOCOL = 6
+UDP_ONLY = (Attribute.DONT_FRAGMENT, Attribute.EVEN_PORT, Attribute.RESERVATION_TOKEN)
 FAMILY_NUMBERS: dict[int, int] = {stun.Family.IPV4: 4, stun.Family.IPV6: 6}
 DRAFT_ADDITIONAL_ADDRESS_FAMILY = 0x8032  # its number before RFC 8656, which coturn and its clients kept
 _FAMILY_VALUES = {4: stun.Family.IPV4, 6: stun.Family.IPV6}
@@ -56,7 +58,7 @@ def binding(message: stun.Message, flow: Flow) -> Attributes:
     return [(Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(flow.client, message.transaction_id))]
 
 
-def _wanted(message: stun.Message) -> Wanted:
+def _wanted(message: stun.Message, *, tcp: bool) -> Wanted:
     """Steps 4 to 9 of RFC 8656 §7.2."""
     # 4. DONT-FRAGMENT is supported: data that would be fragmented is dropped.
     if (flag := message.get(Attribute.DONT_FRAGMENT)) is not None:
@@ -86,6 +88,7 @@ def _wanted(message: stun.Message) -> Wanted:
         reserve_next=reserve_next,
         token=None if token is None else stun.decode_reservation_token(token),
         lifetime=lifetime_for(None if lifetime is None else stun.decode_lifetime(lifetime)),
+        tcp=tcp,
     )
 
 
@@ -99,9 +102,14 @@ def allocate(server: TurnServer, request: Request) -> Attributes:
     transport = message.get(Attribute.REQUESTED_TRANSPORT)
     if transport is None:
         raise Refused(400)
-    if stun.decode_transport(transport) != UDP_PROTOCOL:
+    protocol = stun.decode_transport(transport)
+    if protocol != UDP_PROTOCOL and not (protocol == TCP_PROTOCOL and server.tcp_relay):
         raise Refused(442)
-    wanted = _wanted(message)
+    # (RFC 6062 §5.1: TCP is asked for over TCP or TLS, and without what only UDP has: 400)
+    tcp = protocol == TCP_PROTOCOL
+    if tcp and (request.flow.transport not in STREAMS or any(message.get(each) is not None for each in UDP_ONLY)):
+        raise Refused(400)
+    wanted = _wanted(message, tcp=tcp)
     # 10. A quota 486; no address of that family 440; no port, or an unknown token 508.
     if server.draining:
         raise Refused(508)
@@ -142,12 +150,12 @@ def refresh(server: TurnServer, request: Request) -> Attributes:
     return [(Attribute.LIFETIME, stun.encode_lifetime(lifetime))]
 
 
-def _judge(server: TurnServer, allocation: Allocation, host: str) -> tuple[Relay, Verdict]:
+def judge(server: TurnServer, allocation: Allocation, host: str) -> tuple[AnyRelay, Verdict]:
     """The relay for a peer and the policy's verdict; Refused 443 without one of its family, 403 for a denied peer."""
     relayed = allocation.relays.get(family_of(host))
     if relayed is None:
         raise Refused(443)
-    verdict = server.peer_policy.judge(host)
+    verdict = server.verdict(host, relayed.relay)
     if not verdict.allowed:
         server.denied_peers[verdict.reason] += 1
         raise Refused(403)
@@ -162,13 +170,15 @@ def create_permission(server: TurnServer, request: Request) -> Attributes:
     if not hosts:
         raise Refused(400)
     # 2. A family without a relayed address: 443. 3. Administrative policy: 403.
-    verdicts = {host: _judge(server, allocation, host) for host in hosts}
+    verdicts = {host: judge(server, allocation, host) for host in hosts}
     # 4. Capacity: 508.
     if not allocation.permissions.room_for(hosts, request.now):
         raise Refused(508)
     # 5. Install or refresh each; the port is ignored.
     for host, (relay, verdict) in verdicts.items():
-        relay.permit(host, allocation.permissions.install(host, request.now), verdict.restricted)
+        permitted_until = allocation.permissions.install(host, request.now)
+        if not isinstance(relay, TcpRelay):  # which asks for each connection
+            relay.permit(host, permitted_until, verdict.restricted)
     return []
 
 
@@ -185,7 +195,9 @@ def channel_bind(server: TurnServer, request: Request) -> Attributes:
     if not MIN_CHANNEL <= number <= MAX_CHANNEL or not address[1]:
         raise Refused(400)
     # (the peer's family 443, policy 403; of our own addresses only open ports)
-    relay, verdict = _judge(server, allocation, address[0])
+    relay, verdict = judge(server, allocation, address[0])
+    if isinstance(relay, TcpRelay):  # (RFC 6062: its data has connections of its own: 400)
+        raise Refused(400)
     if verdict.restricted and not server.host.is_open(address):
         server.denied_peers["port"] += 1
         raise Refused(403)
@@ -211,10 +223,12 @@ def send(allocation: Allocation, message: stun.Message) -> None:
     relayed = allocation.relays.get(family_of(address[0]))
     if relayed is None:
         raise stun.StunError("a Send indication to another family")
+    if isinstance(relayed.relay, TcpRelay):
+        raise stun.StunError("a Send indication on a TCP allocation")
     relayed.relay.send(address, data, message.get(Attribute.DONT_FRAGMENT) is not None)
 
 
-Handler = Callable[["TurnServer", Request], Attributes]
+Handler = Callable[["TurnServer", Request], Attributes | None]  # None: the answer comes later
 
 HANDLERS: dict[int, Handler] = {
     Method.ALLOCATE: allocate,

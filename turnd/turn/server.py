@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
-from turnd.turn import requests
-from turnd.turn.allocation import FAMILIES, TRANSPORTS, Flow, RelayHost, family_of
+from turnd.turn import requests, tcp_requests
+from turnd.turn.allocation import FAMILIES, TRANSPORTS, AnyRelay, Flow, RelayHost, TcpRelay, family_of
 from turnd.turn.authentication import AUTH_FAILURES, Authenticator, Identity, Refused
 from turnd.turn.credentials import Credentials
 from turnd.turn.nonce import NonceAuthority
-from turnd.turn.peer_policy import DENY_REASONS, IpNetwork, Near, PeerPolicy
+from turnd.turn.peer_policy import DENY_REASONS, OWN_DENIED, IpNetwork, Near, PeerPolicy, Verdict
 from turnd.turn.registry import MAX_ALLOCATIONS, MAX_ALLOCATIONS_OF_USER, Registry
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.retransmissions import RecentAnswers
 from turnd.turn.source_limit import SourceLimiter
+from turnd.turn.tcp_connections import TcpConnections
 from wire import stun
 from wire.stun import Attribute, MessageClass, Method
 
@@ -51,8 +52,13 @@ class TurnServer:
         token: Callable[[int], bytes],
         epoch: Callable[[], float],
         limits: Limits | None = None,
+        tcp_relay: bool = False,
     ) -> None:
+        """`tcp_relay`: TCP allocations can be had (RFC 6062)."""
         self.host = host
+        self.tcp_relay = tcp_relay
+        self.tcp = TcpConnections(host.tell, self._reply, token)
+        self._handlers = requests.HANDLERS | (tcp_requests.HANDLERS if tcp_relay else {})
         self.limits = limits or Limits()
         self.registry = Registry(
             host,
@@ -90,15 +96,22 @@ class TurnServer:
         self.peer_policy = PeerPolicy({*inside, *public, *former}, allow, near)
         self.registry.set_addresses(inside, public)
 
+    def verdict(self, host: str, relay: AnyRelay) -> Verdict:
+        """The policy on a peer of a relay. Nothing is delivered in memory over TCP, so our own addresses are denied."""
+        verdict = self.peer_policy.judge(host)
+        return OWN_DENIED if verdict.restricted and isinstance(relay, TcpRelay) else verdict
+
     def enforce_policy(self, now: float) -> None:
-        """Judges the peers of living permissions anew: who is denied is out of reach at once, by channels too."""
+        """Judges peers anew: who is denied is out of reach at once, by channels and connections too."""
         for allocation in self.registry.allocations.values():
             for host, expires_at in allocation.permissions.living(now):
-                verdict = self.peer_policy.judge(host)
+                relay = allocation.relays[family_of(host)].relay
+                verdict = self.verdict(host, relay)
                 if not verdict.allowed:
                     allocation.permissions.revoke(host)
-                until = expires_at if verdict.allowed else now
-                allocation.relays[family_of(host)].relay.permit(host, until, verdict.restricted)
+                if not isinstance(relay, TcpRelay):
+                    relay.permit(host, expires_at if verdict.allowed else now, verdict.restricted)
+        self.tcp.end_denied(lambda connection: self.verdict(connection.peer[0], connection.relay).allowed)
 
     # Messages.
 
@@ -113,7 +126,7 @@ class TurnServer:
         if message.message_class == MessageClass.REQUEST:
             if message.method == Method.BINDING:
                 return self._binding(message, flow, now)
-            if message.method in requests.HANDLERS:
+            if message.method in self._handlers:
                 return self._request(message, flow, now)
         elif message.message_class == MessageClass.INDICATION and message.method == Method.SEND:
             self._send(message, flow, now)
@@ -151,7 +164,7 @@ class TurnServer:
         if known is not None:
             return self._count(flow, "success", known)
         allocation = self.registry.find(flow, now)
-        known_user = None if allocation is None else allocation.username
+        known_user = self._known_user(message) if allocation is None else allocation.username
         try:
             identity = self.authenticator.authenticate(message, flow, now, known_user=known_user)
         except Refused as refused:
@@ -161,17 +174,24 @@ class TurnServer:
                 return self._count(flow, "limited")
             return self._count(flow, "unauthenticated", _error(message, refused))
         response = self._handle(message, requests.Request(message, flow, now, identity, allocation))
-        if message.method in (Method.ALLOCATE, Method.REFRESH):
+        if response is not None and message.method in (Method.ALLOCATE, Method.REFRESH):
             self._recent.keep(flow, message.transaction_id, message.data, response, now)
         return response
 
-    def _handle(self, message: stun.Message, request: requests.Request) -> bytes:
-        """The answer to an authenticated request."""
+    def _known_user(self, message: stun.Message) -> str | None:
+        """Whose allocation a request speaks of on a 5-tuple without one: ConnectionBind does."""
+        connection = tcp_requests.pending(self, message) if message.method == Method.CONNECTION_BIND else None
+        return None if connection is None else connection.allocation.username
+
+    def _handle(self, message: stun.Message, request: requests.Request) -> bytes | None:
+        """The answer to an authenticated request, None when it comes later."""
         result = "created"
         try:
             if message.unknown_required:
                 raise _unknown_attributes(message)
-            attributes = requests.HANDLERS[message.method](self, request)
+            attributes = self._handlers[message.method](self, request)
+            if attributes is None:
+                return None
             response = _answer(message, MessageClass.SUCCESS, attributes, request.identity)
         except Refused as refused:
             result, response = str(refused.code), _error(message, refused, request.identity)
@@ -181,6 +201,17 @@ class TurnServer:
             self.allocation_results[result] += 1
         self._count(request.flow, "success" if result == "created" else "error")
         return response
+
+    def _reply(self, request: requests.Request, outcome: requests.Attributes | Refused) -> None:
+        """The late answer to an authenticated request of an allocation."""
+        message, identity = request.message, request.identity
+        if isinstance(outcome, Refused):
+            self._count(request.flow, "error")
+            response = _error(message, outcome, identity)
+        else:
+            self._count(request.flow, "success")
+            response = _answer(message, MessageClass.SUCCESS, outcome, identity)
+        self.host.tell(request.allocation.flow if request.allocation is not None else request.flow, response)
 
     def count_allocations(self) -> dict[tuple[str, str], int]:
         """Live relayed addresses by transport and family, zeros included."""

@@ -17,6 +17,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
 from turnd.turn.allocation import FAMILIES, TRANSPORTS, Allocation, Flow, RelayedAddress
+from turnd.turn.byte_rate import Directions
 from turnd.turn.connection import TurnClient, TurnConnection
 from turnd.turn.credentials import Credentials, StoredKeys
 from turnd.turn.dtls_leg import DtlsLeg, Pem
@@ -25,6 +26,7 @@ from turnd.turn.relay import DROP_REASONS, ClientReceiver, Relay, RelayPath
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.server import Limits, TurnServer
 from turnd.turn.source_limit import SourceCounter
+from turnd.turn.tcp_listener import TcpListener
 from wire.measure import Measure
 from wire.udp import UdpSocket
 
@@ -65,6 +67,8 @@ class TurnSettings:
     """Whether clients are asked for USERHASH."""
     allow_peers: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers allowed although the policy denies them."""
+    tcp_relay: bool = False
+    """Whether clients can have TCP allocations (RFC 6062)."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -102,8 +106,10 @@ class TurnService:
             token=secrets.token_bytes,
             epoch=time.time,
             limits=settings.limits,
+            tcp_relay=settings.tcp_relay,
         )
         self._core.authenticator.announce_userhash = settings.userhash
+        self._tcp_directions = Directions.of()
         self._inside: tuple[str, ...] = ()
         self._public: tuple[str, ...] = ()
         self._former: tuple[str, ...] = ()
@@ -318,9 +324,32 @@ class TurnService:
         )
         return relay
 
+    def open_tcp_relay(self, family: int, port: int) -> TcpListener:
+        """See `RelayHost`."""
+        directions = Directions.of(self._tcp_directions)
+        return TcpListener(self._loop, family, port, self._core.tcp, self._data_connection, directions)
+
+    def _data_connection(self, flow: Flow) -> TurnConnection:
+        """The connection of a client that is bound to one of a peer; it lives as long as that."""
+        connection = cast("TurnConnection", self._connections[flow])
+        self._end_idle(connection, flow)
+        return connection
+
+    def tell(self, flow: Flow, message: bytes) -> None:
+        """See `RelayHost`."""
+        connection = self._connections.get(flow)
+        if connection is not None:
+            connection.answer(message)
+        self._schedule()
+
     def allocated(self, allocation: Allocation) -> None:
         """See `RelayHost`."""
         flow = allocation.flow
+        if allocation.is_tcp:
+            self._end_idle(self._connections[flow], flow)
+            for each in allocation.relays.values():
+                cast("TcpListener", each.relay).serve(allocation)
+            return
         relays = [cast("Relay", each.relay) for each in allocation.relays.values()]
         if flow.transport == "udp":
             relays[0].serve_datagrams(*self._listener(flow), flow.client, flow.local)  # and with it the other one
@@ -333,6 +362,8 @@ class TurnService:
 
     def closed(self, allocation: Allocation, relayed: RelayedAddress) -> None:
         """See `RelayHost`."""
+        if isinstance(relayed.relay, TcpListener):
+            return
         self._path.close_port(relayed.family, relayed.address[1])
         connection = self._connections.get(allocation.flow)
         if connection is not None:
@@ -353,7 +384,7 @@ class TurnService:
 
     def _next_timer(self) -> float | None:
         idle = next(iter(self._idle_until.values()), None)
-        times = [self._core.registry.next_timer(), self._dtls.next_timer(), idle]
+        times = [self._core.registry.next_timer(), self._core.tcp.next_timer(), self._dtls.next_timer(), idle]
         return min((at for at in times if at is not None), default=None)
 
     def _schedule(self) -> None:
@@ -369,6 +400,7 @@ class TurnService:
         self._timer = None
         now = self._loop.time()
         self._core.registry.handle_timer(now)
+        self._core.tcp.handle_timer(now)
         self._dtls.handle_timer(now)
         for connection, due in list(self._idle_until.items()):
             if due > now:
@@ -395,9 +427,10 @@ class TurnService:
         for transport in TRANSPORTS[1:]:
             number = sum(flow.transport == transport for flow in self._connections)
             yield Measure("turn_connections", {"transport": transport}, number)
-        for direction in ("to_peer", "to_client"):
+        for direction, tcp in self._tcp_directions._asdict().items():
             yield Measure("turn_relayed_packets_total", {"direction": direction}, path[f"packets_{direction}"])
-            yield Measure("turn_relayed_bytes_total", {"direction": direction}, path[f"bytes_{direction}"])
+            number = path[f"bytes_{direction}"] + tcp.relayed_bytes
+            yield Measure("turn_relayed_bytes_total", {"direction": direction}, number)
         yield Measure("turn_icmp_total", {}, path["icmp_to_client"])
         path["dropped_no_allocation"] += self._orphans
         for reason in DROP_REASONS:
@@ -407,6 +440,17 @@ class TurnService:
             yield Measure("turn_auth_failures_total", {"reason": reason}, value)
         for reason, value in core.denied_peers.items():
             yield Measure("turn_denied_peers_total", {"reason": reason}, value)
+        yield from self._tcp_measures()
+
+    def _tcp_measures(self) -> Iterator[Measure]:
+        """Of TCP allocations, but their bytes."""
+        tcp = self._core.tcp
+        number = sum(each.is_tcp for each in self._core.registry.allocations.values())
+        yield Measure("turn_tcp_allocations", {}, number)
+        for state, value in tcp.count().items():
+            yield Measure("turn_tcp_connections", {"state": state}, value)
+        for result, value in tcp.results.items():
+            yield Measure("turn_tcp_connections_total", {"result": result}, value)
 
 
 def _credentials(settings: TurnSettings) -> Credentials:

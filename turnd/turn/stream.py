@@ -31,6 +31,11 @@ class StreamFramer:
         """What has come of a message that is not complete."""
         return len(self._buffer)
 
+    def take(self) -> bytes:
+        """What has come and was not asked for: the stream is no TURN any more."""
+        rest, self._buffer = bytes(self._buffer), bytearray()
+        return rest
+
     def receive(self, data: bytes) -> Iterator[bytes]:
         """The messages completed by `data`, ChannelData (first byte 0x40-0x7f) with its padding.
 

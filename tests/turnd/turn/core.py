@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 
 from tests.turnd.turn.relay_model import ModelPath, ModelRelay
+from tests.turnd.turn.tcp_model import ModelTcpRelay
 from turnd.turn.allocation import Allocation, Flow, RelayedAddress
 from turnd.turn.credentials import Credentials, rest_credentials
 from turnd.turn.relay_ports import PortPool
@@ -34,6 +35,9 @@ class Host:
         self.busy: set[int] = set()
         self.relays: list[ModelRelay] = []
         self.live: list[Allocation] = []
+        self.tcp_relays: list[ModelTcpRelay] = []
+        self.told: list[tuple[Flow, stun.Message]] = []
+        self.ended: Callable[[int], None] | None = None
 
     def open_relay(self, family: int, port: int, announced: str) -> ModelRelay:
         if port in self.busy:
@@ -41,12 +45,24 @@ class Host:
         self.relays.append(ModelRelay(self.path))
         return self.relays[-1]
 
+    def open_tcp_relay(self, family: int, port: int) -> ModelTcpRelay:
+        if port in self.busy:
+            raise OSError("in use")
+        assert self.ended is not None
+        self.tcp_relays.append(ModelTcpRelay(self.ended))
+        return self.tcp_relays[-1]
+
+    def tell(self, flow: Flow, message: bytes) -> None:
+        self.told.append((flow, stun.parse(message)))
+
     def allocated(self, allocation: Allocation) -> None:
         self.live.append(allocation)
-        self.path.open_ports |= {(each.family, each.address[1]) for each in allocation.relays.values()}
+        if not allocation.is_tcp:
+            self.path.open_ports |= {(each.family, each.address[1]) for each in allocation.relays.values()}
 
     def closed(self, allocation: Allocation, relayed: RelayedAddress) -> None:
-        self.path.open_ports.remove((relayed.family, relayed.address[1]))
+        if not isinstance(relayed.relay, ModelTcpRelay):
+            self.path.open_ports.remove((relayed.family, relayed.address[1]))
 
     def released(self, allocation: Allocation) -> None:
         self.live.remove(allocation)
@@ -65,6 +81,7 @@ class House:
         ports: tuple[int, int] = (40000, 40010),
         host: Host | None = None,
         users: Mapping[str, str] | None = None,
+        tcp_relay: bool = False,
     ) -> None:
         self.random = random.Random(1)
         self.host = host or Host()
@@ -77,7 +94,9 @@ class House:
             token=self.random.randbytes,
             epoch=lambda: self.epoch,
             limits=limits,
+            tcp_relay=tcp_relay,
         )
+        self.host.ended = self.server.tcp.ended
         self.server.set_addresses([INSIDE, INSIDE_IPV6], [PUBLIC], [])
 
 

@@ -37,6 +37,7 @@ class Options:
     relay_ports: tuple[int, int] = RELAY_PORTS
     secrets: tuple[str, ...] = (SECRET,)
     users: dict[str, str] = field(default_factory=dict)
+    tcp_relay: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -53,6 +54,7 @@ class Options:
             secrets=self.secrets,
             users=self.users,
             allow_peers=tuple(ip_network(text) for text in self.allow_peers),
+            tcp_relay=self.tcp_relay,
             limits=self.limits,
         )
 

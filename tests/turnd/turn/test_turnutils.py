@@ -134,6 +134,24 @@ async def test_nothing_is_lost(group: str, certificate: tuple[Path, Path]) -> No
         assert not any(drops.values()), drops
 
 
+async def test_tcp_is_relayed(certificate: tuple[Path, Path]) -> None:
+    """Two clients of the tool connect to each other's relayed addresses; who is passive (-P) never hears the other."""
+    options = Options(
+        certificate=certificate, allow_peers=("127.0.0.0/8",), tcp_relay=True, limits=Limits(allocations_of_user=400)
+    )
+    async with served(options) as service:
+        async with asyncio.TaskGroup() as tasks:
+            for command in ("-T", "-T -S"):
+                tasks.create_task(check(service, 0, command))
+            passive = tasks.create_task(uclient(service, "-P", "-n", str(MESSAGES)))
+        code, output = passive.result()
+        assert code == 0, output
+        sent, received = map(int, SUMMARY.findall(output)[-1])
+        assert sent == 2 * received == 2 * MESSAGES, output
+        assert measure(service, "turn_tcp_connections_total", result="accepted")
+        assert not measure(service, "turn_tcp_connections_total", result="not_bound")
+
+
 async def test_tls_with_a_verified_certificate(certificate: tuple[Path, Path]) -> None:
     async with served(Options(certificate=certificate)) as service:
         code, output = await uclient(service, "-y", "-t", "-S", "-E", str(certificate[0]), "-n", "5", "-c")

@@ -1,0 +1,356 @@
+"""TCP allocations on real sockets: clients and peers on the loopback, over TCP and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from os import urandom
+from pathlib import Path
+
+import pytest
+
+from tests.turnd.turn.core import error_code
+from tests.turnd.turn.served import Options, measure, served, tls_context, until
+from tests.turnd.turn.stream_client import HOST, Peer, StreamClient, listening, opened, port_of
+from turnd.shared_port import SharedPort
+from turnd.turn.service import TurnService
+from wire import stun
+from wire.stun import Attribute, Method
+
+OPTIONS = Options(tcp_relay=True, allow_peers=("127.0.0.0/8",))
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture
+async def service(certificate: tuple[Path, Path]) -> AsyncIterator[TurnService]:
+    async with served(Options(tcp_relay=True, allow_peers=("127.0.0.0/8",), certificate=certificate)) as service:
+        yield service
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    async with listening() as peer:
+        yield peer
+
+
+@pytest.fixture
+async def control(service: TurnService) -> AsyncIterator[StreamClient]:
+    """A client with a TCP allocation."""
+    async with opened(service.port) as client:
+        await client.allocate()
+        yield client
+
+
+@asynccontextmanager
+async def joined(
+    service: TurnService, control: StreamClient, peer: Peer, *, secure: bool = False
+) -> AsyncIterator[tuple[StreamClient, StreamClient]]:
+    """A data connection and the peer's end of it."""
+    async with opened(port_of(service, secure=secure), secure=secure) as data:
+        await data.bind(await control.connect(peer.address))
+        yield data, await peer.connection()
+
+
+async def exchange(one: StreamClient, other: StreamClient, size: int) -> None:
+    """Random bytes both ways at once, which arrive as they are."""
+    sent = [urandom(size), urandom(size)]
+    for end, data in zip((one, other), sent, strict=True):
+        end.writer.write(data)
+    got = await asyncio.gather(other.read(size), one.read(size))
+    assert got == sent
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_bytes_pass_as_they_are_both_ways(secure: bool, service: TurnService, peer: Peer) -> None:
+    async with opened(port_of(service, secure=secure), secure=secure) as control:
+        relayed = await control.allocate()
+        async with joined(service, control, peer, secure=secure) as (data, far):
+            assert far.writer.get_extra_info("peername") == (HOST, relayed[1])
+            await exchange(data, far, 4 * MEGABYTE)
+            assert measure(service, "turn_relayed_bytes_total", direction="to_peer") == 4 * MEGABYTE
+            assert measure(service, "turn_relayed_bytes_total", direction="to_client") == 4 * MEGABYTE
+            assert measure(service, "turn_tcp_allocations") == 1
+            assert measure(service, "turn_tcp_connections", state="bound") == 1
+
+
+async def test_what_the_peer_sends_before_the_bind_waits(
+    service: TurnService, control: StreamClient, peer: Peer
+) -> None:
+    connection_id = await control.connect(peer.address)
+    far = await peer.connection()
+    far.writer.write(b"220 ready\r\n")
+    async with opened(service.port) as data:
+        await data.bind(connection_id)
+        assert await data.read(11) == b"220 ready\r\n"
+
+
+async def test_what_the_client_sends_right_behind_the_bind_is_data(
+    service: TurnService, control: StreamClient, peer: Peer
+) -> None:
+    async with opened(service.port) as data:
+        await data.bind(await control.connect(peer.address), followed_by=b"\xff\x80 not STUN")
+        assert await (await peer.connection()).read(11) == b"\xff\x80 not STUN"
+
+
+async def test_one_allocation_has_several_connections(service: TurnService, control: StreamClient, peer: Peer) -> None:
+    async with (
+        listening() as second,
+        joined(service, control, peer) as (data, far),
+        joined(service, control, second) as (other_data, other_far),
+    ):
+        await exchange(data, far, 1000)
+        await exchange(other_data, other_far, 1000)
+
+
+async def test_a_permitted_peer_comes(service: TurnService) -> None:
+    async with opened(service.port) as control, opened(service.port) as data:
+        relayed = await control.allocate()
+        await control.permit(HOST)
+        async with opened(relayed[1]) as far:
+            connection_id, address = await control.attempt()
+            assert address == far.writer.get_extra_info("sockname")
+            await data.bind(connection_id)
+            await exchange(data, far, MEGABYTE)
+
+
+async def test_a_peer_without_permission_is_closed_at_once(service: TurnService) -> None:
+    async with opened(service.port) as control:
+        relayed = await control.allocate()
+        async with opened(relayed[1]) as far:
+            assert await far.ended()
+        assert measure(service, "turn_tcp_connections_total", result="not_permitted") == 1
+        assert error_code(await control.call(Method.REFRESH)) == 0
+        assert not control.indications
+
+
+async def test_a_peer_that_refuses(service: TurnService, control: StreamClient) -> None:
+    with socket.socket() as closed:
+        closed.bind((HOST, 0))
+        answer = await control.call(Method.CONNECT, peers=(closed.getsockname(),))
+    assert error_code(answer) == 447
+    assert measure(service, "turn_tcp_connections_total", result="failed") == 1
+
+
+async def test_this_machine_is_out_of_reach_by_default(peer: Peer) -> None:
+    async with served(Options(tcp_relay=True)) as service, opened(service.port) as control:
+        await control.allocate()
+        assert error_code(await control.call(Method.CONNECT, peers=(peer.address,))) == 403
+        assert measure(service, "turn_denied_peers_total", reason="own") == 1
+        assert peer.came.empty()
+
+
+async def test_two_clients_meet_when_configuration_opens_this_machine(
+    service: TurnService, control: StreamClient
+) -> None:
+    async with opened(service.port) as other, opened(service.port) as here, opened(service.port) as there:
+        relayed = await other.allocate()
+        await other.permit(HOST)
+        await here.bind(await control.connect(relayed))
+        connection_id, _ = await other.attempt()
+        await there.bind(connection_id)
+        await exchange(here, there, 1000)
+
+
+# Ends.
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_the_end_of_the_client_is_passed_on(
+    secure: bool, service: TurnService, control: StreamClient, peer: Peer
+) -> None:
+    async with joined(service, control, peer, secure=secure) as (data, far):
+        data.writer.write(b"question")
+        data.writer.close()
+        assert await far.rest() == b"question"
+        far.writer.close()
+        await until(lambda: measure(service, "turn_tcp_connections", state="bound") == 0)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_the_end_of_the_peer_is_passed_on(
+    secure: bool, service: TurnService, control: StreamClient, peer: Peer
+) -> None:
+    async with joined(service, control, peer, secure=secure) as (data, far):
+        far.writer.write(bytes(MEGABYTE))
+        far.writer.close()
+        assert len(await data.rest()) == MEGABYTE
+        data.writer.close()
+        await until(lambda: measure(service, "turn_tcp_connections", state="bound") == 0)
+
+
+async def test_a_half_closed_client_still_hears_the_peer(
+    service: TurnService, control: StreamClient, peer: Peer
+) -> None:
+    async with joined(service, control, peer) as (data, far):
+        data.writer.write(b"question")
+        data.writer.write_eof()
+        assert await far.rest() == b"question"
+        far.writer.write(b"answer")
+        far.writer.close()
+        assert await data.rest() == b"answer"
+
+
+async def test_a_half_closed_peer_still_hears_the_client(
+    service: TurnService, control: StreamClient, peer: Peer
+) -> None:
+    async with joined(service, control, peer) as (data, far):
+        far.writer.write_eof()
+        assert await data.rest() == b""
+        data.writer.write(b"goodbye")
+        data.writer.close()
+        assert await far.rest() == b"goodbye"
+
+
+@pytest.mark.parametrize("broken", ["client", "peer"])
+async def test_a_broken_connection_ends_the_other(
+    broken: str, service: TurnService, control: StreamClient, peer: Peer
+) -> None:
+    async with joined(service, control, peer) as ends:
+        reset, other = ends if broken == "client" else reversed(ends)
+        linger = reset.writer.get_extra_info("socket")
+        linger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes((1, 0, 0, 0, 0, 0, 0, 0)))
+        reset.writer.transport.abort()
+        assert await other.ended()
+
+
+@pytest.mark.parametrize("how", ["refresh", "close"])
+async def test_everything_ends_with_the_allocation(how: str, service: TurnService, peer: Peer) -> None:
+    async with opened(service.port) as control, listening() as second:
+        relayed = await control.allocate()
+        async with joined(service, control, peer) as (data, far):
+            await control.connect(second.address)
+            pending = await second.connection()
+            if how == "refresh":
+                assert error_code(await control.call(Method.REFRESH, (Attribute.LIFETIME, bytes(4)))) == 0
+            else:
+                control.writer.close()
+            assert all(await asyncio.gather(data.ended(), far.ended(), pending.ended()))
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(*relayed)
+        for state in ("connecting", "pending", "bound"):
+            assert measure(service, "turn_tcp_connections", state=state) == 0
+
+
+async def test_connections_end_with_the_service(peer: Peer) -> None:
+    async with served(OPTIONS) as service, opened(service.port) as control:
+        await control.allocate()
+        async with joined(service, control, peer) as (data, far):
+            await control.connect((HOST, service.port))  # pending
+            await service.close()
+            assert all(await asyncio.gather(control.ended(), data.ended(), far.ended()))
+
+
+# Bounds.
+
+
+async def test_a_peer_that_does_not_read_stops_the_client_and_nobody_else(
+    service: TurnService, control: StreamClient, peer: Peer
+) -> None:
+    async with listening() as second, joined(service, control, peer) as (data, far):
+        far.writer.transport.pause_reading()
+        data.writer.write(bytes(64 * MEGABYTE))
+        await until_still(service, "to_peer")
+        assert measure(service, "turn_relayed_bytes_total", direction="to_peer") < 32 * MEGABYTE
+        async with joined(service, control, second) as (other_data, other_far):
+            await exchange(other_data, other_far, MEGABYTE)
+        far.writer.transport.resume_reading()
+        assert await far.read(64 * MEGABYTE) == bytes(64 * MEGABYTE)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_client_that_does_not_read_stops_the_peer_and_nobody_else(
+    secure: bool, service: TurnService, control: StreamClient, peer: Peer
+) -> None:
+    async with listening() as second, joined(service, control, peer, secure=secure) as (data, far):
+        data.writer.transport.pause_reading()
+        far.writer.write(bytes(64 * MEGABYTE))
+        await until_still(service, "to_client")
+        assert measure(service, "turn_relayed_bytes_total", direction="to_client") < 32 * MEGABYTE
+        async with joined(service, control, second) as (other_data, other_far):
+            await exchange(other_data, other_far, MEGABYTE)
+        data.writer.transport.resume_reading()
+        assert await data.read(64 * MEGABYTE) == bytes(64 * MEGABYTE)
+
+
+async def until_still(service: TurnService, direction: str) -> None:
+    """Lets the loop run until the kernel's buffers are full and nothing moves any more."""
+    before, same = -1, 0
+    async with asyncio.timeout(20):
+        while same < 5:
+            now = measure(service, "turn_relayed_bytes_total", direction=direction)
+            before, same = now, same + 1 if now == before and now else 0
+            await asyncio.sleep(0.02)
+
+
+async def test_a_data_connection_is_not_idle(service: TurnService, control: StreamClient, peer: Peer) -> None:
+    async with joined(service, control, peer) as (data, far):
+        assert not service._idle_until
+        await exchange(data, far, 10)
+
+
+async def test_the_system_has_no_more_files_for_a_moment(service: TurnService, peer: Peer) -> None:
+    async with opened(service.port) as control:
+        relayed = await control.allocate()
+        await control.permit(HOST)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as far:
+            far.setblocking(False)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (far.fileno() + 1, hard))
+            try:
+                await asyncio.get_running_loop().sock_connect(far, relayed)
+                assert error_code(await control.call(Method.CONNECT, peers=(peer.address,))) == 447
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            _, address = await control.attempt()
+            assert address == far.getsockname()
+
+
+async def test_a_port_that_somebody_has_is_not_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        options = Options(tcp_relay=True, relay_ports=(port, port))
+        async with served(options) as service, opened(service.port) as control:
+            answer = await control.call(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, stun.encode_transport(6)))
+            assert error_code(answer) == 508
+
+
+async def test_a_port_can_be_had_again_at_once() -> None:
+    options = Options(tcp_relay=True, relay_ports=(52500, 52500), allow_peers=("127.0.0.0/8",))
+    async with served(options) as service:
+        for _ in range(3):  # each with a peer of its own: for the same one the kernel waits
+            async with listening() as peer, opened(service.port) as control:
+                assert (await control.allocate())[1] == 52500
+                async with joined(service, control, peer) as (data, far):
+                    await exchange(data, far, 100)
+                    await control.call(Method.REFRESH, (Attribute.LIFETIME, bytes(4)))
+
+
+# The page's port.
+
+
+async def test_over_the_port_of_the_page(service: TurnService, peer: Peer, certificate: tuple[Path, Path]) -> None:
+    loop = asyncio.get_running_loop()
+    shared = SharedPort(loop, asyncio.Protocol, service.stream_protocol)
+    async with tls_server(shared, certificate) as port, opened(port, secure=True) as control:
+        await control.allocate()
+        async with opened(port, secure=True) as data:
+            await data.bind(await control.connect(peer.address))
+            far = await peer.connection()
+            await exchange(data, far, MEGABYTE)
+            far.writer.close()
+            assert await data.ended()
+    shared.close()
+
+
+@asynccontextmanager
+async def tls_server(shared: SharedPort, certificate: tuple[Path, Path]) -> AsyncIterator[int]:
+    server = await asyncio.get_running_loop().create_server(shared.tls_protocol, HOST, 0, ssl=tls_context(certificate))
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
