@@ -47,7 +47,7 @@ struct options {
 
 struct result {
     uint64_t sent, received, bad;
-    double seconds, cpu_seconds;    /* the generator's own */
+    double seconds, busy_seconds;   /* the time in which the generator had something to do */
     uint32_t histogram[2][BUCKETS]; /* one-way latency in microseconds, the last bucket and above */
 };
 
@@ -179,30 +179,34 @@ static int receive(struct flow *flow, uint64_t index, const struct options *opti
 
 /* The loop. */
 
+/* Closed loops never sleep: on loopback the server would pay for waking the receiver, which no network card asks of it. */
 static int wait_ready(int poller, struct epoll_event *events, int room, double rate, uint64_t now, uint64_t next) {
-    if (rate <= 0) return epoll_wait(poller, events, room, 1);
+    if (rate <= 0) return epoll_wait(poller, events, room, 0);
     uint64_t pause = next > now ? next - now : 0;
     struct timespec timeout = {(time_t)(pause / 1000000000u), (long)(pause % 1000000000u)};
     return epoll_pwait2(poller, events, room, &timeout, NULL);
 }
 
-/* Runs for `seconds`, then until all has arrived or 0.3 s have passed. Negative errno when it cannot. */
-int run(struct flow *flows, int count, const struct options *options, struct result *result) {
-    if (options->size < 32 || options->size > MAX_SIZE || options->burst < 1 || options->burst > MAX_BURST) return -EINVAL;
-    if (count < 1 || count > 65535 || options->burst * (options->size + 4) > 65507) return -EINVAL;
-    if (!pattern[0]) make_pattern();
-    prctl(PR_SET_TIMERSLACK, 1);
-    int poller = epoll_create1(0), turn = 0;
+static int watch(const struct flow *flows, int count) {
+    int poller = epoll_create1(0);
     for (int i = 0; i < count; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
         if (epoll_ctl(poller, EPOLL_CTL_ADD, flows[i].receive_fd, &event)) return -errno;
     }
-    uint64_t cpu = nanoseconds(CLOCK_THREAD_CPUTIME_ID), start = nanoseconds(CLOCK_MONOTONIC);
-    uint64_t end = start + (uint64_t)(options->seconds * 1e9), now = start, last_arrival = start, next = start;
+    return poller;
+}
+
+static void loop(struct flow *flows, int count, const struct options *options, int poller, struct result *result) {
+    uint64_t start = nanoseconds(CLOCK_MONOTONIC), end = start + (uint64_t)(options->seconds * 1e9);
+    uint64_t now = start, began = start, idle = 0, last_arrival = start, next = start;
     uint64_t this_run = start << 16; /* the low 16 bits are the flow's */
     int64_t in_flight = 0, all = 0;
+    int turn = 0, worked = 1;
     struct epoll_event events[256];
-    for (;; now = nanoseconds(CLOCK_MONOTONIC)) {
+    for (;; began = now) {
+        now = nanoseconds(CLOCK_MONOTONIC);
+        if (!worked) idle += now - began;
+        worked = 0;
         if (now >= end) {
             if (in_flight <= 0 || now - end > QUIET) break; /* what is still on its way may arrive */
             next = now + 1000000u;
@@ -213,7 +217,7 @@ int run(struct flow *flows, int count, const struct options *options, struct res
             int done = send_burst(&flows[turn], this_run | (uint64_t)turn, options);
             turn = (turn + 1) % count;
             if (!done) break;
-            in_flight += done, all += done;
+            in_flight += done, all += done, worked = 1;
             if (options->rate > 0) next = start + (uint64_t)((double)all / options->rate * 1e9);
         }
         int ready = wait_ready(poller, events, 256, options->rate, now, next);
@@ -221,15 +225,27 @@ int run(struct flow *flows, int count, const struct options *options, struct res
             uint32_t index = events[i].data.u32;
             int got = receive(&flows[index], this_run | index, options, result);
             if (got) in_flight -= got, last_arrival = now;
+            worked = 1;
         }
     }
-    result->cpu_seconds = (double)(nanoseconds(CLOCK_THREAD_CPUTIME_ID) - cpu) / 1e9;
+    result->busy_seconds = (double)(now - start - idle) / 1e9;
+}
+
+/* Runs for `seconds`, then until all has arrived or 0.3 s have passed. Negative errno when it cannot. */
+int run(struct flow *flows, int count, const struct options *options, struct result *result) {
+    if (options->size < 32 || options->size > MAX_SIZE || options->burst < 1 || options->burst > MAX_BURST) return -EINVAL;
+    if (count < 1 || count > 65535 || options->burst * (options->size + 4) > 65507) return -EINVAL;
+    if (!pattern[0]) make_pattern();
+    prctl(PR_SET_TIMERSLACK, 1);
+    int poller = watch(flows, count);
+    if (poller < 0) return poller;
+    loop(flows, count, options, poller, result);
+    close(poller);
     result->seconds = options->seconds;
     for (int i = 0; i < count; i++) {
         result->sent += flows[i].sent;
         result->received += flows[i].received;
         result->bad += flows[i].bad;
     }
-    close(poller);
     return 0;
 }

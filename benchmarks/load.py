@@ -72,7 +72,7 @@ class CResult(ctypes.Structure):
         ("received", ctypes.c_uint64),
         ("bad", ctypes.c_uint64),
         ("seconds", ctypes.c_double),
-        ("cpu_seconds", ctypes.c_double),
+        ("busy_seconds", ctypes.c_double),
         ("histogram", ctypes.c_uint32 * BUCKETS * 2),
     )
 
@@ -112,7 +112,7 @@ class Result:
     received: int
     bad: int
     seconds: float
-    cpu_seconds: float
+    busy_seconds: float
     p50_us: tuple[int, int]
     p99_us: tuple[int, int]
 
@@ -170,4 +170,4 @@ def run(library: ctypes.CDLL, flows: Sequence[Flow], options: Options) -> Result
         raise OSError(-code, os.strerror(-code))
     histograms = [list(histogram) for histogram in result.histogram] if options.rate else [[0], [0]]
     p50, p99 = ((percentile(histograms[0], part), percentile(histograms[1], part)) for part in (0.5, 0.99))
-    return Result(result.sent, result.received, result.bad, result.seconds, result.cpu_seconds, p50, p99)
+    return Result(result.sent, result.received, result.bad, result.seconds, result.busy_seconds, p50, p99)

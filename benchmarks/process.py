@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import statistics
 import subprocess
 import time
@@ -38,6 +39,8 @@ class Server:
     """
 
     def __init__(self, name: str, command: Sequence[str], ready: Callable[[], bool], log: Path, cwd: Path) -> None:
+        if ready():
+            raise RuntimeError(f"{name}: another server answers there already")
         self.name = name
         self._log = log
         with log.open("ab") as output:
@@ -106,6 +109,19 @@ def spread(values: Sequence[float], unit: float = 1000, digits: int = 0) -> str:
 def pin_load() -> None:
     """Puts this process on the core the server does not use."""
     os.sched_setaffinity(0, {LOAD_CORE})
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Waits until no other benchmark runs on this machine."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
+        while True:
+            try:
+                lock.bind("\0turnd-benchmark")
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield
 
 
 def be_real_time() -> bool:

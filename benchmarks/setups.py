@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import itertools
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -51,18 +52,18 @@ class COutcome(ctypes.Structure):
         ("answers", ctypes.c_uint64),
         ("resends", ctypes.c_uint64),
         ("seconds", ctypes.c_double),
-        ("cpu_seconds", ctypes.c_double),
+        ("busy_seconds", ctypes.c_double),
         ("code", ctypes.c_int32),
     )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one go took: requests sent again, seconds in all, and the clients' own CPU time."""
+    """What one go took: requests sent again, seconds in all, and the part in which clients had something to do."""
 
     resends: int
     seconds: float
-    cpu_seconds: float
+    busy_seconds: float
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ class Clients:
         """Without `peers` the channels lead to addresses where nobody is."""
         self._target = target
         self._array = (CClient * number)()
-        self.sockets = [_socket(_host(1, index), next(self._ports)) for index in range(number)]
-        self.peers = [_socket(_host(2, index), next(self._ports)) for index in range(number)] if peers else []
+        self.sockets = [_socket(_host(1, index), self._ports) for index in range(number)]
+        self.peers = [_socket(_host(2, index), self._ports) for index in range(number)] if peers else []
         for index, (slot, client) in enumerate(zip(self._array, self.sockets, strict=True)):
             user = target.users[index % len(target.users)]
             slot.fd = client.fileno()
@@ -118,7 +119,7 @@ class Clients:
             raise OSError(-code, os.strerror(-code))
         if outcome.code:
             raise RuntimeError(f"{self._target.address}: {OUTCOMES.get(outcome.code, outcome.code)}")
-        return Outcome(outcome.resends, outcome.seconds, outcome.cpu_seconds)
+        return Outcome(outcome.resends, outcome.seconds, outcome.busy_seconds)
 
     def flows(self, direction: str, size: int) -> list[Flow]:
         """The load through these allocations: `c2p` (group 0) or `p2c` (group 1), of `size` bytes each."""
@@ -143,9 +144,16 @@ def _host(net: int, index: int) -> str:
     return f"127.{net}.{index // 250}.{index % 250 + 1}"
 
 
-def _socket(host: str, port: int) -> socket.socket:
+def _socket(host: str, ports: Iterator[int]) -> socket.socket:
+    """On the next port that is free."""
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.bind((host, port))
+    for port in ports:
+        try:
+            made.bind((host, port))
+            break
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
     with suppress(OSError):
         made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
     return made

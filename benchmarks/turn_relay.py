@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import load, turn_report
-from benchmarks.process import Server, be_real_time, pin_load, save
+from benchmarks.process import Server, alone, be_real_time, pin_load, save
 from benchmarks.setups import WINDOW, Clients
 from benchmarks.turn_servers import STARTERS, target, version
 
@@ -80,7 +80,7 @@ class Bench:
             "user_share": cpu.user / max(cpu.user + cpu.system, 1e-9),
             "lost": 1 - result.received / result.sent,
             "server_busy": cpu.total / seconds,
-            "generator_busy": result.cpu_seconds / seconds,
+            "generator_busy": result.busy_seconds / seconds,
         }
         self.note(str(case), server, figures)
 
@@ -127,7 +127,7 @@ class Bench:
             "setups_per_second": SETUPS / outcome.seconds,
             "user_share": cpu.user / max(cpu.user + cpu.system, 1e-9),
             "server_busy": cpu.total / outcome.seconds,
-            "generator_busy": outcome.cpu_seconds / outcome.seconds,
+            "generator_busy": outcome.busy_seconds / outcome.seconds,
             "resends": outcome.resends,
         }
         self.note("set-ups", server, figures)
@@ -233,7 +233,7 @@ def main() -> None:
     bench = Bench(arguments)
     about = machine(arguments.servers)
     for _ in range(arguments.rounds):
-        with started(arguments.servers) as servers:
+        with alone(), started(arguments.servers) as servers:
             for step in steps(bench, arguments):
                 for server in servers:
                     time.sleep(arguments.pause)
