@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.turnd.turn.comparison import compare, relays_of
 from tests.turnd.turn.core import INSIDE, INSIDE_IPV6, LOCAL, PUBLIC, REALM, UDP, Host, House
 from tests.turnd.turn.relay_model import ModelRelay
 from tests.turnd.turn.turn_model import Address, TurnModel, family_of, peers_of
-from turnd.turn.allocation import MAX_LIFETIME, Allocation, Flow
+from turnd.turn.allocation import MAX_LIFETIME, Flow
 from turnd.turn.retransmissions import RETRANSMISSION_SECONDS
 from turnd.turn.server import Limits
 from turnd.turn.stream import StreamError, StreamFramer, is_channel_data
@@ -111,27 +112,15 @@ def party(number: int) -> Party:
     return Party(*USERS[number], Flow("udp", client, LOCAL), Flow("tcp", client, LOCAL))
 
 
-class Watched(Host):
-    """Knows the family of each relay it opened, and what time it is."""
+class Timed(Host):
+    """Tells each relay what time it is."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.families: dict[ModelRelay, int] = {}
-        self.now = 0.0
+    now = 0.0
 
     def open_relay(self, family: int, port: int, announced: str) -> ModelRelay:
         relay = super().open_relay(family, port, announced)
         relay.now = self.now
-        self.families[relay] = family
         return relay
-
-    def open_relays(self, family: int) -> int:
-        return sum(each == family and not relay.closed for relay, each in self.families.items())
-
-
-def relays_of(allocation: Allocation) -> list[tuple[int, ModelRelay]]:
-    """Its relays with their families."""
-    return [(family, each.relay) for family, each in allocation.relays.items() if isinstance(each.relay, ModelRelay)]
 
 
 def must(condition: bool, otherwise: str) -> None:
@@ -144,7 +133,7 @@ class Program:
 
     def __init__(self, data: bytes) -> None:
         self.input = Bytes(data)
-        self.host = Watched()
+        self.host = Timed()
         self.house = House(limits=LIMITS, ports=PORTS, host=self.host, users=dict(USERS))
         self.server, self.registry = self.house.server, self.house.server.registry
         self.parties = party(0), party(1)
@@ -276,7 +265,7 @@ class Program:
         """A datagram from a peer to the relayed addresses of a client."""
         peer, data = self.peer(self.input.number()), self.input.some()
         for allocation in self.host.live:
-            for family, relay in relays_of(allocation):
+            for family, relay in relays_of(allocation).items():
                 if allocation.flow == flow and family == family_of(peer) and relay.from_peer(peer, data):
                     must(self.model.permitted(flow, peer), "a stranger's datagram was let through")
 
@@ -369,7 +358,7 @@ class Program:
             self.passing.append((flow, address, message[4 : 4 + int.from_bytes(message[2:4], "big")]))
         for allocation in self.host.live:
             if allocation.flow == flow:
-                relays_of(allocation)[0][1].forward([message])
+                next(iter(relays_of(allocation).values())).forward([message])
 
     def end_stream(self, flow: Flow) -> None:
         self.registry.release_flow(flow, self.host.now)
@@ -392,38 +381,19 @@ class Program:
 
     def check(self) -> None:
         """Raises when server and model differ, or a bound does not hold."""
-        must({each.flow for each in self.host.live} == self.model.allocations.keys(), "another set of allocations")
+        compare(self.house, self.model)
         for allocation in self.host.live:
-            self.check_allocation(allocation)
+            for relay in relays_of(allocation).values():
+                for address, data in relay.sent:
+                    must((allocation.flow, address, data) in self.passing, "something else was sent, or twice")
+                    self.passing.remove((allocation.flow, address, data))
+                    must(self.model.permitted(allocation.flow, address), "something was sent without a permission")
         must(not any(relay.sent and relay.closed for relay in self.host.relays), "a closed relay sent something")
-        for family, pool in self.house.pools.items():
-            held = len(self.model.ports(family))
-            must(self.host.open_relays(family) == held, "relays are open that nobody holds, or closed too early")
-            must(len(pool) + held == pool.size, "ports leaked")
         for username, _ in USERS:
             must(self.model.ports_of(username) <= LIMITS.allocations_of_user, "a user has more than the quota")
         must(
             sum(len(self.model.ports(family)) for family in (4, 6)) <= LIMITS.allocations, "more is held than the bound"
         )
-        ends = [each.ends for each in self.model.reservations.values()]
-        ends += [end for each in self.model.allocations.values() for end in each.ends.values()]
-        due = self.registry.next_timer()
-        must(not ends or (due is not None and due <= min(ends)), "the server will wake too late")
-
-    def check_allocation(self, allocation: Allocation) -> None:
-        """What one client holds and what went through it."""
-        held, now = self.model.allocations[allocation.flow], self.host.now
-        for family, relay in relays_of(allocation):
-            permissions = {host: end for host, (end, _) in relay.permissions.items() if end > now}
-            ours = {host: end for host, end in held.permissions.items() if family_of((host, 0)) == family}
-            must(permissions == ours, "another set of permissions")
-            channels = {number: each for number, each in relay.channels.items() if each[1] > now}
-            bound = {number: each for number, each in held.channels.items() if family_of(each[0]) == family}
-            must(channels == bound, "another set of channels")
-            for address, data in relay.sent:
-                must((allocation.flow, address, data) in self.passing, "something else was sent, or twice")
-                self.passing.remove((allocation.flow, address, data))
-                must(self.model.permitted(allocation.flow, address), "something was sent without a permission")
 
     def end(self) -> None:
         """Time runs out for everything, or the server closes."""
