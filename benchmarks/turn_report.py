@@ -25,10 +25,12 @@ def median(runs: Runs, figure: str) -> float:
 
 
 def ratio(row: Mapping[str, Runs], figure: str) -> str:
-    """turnd to coturn."""
+    """turnd's median to coturn's, and in brackets the least, middle and greatest ratio of one round's neighbours."""
     if "turnd" not in row or "coturn" not in row or not median(row["coturn"], figure):
         return ""
-    return f"{median(row['turnd'], figure) / median(row['coturn'], figure):.2f}"
+    pairs = zip(values(row["turnd"], figure), values(row["coturn"], figure), strict=True)
+    by_round = [ours / theirs for ours, theirs in pairs if theirs]
+    return f"{median(row['turnd'], figure) / median(row['coturn'], figure):.2f} ({spread(by_round, 1, 2)})"
 
 
 def ratios(results: Results) -> dict[str, str]:
@@ -51,6 +53,7 @@ def print_report(about: Mapping[str, str], results: Results, servers: Sequence[s
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     each = " · ".join(servers)
     print("\nmin / median / max of the rounds; where two figures stand side by side they are the medians of", each)
+    print("ratio: of the medians, in brackets min / median / max of the ratios within each round")
     for header, rows in (
         _throughput(results, servers),
         _latency(results, servers),
