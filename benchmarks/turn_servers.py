@@ -53,6 +53,8 @@ def start_turnd(folder: Path) -> Server:
             "realm": REALM,
             "users": dict.fromkeys(USERS, PASSWORD),
             "allow_peers": ["127.0.0.0/8"],
+            "allocation_bps": 0,
+            "total_bps": 0,
         },
         "sfu": {"port": 40900},
         "metrics": {"listen": f"{HOST}:47141"},

@@ -16,7 +16,10 @@ import toml
 
 from turnd import config_values as values
 from turnd.config_values import Endpoint, IpNetwork, RefusedError
+from turnd.turn.channel import MAX_CHANNELS
 from turnd.turn.credentials import StoredKeys
+from turnd.turn.limits import ALLOCATION_BPS, MAX_ALLOCATIONS, MAX_ALLOCATIONS_OF_USER, TOTAL_BPS
+from turnd.turn.permission import MAX_PERMISSIONS
 
 MAX_FILE_BYTES = 1 << 20
 SHOWN_CHARACTERS = 60
@@ -74,6 +77,20 @@ class TurnConfig:
     """Asks clients of RFC 8489 to send a hash of their name. Only static users are found by it."""
     allow_peers: tuple[IpNetwork, ...] = field(default=(), metadata=_by(values.items(values.network)))
     """Networks that clients may relay to although the peer policy denies them: private, our own, near ones."""
+    rfc5766_channels: bool = field(default=False, metadata=_by(values.boolean))
+    """Takes channel numbers up to 0x7FFF, as RFC 5766 had it, and not only to 0x4FFF."""
+    max_allocations: int = field(default=MAX_ALLOCATIONS, metadata=_by(values.integer(1)))
+    """Relayed addresses in all; one allocation has one of a family or of both."""
+    max_allocations_of_user: int = field(default=MAX_ALLOCATIONS_OF_USER, metadata=_by(values.integer(1)))
+    """The same of one user name."""
+    max_permissions: int = field(default=MAX_PERMISSIONS, metadata=_by(values.integer(1, MAX_PERMISSIONS)))
+    """Peer addresses that one allocation may permit."""
+    max_channels: int = field(default=MAX_CHANNELS, metadata=_by(values.integer(0, MAX_CHANNELS)))
+    """Channels that one allocation may bind."""
+    allocation_bps: int = field(default=ALLOCATION_BPS, metadata=_by(values.integer(0)))
+    """Bits per second that one allocation may relay in each direction; 0 is unlimited."""
+    total_bps: int = field(default=TOTAL_BPS, metadata=_by(values.integer(0)))
+    """The same of all allocations together; those of UDP and of TCP are counted apart."""
 
     tcp_relay: bool = field(default=False, metadata=_by(values.boolean))
     """Whether TCP is relayed as well (RFC 6062), under the same peer policy."""

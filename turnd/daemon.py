@@ -38,10 +38,13 @@ from turnd.metrics import Exposition, LoopLag, Source, build_measures, udp_measu
 from turnd.service_notify import ServiceNotifier
 from turnd.shared_port import SharedPort
 from turnd.state import StateDirectory, StateError
+from turnd.turn.channel import RFC5766_MAX_CHANNEL
 from turnd.turn.credentials import rest_credentials
+from turnd.turn.limits import Limits
 from turnd.turn.peer_policy import Near
 from turnd.turn.service import TurnService, TurnSettings
 from wire.measure import Measure
+from wire.stun import MAX_CHANNEL
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,9 @@ MAX_OPEN_FILES = 65536
 LIVE_KEYS = frozenset(
     {
         *("http.certificate", "http.private_key", "http.public_host"),
-        *("turn.secrets", "turn.users", "turn.userhash", "turn.allow_peers"),
+        *("turn.secrets", "turn.users", "turn.userhash", "turn.allow_peers", "turn.rfc5766_channels"),
+        *("turn.max_allocations", "turn.max_allocations_of_user", "turn.max_permissions", "turn.max_channels"),
+        *("turn.allocation_bps", "turn.total_bps"),
         *("addresses.public", "log.format", "log.level"),
     }
 )
@@ -384,6 +389,15 @@ class Daemon:
             userhash=turn.userhash,
             allow_peers=turn.allow_peers,
             tcp_relay=turn.tcp_relay,
+            limits=Limits(
+                allocations=turn.max_allocations,
+                allocations_of_user=turn.max_allocations_of_user,
+                permissions=turn.max_permissions,
+                channels=turn.max_channels,
+                last_channel=RFC5766_MAX_CHANNEL if turn.rfc5766_channels else MAX_CHANNEL,
+                allocation_bps=turn.allocation_bps,
+                total_bps=turn.total_bps,
+            ),
         )
 
     def _occupied(self) -> bool:

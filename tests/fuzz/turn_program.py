@@ -14,8 +14,8 @@ from tests.turnd.turn.core import INSIDE, INSIDE_IPV6, LOCAL, PUBLIC, REALM, UDP
 from tests.turnd.turn.relay_model import ModelRelay
 from tests.turnd.turn.turn_model import Address, TurnModel, family_of, peers_of
 from turnd.turn.allocation import MAX_LIFETIME, Flow
+from turnd.turn.limits import Limits
 from turnd.turn.retransmissions import RETRANSMISSION_SECONDS
-from turnd.turn.server import Limits
 from turnd.turn.stream import StreamError, StreamFramer, is_channel_data
 from wire import stun
 from wire.stun import Attribute, Message, MessageClass, Method, PasswordAlgorithm

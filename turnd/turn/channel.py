@@ -1,8 +1,4 @@
-"""The channels of one allocation (RFC 8656 §12): number and peer bound to each other for 600 s.
-
-RFC 8656 numbers end at 0x4FFF. Clients of RFC 5766, Debian's turnutils among them, draw from 0x4000-0x7FFF; on ports
-where only TURN is spoken nothing else can be meant, so those are taken too.
-"""
+"""The channels of one allocation (RFC 8656 §12): number and peer bound to each other for 600 s."""
 
 from __future__ import annotations
 
@@ -12,8 +8,7 @@ Address = tuple[str, int]
 
 CHANNEL_SECONDS = 600.0
 MAX_CHANNELS = 128
-MIN_CHANNEL = 0x4000
-MAX_CHANNEL = 0x7FFF
+RFC5766_MAX_CHANNEL = 0x7FFF  # the range that clients of RFC 5766 draw from, Debian's turnutils among them
 
 
 class Binding(Enum):
@@ -39,17 +34,17 @@ class Channels:
         address, expires_at = self._channels.get(number, (None, 0.0))
         return address if expires_at > now else None
 
-    def check(self, number: int, address: Address, now: float) -> Binding:
+    def check(self, number: int, address: Address, now: float, bound: int = MAX_CHANNELS) -> Binding:
         """Whether `number` may be bound to `address`; forgets what expired and stands in the way."""
         for held in (number, self._numbers.get(address)):
             if held is not None and held in self._channels and self.peer(held, now) is None:
                 self._forget(held)
         if self._numbers.get(address, number) != number or self._channels.get(number, (address,))[0] != address:
             return Binding.CONFLICT
-        if number not in self._channels and len(self._channels) >= MAX_CHANNELS:
+        if number not in self._channels and len(self._channels) >= bound:
             for held in [each for each, (_, expires_at) in self._channels.items() if expires_at <= now]:
                 self._forget(held)
-            if len(self._channels) >= MAX_CHANNELS:
+            if len(self._channels) >= bound:
                 return Binding.FULL
         return Binding.POSSIBLE
 

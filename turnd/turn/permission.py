@@ -6,7 +6,7 @@ The compiled path enforces expiry by the clock; this is what decides and what is
 from __future__ import annotations
 
 PERMISSION_SECONDS = 300.0
-MAX_PERMISSIONS = 256
+MAX_PERMISSIONS = 256  # with MAX_CHANNELS no more than the packet path holds, MAX_RELAY_PEERS
 
 
 class Permissions:
@@ -22,12 +22,12 @@ class Permissions:
         """Whether data may pass to and from `host`."""
         return self._expires_at.get(host, 0.0) > now
 
-    def room_for(self, hosts: set[str], now: float) -> bool:
+    def room_for(self, hosts: set[str], now: float, bound: int = MAX_PERMISSIONS) -> bool:
         """Whether all of `hosts` can be installed; forgets expired ones when that is needed to tell."""
         held = self._expires_at
-        if len(held.keys() | hosts) > MAX_PERMISSIONS:
+        if len(held.keys() | hosts) > bound:
             self._expires_at = held = {host: end for host, end in held.items() if end > now}
-        return len(held.keys() | hosts) <= MAX_PERMISSIONS
+        return hosts <= held.keys() or len(held.keys() | hosts) <= bound
 
     def living(self, now: float) -> list[tuple[str, float]]:
         """The addresses that are permitted, and until when."""

@@ -25,11 +25,10 @@ from turnd.turn.allocation import (
     family_of,
 )
 from turnd.turn.authentication import Refused
+from turnd.turn.limits import Limits
 from turnd.turn.relay_ports import PortPool
 from wire.measure import Histogram
 
-MAX_ALLOCATIONS = 2000
-MAX_ALLOCATIONS_OF_USER = 40
 MAX_PORT_ATTEMPTS = 16
 TOKEN_BYTES = 8
 LIFETIME_BOUNDS = (1, 10, 60, 300, 600, 1800, 3600, 7200, 14400, 43200)
@@ -66,12 +65,9 @@ class Registry:
         host: RelayHost,
         pools: Mapping[int, PortPool],
         token: Callable[[int], bytes],
-        *,
-        max_ports: int = MAX_ALLOCATIONS,
-        max_ports_of_user: int = MAX_ALLOCATIONS_OF_USER,
+        limits: Limits,
     ) -> None:
-        self.max_ports = max_ports
-        self.max_ports_of_user = max_ports_of_user
+        self.limits = limits
         self.allocations: dict[Flow, Allocation] = {}
         self.reservations: dict[bytes, Reservation] = {}
         self.lifetimes = Histogram(LIFETIME_BOUNDS)
@@ -89,6 +85,13 @@ class Registry:
         """What relayed addresses can be announced as: addresses outside of a NAT, best first, and on interfaces."""
         self._announced = {family_of(host): host for host in reversed(list(public))}
         self._inside = {family_of(host): host for host in sorted(inside, key=_narrowness, reverse=True)}
+
+    def use_limits(self, limits: Limits) -> None:
+        """Other bounds from now on; of what lives already they hold for the bandwidth."""
+        self.limits = limits
+        for allocation in self.allocations.values():
+            for relayed in allocation.relays.values():
+                relayed.relay.limit(limits.allocation_bps // 8)
 
     def _relayed_host(self, family: int, flow: Flow) -> str:
         """The address we announce: the outside one, else the one the client talks to, else any of that family."""
@@ -133,7 +136,8 @@ class Registry:
 
     def _check_quota(self, username: str, ports: int) -> None:
         """Refused 486 when so many more are too many, of this user or in all."""
-        if self.ports + ports > self.max_ports or self._ports_of[username] + ports > self.max_ports_of_user:
+        limits = self.limits
+        if self.ports + ports > limits.allocations or self._ports_of[username] + ports > limits.allocations_of_user:
             raise Refused(486)
 
     def _reserve(self, relay: AnyRelay, below: RelayedAddress, username: str, now: float) -> bytes:
@@ -153,7 +157,7 @@ class Registry:
         if reservation.expires_at <= now:
             self._drop(self.reservations.pop(token))
             raise Refused(508)
-        if username != reservation.username and self._ports_of[username] >= self.max_ports_of_user:
+        if username != reservation.username and self._ports_of[username] >= self.limits.allocations_of_user:
             raise Refused(486)
         del self.reservations[token]
         self._give_back(reservation.username)
@@ -192,6 +196,7 @@ class Registry:
         allocation = Allocation(flow, username, now, {each.family: each for each in opened})
         for second in opened[1:]:
             second.relay.pair(cast("Any", opened[0].relay))  # which is of the same kind
+        opened[0].relay.limit(self.limits.allocation_bps // 8)
         self.allocations[flow] = allocation
         for _ in opened:
             self._hold(username)

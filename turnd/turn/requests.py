@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from turnd.turn.allocation import STREAMS, Allocation, AnyRelay, Flow, TcpRelay, family_of, lifetime_for
 from turnd.turn.authentication import Identity, Refused
-from turnd.turn.channel import MAX_CHANNEL, MIN_CHANNEL, Binding
+from turnd.turn.channel import Binding
 from turnd.turn.peer_policy import Verdict
 from turnd.turn.registry import Wanted
 from wire import stun
@@ -172,7 +172,7 @@ def create_permission(server: TurnServer, request: Request) -> Attributes:
     # 2. A family without a relayed address: 443. 3. Administrative policy: 403.
     verdicts = {host: judge(server, allocation, host) for host in hosts}
     # 4. Capacity: 508.
-    if not allocation.permissions.room_for(hosts, request.now):
+    if not allocation.permissions.room_for(hosts, request.now, server.limits.permissions):
         raise Refused(508)
     # 5. Install or refresh each; the port is ignored.
     for host, (relay, verdict) in verdicts.items():
@@ -184,7 +184,7 @@ def create_permission(server: TurnServer, request: Request) -> Attributes:
 
 def channel_bind(server: TurnServer, request: Request) -> Attributes:
     """RFC 8656 §12.2."""
-    allocation = request.held()
+    allocation, limits = request.held(), server.limits
     # 1. CHANNEL-NUMBER and XOR-PEER-ADDRESS are both there: 400.
     value = request.message.get(Attribute.CHANNEL_NUMBER)
     peers = request.peers()
@@ -192,7 +192,7 @@ def channel_bind(server: TurnServer, request: Request) -> Attributes:
         raise Refused(400)
     number, address = stun.decode_channel(value), peers[0]
     # 2. The number is one of a channel: 400.
-    if not MIN_CHANNEL <= number <= MAX_CHANNEL or not address[1]:
+    if not stun.MIN_CHANNEL <= number <= limits.last_channel or not address[1]:
         raise Refused(400)
     # (the peer's family 443, policy 403; of our own addresses only open ports)
     relay, verdict = judge(server, allocation, address[0])
@@ -202,10 +202,10 @@ def channel_bind(server: TurnServer, request: Request) -> Attributes:
         server.denied_peers["port"] += 1
         raise Refused(403)
     # 3. The number is not bound to another peer, nor the peer to another number: 400. 4. Capacity: 508.
-    outcome = allocation.channels.check(number, address, request.now)
+    outcome = allocation.channels.check(number, address, request.now, limits.channels)
     if outcome is Binding.CONFLICT:
         raise Refused(400)
-    if outcome is Binding.FULL or not allocation.permissions.room_for({address[0]}, request.now):
+    if outcome is Binding.FULL or not allocation.permissions.room_for({address[0]}, request.now, limits.permissions):
         raise Refused(508)
     # 5. Bind or refresh, and install or refresh the permission.
     permitted_until = allocation.permissions.install(address[0], request.now)

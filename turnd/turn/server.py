@@ -7,15 +7,15 @@ follows what the handlers in `requests` install.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
 
 from turnd.turn import requests, tcp_requests
 from turnd.turn.allocation import FAMILIES, TRANSPORTS, AnyRelay, Flow, RelayHost, TcpRelay, family_of
 from turnd.turn.authentication import AUTH_FAILURES, Authenticator, Identity, Refused
 from turnd.turn.credentials import Credentials
+from turnd.turn.limits import DEFAULT_LIMITS, Limits
 from turnd.turn.nonce import NonceAuthority
 from turnd.turn.peer_policy import DENY_REASONS, OWN_DENIED, IpNetwork, Near, PeerPolicy, Verdict
-from turnd.turn.registry import MAX_ALLOCATIONS, MAX_ALLOCATIONS_OF_USER, Registry
+from turnd.turn.registry import Registry
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.retransmissions import RecentAnswers
 from turnd.turn.source_limit import SourceLimiter
@@ -23,21 +23,8 @@ from turnd.turn.tcp_connections import TcpConnections
 from wire import stun
 from wire.stun import Attribute, MessageClass, Method
 
-UNAUTHENTICATED_RATE = 50.0  # answers a second to one source that has proved nothing, and at once
-UNAUTHENTICATED_BURST = 200.0
 REQUEST_RESULTS = ("success", "error", "unauthenticated", "limited", "malformed", "ignored", "fault")
 ALLOCATION_RESULTS = ("created", "400", "420", "437", "440", "442", "486", "508")
-
-
-class Limits(NamedTuple):
-    """Bounds of one server."""
-
-    allocations: int = MAX_ALLOCATIONS
-    """Relayed addresses in all, each a port."""
-    allocations_of_user: int = MAX_ALLOCATIONS_OF_USER
-    """The same of one user name."""
-    unauthenticated_rate: float = UNAUTHENTICATED_RATE
-    unauthenticated_burst: float = UNAUTHENTICATED_BURST
 
 
 class TurnServer:
@@ -51,7 +38,7 @@ class TurnServer:
         *,
         token: Callable[[int], bytes],
         epoch: Callable[[], float],
-        limits: Limits | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         tcp_relay: bool = False,
     ) -> None:
         """`tcp_relay`: TCP allocations can be had (RFC 6062)."""
@@ -59,27 +46,28 @@ class TurnServer:
         self.tcp_relay = tcp_relay
         self.tcp = TcpConnections(host.tell, self._reply, token)
         self._handlers = requests.HANDLERS | (tcp_requests.HANDLERS if tcp_relay else {})
-        self.limits = limits or Limits()
-        self.registry = Registry(
-            host,
-            pools,
-            token,
-            max_ports=self.limits.allocations,
-            max_ports_of_user=self.limits.allocations_of_user,
-        )
+        self.registry = Registry(host, pools, token, limits)
         self.authenticator = Authenticator(credentials, NonceAuthority(token(32)), epoch)
         self.peer_policy = PeerPolicy()
         self.draining = False
         self._recent = RecentAnswers()
         self._limiter = SourceLimiter(
-            self.limits.unauthenticated_rate,
-            self.limits.unauthenticated_burst,
-            seed=int.from_bytes(token(8), "big"),
+            limits.unauthenticated_rate, limits.unauthenticated_burst, seed=int.from_bytes(token(8), "big")
         )
         self.requests = {(transport, result): 0 for transport in TRANSPORTS for result in REQUEST_RESULTS}
         self.auth_failures = dict.fromkeys(AUTH_FAILURES, 0)
         self.denied_peers = dict.fromkeys(DENY_REASONS, 0)
         self.allocation_results = dict.fromkeys(ALLOCATION_RESULTS, 0)
+
+    @property
+    def limits(self) -> Limits:
+        """What holds now."""
+        return self.registry.limits
+
+    def use_limits(self, limits: Limits) -> None:
+        """Other bounds from now on."""
+        self.registry.use_limits(limits)
+        self._limiter.rate, self._limiter.burst = limits.unauthenticated_rate, limits.unauthenticated_burst
 
     def set_addresses(
         self,

@@ -21,10 +21,11 @@ from turnd.turn.byte_rate import Directions
 from turnd.turn.connection import TurnClient, TurnConnection
 from turnd.turn.credentials import Credentials, StoredKeys
 from turnd.turn.dtls_leg import DtlsLeg, Pem
+from turnd.turn.limits import Limits
 from turnd.turn.peer_policy import Near
 from turnd.turn.relay import DROP_REASONS, ClientReceiver, Relay, RelayPath
 from turnd.turn.relay_ports import PortPool
-from turnd.turn.server import Limits, TurnServer
+from turnd.turn.server import TurnServer
 from turnd.turn.source_limit import SourceCounter
 from turnd.turn.tcp_listener import TcpListener
 from wire.measure import Measure
@@ -110,6 +111,7 @@ class TurnService:
         )
         self._core.authenticator.announce_userhash = settings.userhash
         self._tcp_directions = Directions.of()
+        self._limit_all(settings.limits.total_bps)
         self._inside: tuple[str, ...] = ()
         self._public: tuple[str, ...] = ()
         self._former: tuple[str, ...] = ()
@@ -219,11 +221,18 @@ class TurnService:
         self._core.enforce_policy(self._loop.time())
 
     def reload(self, settings: TurnSettings) -> None:
-        """Takes over secrets, users and allowed peers; the rest of `settings` needs a restart."""
+        """Takes over secrets, users, allowed peers and limits; the rest of `settings` needs a restart."""
         self._settings = settings
         self._core.authenticator.credentials = _credentials(settings)
         self._core.authenticator.announce_userhash = settings.userhash
+        self._core.use_limits(settings.limits)
+        self._limit_all(settings.limits.total_bps)
         self._tell_addresses()
+
+    def _limit_all(self, bps: int) -> None:
+        """What UDP relays together may pass in each direction, and TCP relays likewise."""
+        self._path.limit(bps // 8)
+        self._tcp_directions.limit(bps // 8)
 
     def drain(self) -> None:
         """Refuses new allocations with 508; those there are go on."""

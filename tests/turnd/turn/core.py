@@ -10,8 +10,9 @@ from tests.turnd.turn.relay_model import ModelPath, ModelRelay
 from tests.turnd.turn.tcp_model import ModelTcpRelay
 from turnd.turn.allocation import Allocation, Flow, RelayedAddress
 from turnd.turn.credentials import Credentials, rest_credentials
+from turnd.turn.limits import DEFAULT_LIMITS, Limits
 from turnd.turn.relay_ports import PortPool
-from turnd.turn.server import Limits, TurnServer
+from turnd.turn.server import TurnServer
 from wire import stun
 from wire.stun import Attribute, MessageClass, Method
 
@@ -77,7 +78,7 @@ class House:
     def __init__(
         self,
         *,
-        limits: Limits | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         ports: tuple[int, int] = (40000, 40010),
         host: Host | None = None,
         users: Mapping[str, str] | None = None,

@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from turnd.turn.credentials import rest_credentials
-from turnd.turn.server import Limits
+from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService, TurnSettings
 from wire import udp
 

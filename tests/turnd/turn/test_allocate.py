@@ -15,7 +15,7 @@ from tests.turnd.turn.core import (
     error_code,
     relayed,
 )
-from turnd.turn.server import Limits
+from turnd.turn.limits import Limits
 from wire import stun
 from wire.stun import Attribute, Method
 
@@ -212,6 +212,18 @@ def test_over_the_bound_of_all_is_486() -> None:
     house = House(limits=Limits(allocations=2))
     answers = [error_code(Client(house, port).allocate()) for port in (1, 2, 3)]
     assert answers == [0, 0, 486]
+
+
+def test_quotas_can_change_while_allocations_live(house: House) -> None:
+    clients = [Client(house, port) for port in (1, 2, 3)]
+    assert error_code(clients[0].allocate()) == 0
+    house.server.use_limits(Limits(allocations=1))
+    assert error_code(clients[1].allocate()) == 486
+    house.server.use_limits(Limits(allocations_of_user=1))
+    assert error_code(clients[1].allocate()) == 486
+    assert error_code(clients[0].refresh()) == 0
+    house.server.use_limits(Limits())
+    assert error_code(clients[1].allocate()) == 0
 
 
 ANNA = ("anna", "pass")

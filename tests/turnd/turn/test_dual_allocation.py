@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.turnd.turn.core import INSIDE, INSIDE_IPV6, PEER, PUBLIC, Client, House, error_code
-from turnd.turn.server import Limits
+from turnd.turn.limits import Limits
 from wire import stun
 from wire.stun import Attribute, Method
 

@@ -14,8 +14,10 @@ from tests.turnd.turn.core import (
     error_code,
     relayed,
 )
-from turnd.turn.channel import MAX_CHANNELS
+from turnd.turn.channel import MAX_CHANNELS, RFC5766_MAX_CHANNEL
+from turnd.turn.limits import ALLOCATION_BPS, Limits
 from turnd.turn.permission import MAX_PERMISSIONS
+from turnd.turn.relay import MAX_RELAY_PEERS
 from wire import stun
 from wire.stun import Attribute, Method
 
@@ -175,14 +177,20 @@ def test_channel_bind_binds_for_600_seconds_and_permits_for_300(allocated: Clien
     assert allocated.relay.permissions == {PEER[0]: (allocated.now + 300, False)}
 
 
-@pytest.mark.parametrize("number", [0x0000, 0x3FFF, 0x8000, 0xFFFF])
+@pytest.mark.parametrize("number", [0x0000, 0x3FFF, 0x5000, 0x7FFF, 0x8000, 0xFFFF])
 def test_numbers_that_are_no_channel_are_400(allocated: Client, number: int) -> None:
     assert error_code(allocated.bind(number, PEER)) == 400
 
 
-@pytest.mark.parametrize("number", [0x4000, 0x4FFF, 0x7FFF])
-def test_numbers_of_both_rfcs_are_taken(allocated: Client, number: int) -> None:
+@pytest.mark.parametrize("number", [0x4000, 0x4FFF])
+def test_numbers_of_channels_are_taken(allocated: Client, number: int) -> None:
     assert error_code(allocated.bind(number, PEER)) == 0
+
+
+@pytest.mark.parametrize(("number", "error"), [(0x4000, 0), (0x7FFF, 0), (0x3FFF, 400), (0x8000, 400)])
+def test_numbers_of_rfc_5766_are_taken_when_allowed(house: House, allocated: Client, number: int, error: int) -> None:
+    house.server.use_limits(Limits(last_channel=RFC5766_MAX_CHANNEL))
+    assert error_code(allocated.bind(number, PEER)) == error
 
 
 def test_a_number_cannot_be_bound_to_another_peer(allocated: Client) -> None:
@@ -243,6 +251,38 @@ def test_channels_are_bounded(allocated: Client) -> None:
     for number in range(MAX_CHANNELS):
         assert error_code(allocated.bind(0x4000 + number, ("8.8.8.8", 1000 + number))) == 0
     assert error_code(allocated.bind(0x4FFF, PEER)) == 508
+
+
+def test_a_channel_needs_room_for_its_permission_too() -> None:
+    house = House(limits=Limits(permissions=1))
+    client = Client(house)
+    client.allocate()
+    client.permit(PEER)
+    assert error_code(client.bind(0x4000, OTHER_PEER)) == 508
+    assert error_code(client.bind(0x4000, PEER)) == 0
+
+
+def test_bounds_of_an_allocation_can_change_while_it_lives(house: House, allocated: Client) -> None:
+    assert error_code(allocated.bind(0x4000, PEER)) == 0
+    house.server.use_limits(Limits(permissions=1, channels=1, allocation_bps=8000))
+    assert error_code(allocated.bind(0x4001, (PEER[0], 5001))) == 508
+    assert error_code(allocated.permit(OTHER_PEER)) == 508
+    house.server.use_limits(Limits(permissions=1, channels=0))
+    assert error_code(allocated.bind(0x4000, PEER)) == 0  # what is there can be refreshed
+    assert error_code(allocated.permit(PEER)) == 0
+
+
+def test_the_packet_path_has_room_for_all_that_policy_allows() -> None:
+    assert MAX_PERMISSIONS + MAX_CHANNELS <= MAX_RELAY_PEERS
+
+
+# Bandwidth
+
+
+def test_an_allocation_has_its_bandwidth_from_the_start_and_a_new_one_at_once(house: House, allocated: Client) -> None:
+    assert allocated.relay.bytes_per_second == ALLOCATION_BPS // 8
+    house.server.use_limits(Limits(allocation_bps=0))
+    assert allocated.relay.bytes_per_second == 0
 
 
 # Send

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.turnd.turn.core import INSIDE, OTHER_PEER, PEER, PUBLIC, UDP, Client, House, error_code
+from turnd.turn.limits import Limits
 from turnd.turn.peer_policy import Near
-from turnd.turn.server import Limits
 from wire import stun
 from wire.stun import Attribute, Method
 

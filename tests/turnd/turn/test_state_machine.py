@@ -15,7 +15,7 @@ from tests.turnd.turn.core import EPOCH, INSIDE_IPV6, PUBLIC, Client, House, err
 from tests.turnd.turn.turn_model import Address, TurnModel, family_of
 from turnd.turn.allocation import MAX_LIFETIME
 from turnd.turn.credentials import rest_credentials
-from turnd.turn.server import Limits
+from turnd.turn.limits import Limits
 from wire import stun
 from wire.stun import Attribute, Message, MessageClass, Method
 

@@ -7,6 +7,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from os import urandom
 from pathlib import Path
 
@@ -16,17 +17,19 @@ from tests.turnd.turn.core import error_code
 from tests.turnd.turn.served import Options, measure, served, tls_context, until
 from tests.turnd.turn.stream_client import HOST, Peer, StreamClient, listening, opened, port_of
 from turnd.shared_port import SharedPort
+from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService
 from wire import stun
 from wire.stun import Attribute, Method
 
-OPTIONS = Options(tcp_relay=True, allow_peers=("127.0.0.0/8",))
+UNLIMITED = Limits(allocation_bps=0, total_bps=0)
+OPTIONS = Options(tcp_relay=True, allow_peers=("127.0.0.0/8",), limits=UNLIMITED)
 MEGABYTE = 1 << 20
 
 
 @pytest.fixture
 async def service(certificate: tuple[Path, Path]) -> AsyncIterator[TurnService]:
-    async with served(Options(tcp_relay=True, allow_peers=("127.0.0.0/8",), certificate=certificate)) as service:
+    async with served(replace(OPTIONS, certificate=certificate)) as service:
         yield service
 
 

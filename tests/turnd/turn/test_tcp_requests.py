@@ -19,7 +19,7 @@ from tests.turnd.turn.core import (
 from tests.turnd.turn.tcp_model import ModelTcpRelay
 from turnd.turn.allocation import Allocation
 from turnd.turn.credentials import rest_credentials
-from turnd.turn.server import Limits
+from turnd.turn.limits import Limits
 from turnd.turn.tcp_connections import MAX_TCP_CONNECTIONS, MAX_TCP_CONNECTIONS_OF_ALLOCATION, WAIT_SECONDS
 from wire import stun
 from wire.stun import Attribute, MessageClass, Method

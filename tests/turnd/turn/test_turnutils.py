@@ -13,11 +13,14 @@ import pytest
 
 from tests.turnd.turn.served import SECRET, Options, measure, served
 from turnd.turn.allocation import TRANSPORTS
-from turnd.turn.server import Limits
+from turnd.turn.channel import RFC5766_MAX_CHANNEL
+from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService
 
 SUMMARY = re.compile(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)\s*$", re.MULTILINE)
 MESSAGES = 10
+# All commands have one user, and draw channel numbers from the range of RFC 5766.
+LIMITS = Limits(allocations_of_user=400, last_channel=RFC5766_MAX_CHANNEL)
 DROPPED = "turn_dropped_packets_total"
 
 
@@ -121,7 +124,7 @@ async def test_nothing_is_lost(group: str, certificate: tuple[Path, Path]) -> No
         certificate=certificate,
         allow_peers=("127.0.0.0/8", "::1/128"),
         own=("127.0.0.1", "::1"),
-        limits=Limits(allocations_of_user=400),  # all commands have one user
+        limits=LIMITS,
     )
     async with served(options) as service, peer() as port:
         async with asyncio.TaskGroup() as tasks:
@@ -153,7 +156,7 @@ async def test_tcp_is_relayed(certificate: tuple[Path, Path]) -> None:
 
 
 async def test_tls_with_a_verified_certificate(certificate: tuple[Path, Path]) -> None:
-    async with served(Options(certificate=certificate)) as service:
+    async with served(Options(certificate=certificate, limits=LIMITS)) as service:
         code, output = await uclient(service, "-y", "-t", "-S", "-E", str(certificate[0]), "-n", "5", "-c")
         assert code == 0, output
         assert "tot_send_msgs=10, tot_recv_msgs=10" in output
@@ -166,7 +169,7 @@ async def test_a_wrong_secret_fails() -> None:
 
 
 async def test_peers_are_denied_by_default() -> None:
-    async with served(Options(own=("192.0.2.1",))) as service:
+    async with served(Options(own=("192.0.2.1",), limits=LIMITS)) as service:
         code, output = await uclient(service, "-e", "127.0.0.1", "-n", "1")
         assert code not in (0, None)
         assert "403" in output
