@@ -152,7 +152,7 @@ class Firefox:
         """Starts the browser with a fresh profile in `folder`; `host` is the namespace to live in."""
         self = cls()
         profile = folder / "profile"
-        profile.mkdir(parents=True)
+        profile.mkdir(parents=True, exist_ok=True)
         lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});" for key, value in FIREFOX_PREFERENCES.items()]
         (profile / "user.js").write_text("\n".join(lines))
         command = ["firefox-esr", "--headless", "--no-remote", "--remote-debugging-port=0", "--profile", str(profile)]
