@@ -107,4 +107,6 @@ cdef extern from *:
     uint64_t turnd_mix(uint64_t a, uint64_t b) noexcept nogil
 
 cdef inline uint64_t endpoint_hash(const endpoint_t *endpoint, uint64_t seed) noexcept nogil:
-    return turnd_mix(turnd_mix(endpoint.high ^ seed, endpoint.low), endpoint.port ^ (seed << 1))
+    # No factor is a peer's choice alone: one that is zero would make all hashes equal.
+    cdef uint64_t host = turnd_mix(endpoint.high ^ seed, endpoint.low ^ (seed << 32 | seed >> 32))
+    return turnd_mix(host, endpoint.port ^ (seed << 1))

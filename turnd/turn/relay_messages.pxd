@@ -4,7 +4,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from turnd.turn.relay_table cimport is_ipv4, path_t
-from wire.udp cimport endpoint_t, icmp_t, packet_t, turnd_mix
+from turnd.turn.siphash cimport turnd_siphash
+from wire.udp cimport endpoint_t, icmp_t, packet_t
 
 
 cdef inline uint32_t read16(const uint8_t *data) noexcept nogil:
@@ -45,11 +46,11 @@ cdef inline uint8_t *begin_indication(
     write16(out + 2, indication_length(peer, length) - 20)
     write16(out + 4, 0x2112)
     write16(out + 6, 0xA442)
-    path.sequence += 1
-    half = turnd_mix(path.sequence, path.seed)
+    half = turnd_siphash(path.id_key, path.sequence)
     memcpy(out + 8, &half, 8)
-    half = turnd_mix(half, ~path.seed)
+    half = turnd_siphash(path.id_key, path.sequence + 1)
     memcpy(out + 16, &half, 4)
+    path.sequence += 2
     skip = 12 if is_ipv4(peer) else 0
     size = 16 - skip
     memcpy(address, &peer.high, 8)
