@@ -15,6 +15,8 @@ from tests.turnd.turn.relay_model import ModelRelay
 from tests.turnd.turn.turn_model import Address, TurnModel, family_of, peers_of
 from turnd.turn.allocation import MAX_LIFETIME, Flow
 from turnd.turn.limits import Limits
+from turnd.turn.nonce import NONCE_SECONDS
+from turnd.turn.requests import HANDLERS
 from turnd.turn.retransmissions import RETRANSMISSION_SECONDS
 from turnd.turn.stream import StreamError, StreamFramer, is_channel_data
 from wire import stun
@@ -91,8 +93,12 @@ class Sent:
     @property
     def is_kept(self) -> bool:
         """Whether the answer is one that the server remembers (RFC 8489 §6.3.1)."""
-        kept = (Method.ALLOCATE, Method.REFRESH)
-        return self.answer is not None and self.answer.method in kept and self.answer.has_integrity
+        return self.answer is not None and self.answer.method in HANDLERS and self.answer.has_integrity
+
+    @property
+    def kept_until(self) -> float:
+        allocates = self.answer is not None and self.answer.method == Method.ALLOCATE
+        return self.at + (NONCE_SECONDS + 1 if allocates else RETRANSMISSION_SECONDS)
 
 
 @dataclass
@@ -275,7 +281,7 @@ class Program:
         if sent is None:
             return
         answer = self.receive(sent.flow, sent.data)
-        if sent.is_kept and sent.at + RETRANSMISSION_SECONDS > self.host.now:
+        if sent.is_kept and sent.kept_until > self.host.now:
             must(answer == sent.answer, "a repeated request got another answer")
         else:
             sent.answer, sent.at = answer, self.host.now

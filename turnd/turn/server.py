@@ -13,7 +13,7 @@ from turnd.turn.allocation import FAMILIES, TRANSPORTS, AnyRelay, Flow, RelayHos
 from turnd.turn.authentication import AUTH_FAILURES, Authenticator, Identity, Refused
 from turnd.turn.credentials import Credentials
 from turnd.turn.limits import DEFAULT_LIMITS, Limits
-from turnd.turn.nonce import NonceAuthority
+from turnd.turn.nonce import NONCE_SECONDS, NonceAuthority
 from turnd.turn.peer_policy import DENY_REASONS, OWN_DENIED, IpNetwork, Near, PeerPolicy, Verdict
 from turnd.turn.registry import Registry
 from turnd.turn.relay_ports import PortPool
@@ -50,7 +50,9 @@ class TurnServer:
         self.authenticator = Authenticator(credentials, NonceAuthority(token(32)), epoch)
         self.peer_policy = PeerPolicy()
         self.draining = False
-        self._recent = RecentAnswers()
+        self._recent = {method: RecentAnswers() for method in requests.HANDLERS}
+        # As long as its nonce is good, so that a late duplicate cannot bring an allocation back that has ended.
+        self._recent[Method.ALLOCATE] = RecentAnswers(NONCE_SECONDS + 1)
         self._limiter = SourceLimiter(
             limits.unauthenticated_rate, limits.unauthenticated_burst, seed=int.from_bytes(token(8), "big")
         )
@@ -148,7 +150,8 @@ class TurnServer:
             self._count(flow, "malformed")
 
     def _request(self, message: stun.Message, flow: Flow, now: float) -> bytes | None:
-        known = self._recent.find(flow, message.transaction_id, message.data, now)
+        recent = self._recent.get(message.method)
+        known = None if recent is None else recent.find(flow, message.data, now)
         if known is not None:
             return self._count(flow, "success", known)
         allocation = self.registry.find(flow, now)
@@ -162,8 +165,8 @@ class TurnServer:
                 return self._count(flow, "limited")
             return self._count(flow, "unauthenticated", _error(message, refused))
         response = self._handle(message, requests.Request(message, flow, now, identity, allocation))
-        if response is not None and message.method in (Method.ALLOCATE, Method.REFRESH):
-            self._recent.keep(flow, message.transaction_id, message.data, response, now)
+        if response is not None and recent is not None:
+            recent.keep(flow, message.data, response, now)
         return response
 
     def _known_user(self, message: stun.Message) -> str | None:

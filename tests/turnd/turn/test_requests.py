@@ -92,9 +92,17 @@ def test_without_an_allocation_requests_are_437(client: Client, method: Method) 
     assert error_code(client.call(method)) == 437
 
 
-def test_another_users_allocation_is_441(allocated: Client) -> None:
+@pytest.mark.parametrize("method", [Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND])
+def test_another_users_allocation_is_441(allocated: Client, method: Method) -> None:
     allocated.username, allocated.password = "anna", "pass"
-    assert error_code(allocated.refresh()) == 441
+    assert error_code(allocated.call(method)) == 441
+
+
+@pytest.mark.parametrize("method", [Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND])
+def test_unknown_required_attributes_are_420_and_named(allocated: Client, method: Method) -> None:
+    answer = allocated.call(method, (0x7777, b""), (0xC001, b""), (0x7001, b"x"))
+    assert error_code(answer) == 420
+    assert stun.decode_unknown_attributes(answer.get(Attribute.UNKNOWN_ATTRIBUTES) or b"") == [0x7777, 0x7001]
 
 
 def test_refresh_of_another_family_is_443(allocated: Client) -> None:
