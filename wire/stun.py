@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import struct
 import zlib
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -116,17 +116,16 @@ class Message(NamedTuple):
     transaction_id: bytes
     attributes: list[tuple[int, bytes]]
     unknown_required: tuple[int, ...] = ()
+    values: Mapping[int, bytes] = {}
+    """The first value of each attribute; duplicates are ignored as RFC 8489 §14 asks."""
     data: bytes = b""
     integrity_at: int = 0  # offsets of the attribute headers in `data`; 0: absent
     integrity_sha256_at: int = 0
     fingerprint_at: int = 0
 
     def get(self, kind: int) -> bytes | None:
-        """The first value of this attribute; duplicates are ignored as RFC 8489 §14 asks."""
-        for each, value in self.attributes:
-            if each == kind:
-                return value
-        return None
+        """The first value of this attribute."""
+        return self.values.get(kind)
 
     def all(self, kind: int) -> list[bytes]:
         """Every value of this attribute, in order."""
@@ -156,13 +155,14 @@ def parse(data: bytes, known: Set[int] = KNOWN_REQUIRED) -> Message:
         raise StunError("not a STUN message")
     if length & 3 or length + HEADER_BYTES != size:
         raise StunError("wrong message length")
-    attributes, unknown, integrity_at, sha256_at, fingerprint_at = _attributes(data, known)
+    attributes, unknown, values, integrity_at, sha256_at, fingerprint_at = _attributes(data, known)
     return Message(
         (kind & 0x000F) | (kind & 0x00E0) >> 1 | (kind & 0x3E00) >> 2,
         _CLASSES[(kind & 0x0010) >> 4 | (kind & 0x0100) >> 7],
         transaction_id,
         attributes,
         tuple(unknown),
+        values,
         data,
         integrity_at,
         sha256_at,
@@ -170,8 +170,11 @@ def parse(data: bytes, known: Set[int] = KNOWN_REQUIRED) -> Message:
     )
 
 
-def _attributes(data: bytes, known: Set[int]) -> tuple[list[tuple[int, bytes]], Iterable[int], int, int, int]:
-    """(attributes before the integrity, unknown required types, offsets of MI, MI-SHA256 and FINGERPRINT)."""
+def _attributes(
+    data: bytes, known: Set[int]
+) -> tuple[list[tuple[int, bytes]], Iterable[int], dict[int, bytes], int, int, int]:
+    """(attributes before the integrity, unknown required types, first values, offsets of MI, MI-SHA256 and the CRC)."""
+    values: dict[int, bytes] = {}
     attributes: list[tuple[int, bytes]] = []
     unknown: dict[int, None] = {}
     position, size = HEADER_BYTES, len(data)
@@ -182,13 +185,15 @@ def _attributes(data: bytes, known: Set[int]) -> tuple[list[tuple[int, bytes]], 
         end = position + 4 + length
         if end > size:
             raise StunError("an attribute reaches past the message")
-        attributes.append((kind, data[position + 4 : end]))
+        value = data[position + 4 : end]
+        attributes.append((kind, value))
+        values.setdefault(kind, value)
         if kind < 0x8000 and kind not in known:
             unknown[kind] = None
         position = (end + 3) & ~3
     if len(attributes) > MAX_ATTRIBUTES:
         raise StunError("too many attributes")
-    return attributes, unknown, *_trailers(data, position)
+    return attributes, unknown, values, *_trailers(data, position)
 
 
 def _trailers(data: bytes, position: int) -> tuple[int, int, int]:

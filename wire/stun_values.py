@@ -418,12 +418,12 @@ def encode_nonce(features: int, unique: bytes) -> bytes:
     return NONCE_COOKIE + base64.b64encode(features.to_bytes(3, "big")) + unique
 
 
-def nonce_features(nonce: bytes) -> SecurityFeature | None:
-    """What the nonce announces; None when it has no cookie and is a plain RFC 5389 nonce."""
+def nonce_features(nonce: bytes) -> int | None:
+    """The SecurityFeature bits a nonce announces; None when it has no cookie and is a plain RFC 5389 nonce."""
     start = len(NONCE_COOKIE)
     if not nonce.startswith(NONCE_COOKIE) or len(nonce) < start + 4:
         return None
     try:
-        return SecurityFeature(int.from_bytes(base64.b64decode(nonce[start : start + 4], validate=True), "big"))
+        return int.from_bytes(binascii.a2b_base64(nonce[start : start + 4], strict_mode=True), "big")
     except binascii.Error:
         return None

@@ -253,7 +253,8 @@ cdef class UdpSocket:
             if length <= UDP_MAX_PAYLOAD:
                 memcpy(udp_reserve(length), <const char *>data, length)
             udp_commit(self.handle, &to, &source if local is not None else NULL, length)
-        udp_flush()
+        if not draining:                # else all that is sent meanwhile leaves together at its end
+            udp_flush()
 
     def close(self):
         cdef int fd = self.handle.fd

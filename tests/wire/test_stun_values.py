@@ -156,7 +156,7 @@ def test_strings_that_look_the_same_make_the_same_key() -> None:
 def test_a_nonce_announces_features_from_the_leftmost_bit() -> None:
     nonce = stun.encode_nonce(stun.SecurityFeature.PASSWORD_ALGORITHMS, b"unique")
     assert nonce == b"obMatJos2gAAAunique"
-    assert stun.nonce_features(nonce) is stun.SecurityFeature.PASSWORD_ALGORITHMS
+    assert stun.nonce_features(nonce) == stun.SecurityFeature.PASSWORD_ALGORITHMS
 
 
 @pytest.mark.parametrize("nonce", [b"", b"f//499k954d6OL34oL9FSTvy64sA", b"obMatJos2AA", b"obMatJos2!!!!"])

@@ -19,6 +19,8 @@ from wire.stun import Attribute, PasswordAlgorithm, SecurityFeature
 AUTH_FAILURES = ("malformed", "stale_nonce", "unknown_user", "expired", "wrong_password")
 PASSWORD_ALGORITHMS = stun.encode_password_algorithms([(PasswordAlgorithm.SHA256, b"")])
 _KEY_BYTES = 16
+_ALGORITHMS_OFFERED = int(SecurityFeature.PASSWORD_ALGORITHMS)
+_ANONYMITY_WANTED = int(SecurityFeature.USERNAME_ANONYMITY)
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -31,7 +33,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Identity:
     """Who made a request, and how to protect the answer."""
 
@@ -53,9 +55,7 @@ class Authenticator:
 
     def challenge(self, code: int, flow: Flow, now: float, reason: str) -> Refused:
         """401 or 438 with what a client needs to try again."""
-        features = SecurityFeature.PASSWORD_ALGORITHMS
-        if self.announce_userhash:
-            features |= SecurityFeature.USERNAME_ANONYMITY
+        features = _ALGORITHMS_OFFERED | (_ANONYMITY_WANTED if self.announce_userhash else 0)
         return Refused(
             code,
             (Attribute.REALM, self.credentials.realm.encode()),
@@ -82,8 +82,8 @@ class Authenticator:
             raise self.challenge(438, flow, now, "stale_nonce")
         # 5. Unknown user: 401. The same work is done as for a wrong password.
         username = name if isinstance(name, str) else self.credentials.user_of_hash(name)
-        keys = [] if username is None else self.credentials.keys(username, sha256=sha256)
-        for key in keys or [bytes(_KEY_BYTES)]:
+        keys = () if username is None else self.credentials.keys(username, sha256=sha256)
+        for key in keys or (bytes(_KEY_BYTES),):
             # 6. Wrong integrity: 401.
             if stun.verify_integrity(message, key) and keys and username is not None:
                 if self.credentials.expired(username, self._epoch()) and username != known_user:
@@ -112,8 +112,7 @@ def _uses_sha256(message: stun.Message, nonce: bytes) -> bool:
     """
     offered = message.get(Attribute.PASSWORD_ALGORITHMS)
     chosen = message.get(Attribute.PASSWORD_ALGORITHM)
-    features = stun.nonce_features(nonce) or SecurityFeature(0)
-    if SecurityFeature.PASSWORD_ALGORITHMS not in features or (offered is None and chosen is None):
+    if (offered is None and chosen is None) or not (stun.nonce_features(nonce) or 0) & _ALGORITHMS_OFFERED:
         return False
     if offered != PASSWORD_ALGORITHMS or chosen != PASSWORD_ALGORITHMS:  # the one entry of the list is the choice
         raise Refused(400, reason="malformed")

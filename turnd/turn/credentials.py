@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from wire import stun
 
 MAX_EXPIRY_DIGITS = 12
+KEY_CACHE = 1024  # keys of the users seen last
 
 
 def rest_password(secret: str, username: str) -> str:
@@ -58,11 +60,13 @@ class Credentials:
     secrets: Sequence[str] = ()
     users: Mapping[str, str | StoredKeys] = field(default_factory=dict)
     """Static users: name to password or keys."""
+    _derive: Callable[[str, bool], tuple[bytes, ...]] = field(init=False, repr=False, compare=False)
     _by_hash: Mapping[bytes, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         by_hash = {stun.userhash(name, self.realm): name for name in self.users}
         object.__setattr__(self, "_by_hash", by_hash)
+        object.__setattr__(self, "_derive", lru_cache(maxsize=KEY_CACHE)(self._keys))
 
     def user_of_hash(self, value: bytes) -> str | None:
         """The static user a USERHASH stands for."""
@@ -73,16 +77,19 @@ class Credentials:
         expiry = None if username in self.users else rest_expiry(username)
         return expiry is not None and expiry < now_epoch
 
-    def keys(self, username: str, *, sha256: bool = False) -> list[bytes]:
+    def keys(self, username: str, *, sha256: bool = False) -> tuple[bytes, ...]:
         """The keys any of which proves the user, best first; empty when there is no such user."""
+        return self._derive(username, sha256)
+
+    def _keys(self, username: str, sha256: bool) -> tuple[bytes, ...]:
         user = self.users.get(username)
         if isinstance(user, StoredKeys):
-            return [user.sha256 if sha256 else user.md5]
+            return (user.sha256 if sha256 else user.md5,)
         if user is not None:
             passwords = [user]
         elif rest_expiry(username) is not None:
             passwords = [rest_password(secret, username) for secret in self.secrets]
         else:
-            return []
+            return ()
         derive = stun.long_term_key_sha256 if sha256 else stun.long_term_key
-        return [derive(username, self.realm, password) for password in passwords]
+        return tuple(derive(username, self.realm, password) for password in passwords)

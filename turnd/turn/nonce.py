@@ -29,7 +29,7 @@ class NonceAuthority:
     def __init__(self, secret: bytes) -> None:
         if len(secret) < MIN_SECRET_BYTES:
             raise ValueError("the nonce secret is too short")
-        self._secret = secret
+        self._hmac = hmac.new(secret, digestmod="sha256")
 
     def _mac(self, issued: int, client: Address, features: int) -> bytes:
         host, port = client
@@ -39,7 +39,9 @@ class NonceAuthority:
             port.to_bytes(2, "big"),
             host.encode(),
         )
-        return hmac.digest(self._secret, covered, "sha256")[:MAC_BYTES]
+        mac = self._hmac.copy()
+        mac.update(covered)
+        return mac.digest()[:MAC_BYTES]
 
     def issue(self, client: Address, now: float, features: int) -> bytes:
         """A nonce for `client`; `features` (stun.SecurityFeature) are announced in it."""
@@ -53,7 +55,7 @@ class NonceAuthority:
         if features is None or len(nonce) != _NONCE_BYTES:
             return False
         try:
-            raw = base64.b64decode(nonce[_PREFIX_BYTES:] + b"=", validate=True)
+            raw = binascii.a2b_base64(nonce[_PREFIX_BYTES:] + b"=", strict_mode=True)
         except binascii.Error:
             return False
         age = (int(now) - int.from_bytes(raw[:2], "big")) & 0xFFFF

@@ -106,7 +106,7 @@ class Registry:
     def find(self, flow: Flow, now: float) -> Allocation | None:
         """The live allocation of a 5-tuple."""
         allocation = self.allocations.get(flow)
-        if allocation is not None and min(each.expires_at for each in allocation.relays.values()) <= now:
+        if allocation is not None and allocation.timer_at <= now:
             self._end_expired(allocation, now)
             return self.allocations.get(flow)
         return allocation
@@ -281,10 +281,10 @@ class Registry:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due."""
-        times = [reservation.expires_at for reservation in list(self.reservations.values())[:1]]
-        if self._queue:
-            times.append(self._queue[0][0])
-        return min(times, default=None)
+        first = next(iter(self.reservations.values()), None)
+        if first is None:
+            return self._queue[0][0] if self._queue else None
+        return min(first.expires_at, self._queue[0][0]) if self._queue else first.expires_at
 
     def handle_timer(self, now: float) -> None:
         """Ends relayed addresses and reservations whose time is over."""

@@ -487,6 +487,7 @@ cdef class Relay(Receiver):
             count_drop(self.state.path, CLOSED)
         elif permitted(&self.state, &endpoint, now, NO_PERMISSION):
             if dont_fragment:
+                udp_flush()             # what waits to leave may be fragmented
                 udp_dont_fragment(self.state.relay_socket, True)
             to_peer(&self.state, &endpoint, start, length, now)
             udp_flush()

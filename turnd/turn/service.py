@@ -261,9 +261,10 @@ class TurnService:
     def _datagrams(self, messages: Datagrams) -> None:
         for _, data, client, local in messages:
             flow = Flow("udp", client, local)
-            response = self.receive(data, flow)
+            response = self._receive(data, flow)
             if response is not None:
                 self._listener(flow)[1].send(response, client, local)
+        self._schedule()
 
     def _listener(self, flow: Flow) -> tuple[ClientReceiver, UdpSocket]:
         """The listener a UDP flow came in by."""
@@ -271,15 +272,19 @@ class TurnService:
         return listener or self._listeners[WILDCARDS[6 if ":" in flow.local[0] else 4], flow.local[1]]
 
     def receive(self, data: bytes, flow: Flow) -> bytes | None:
-        """One STUN message; the answer to it. A fault of ours is logged and counted, and costs this message only."""
+        """One STUN message; the answer to it."""
+        response = self._receive(data, flow)
+        self._schedule()
+        return response
+
+    def _receive(self, data: bytes, flow: Flow) -> bytes | None:
+        """A fault of ours is logged and counted, and costs this message only."""
         try:
             return self._core.receive(data, flow, self._loop.time())
         except Exception:
             self._core.requests[flow.transport, "fault"] += 1
             log.exception("a STUN message could not be handled", extra={"transport": flow.transport})
             return None
-        finally:
-            self._schedule()
 
     def stream_protocol(self, peername: Address) -> asyncio.Protocol:
         """For a connection accepted elsewhere that turned out to speak TURN."""

@@ -38,7 +38,7 @@ def test_one_key_for_each_secret() -> None:
 
 def test_static_users_come_before_the_scheme_and_never_expire() -> None:
     credentials = Credentials("r", ("a",), {"12:x": "p"})
-    assert credentials.keys("12:x") == [stun.long_term_key("12:x", "r", "p")]
+    assert credentials.keys("12:x") == (stun.long_term_key("12:x", "r", "p"),)
     assert not credentials.expired("12:x", 1e9)
 
 
@@ -59,7 +59,7 @@ def test_stored_keys_are_not_shown() -> None:
 
 
 def test_without_secrets_nobody_gets_in_by_the_scheme() -> None:
-    assert Credentials("r").keys("99999999999:x") == []
+    assert Credentials("r").keys("99999999999:x") == ()
 
 
 def test_expiry_is_inclusive() -> None:
@@ -69,4 +69,4 @@ def test_expiry_is_inclusive() -> None:
 
 
 def test_secrets_are_not_shown_by_keys_of_unknown_users() -> None:
-    assert Credentials("r", ("a",)).keys("bob") == []
+    assert Credentials("r", ("a",)).keys("bob") == ()
