@@ -29,6 +29,7 @@ class NonceAuthority:
     def __init__(self, secret: bytes) -> None:
         if len(secret) < MIN_SECRET_BYTES:
             raise ValueError("the nonce secret is too short")
+        self._secret = secret
         self._hmac = hmac.new(secret, digestmod="sha256")
 
     def _mac(self, issued: int, client: Address, features: int) -> bytes:

@@ -17,7 +17,7 @@ class RelayPath:
     """What all relays of the process share: totals, and the ports of ours that clients may reach through a relay."""
 
     def __init__(self, seed: bytes) -> None:
-        """`seed`, at least 8 random bytes, keys the hash tables and the transaction ids of Data indications."""
+        """`seed`, at least 8 random bytes, keys the hash tables."""
     def open_port(self, family: int, port: int) -> None:
         """Lets restricted permissions reach this port of our own addresses; `family` is 4 or 6."""
     def close_port(self, family: int, port: int) -> None: ...

@@ -5,8 +5,6 @@ that may be reached. This code follows those fields, counts, and drops with a na
 locks.
 """
 
-from hashlib import blake2b
-
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -273,8 +271,6 @@ cdef class RelayPath:
         if len(seed) < 8:
             raise ValueError("the seed has at least 8 bytes")
         memcpy(&self.state.seed, <const char *>seed, 8)
-        key = blake2b(seed, digest_size=16, person=b"transaction id").digest()
-        memcpy(self.state.id_key, <const char *>key, 16)
 
     def open_port(self, int family, int port):
         cdef uint32_t at = <uint32_t>port

@@ -1,11 +1,13 @@
 """Messages as the packet path reads and writes them: the look of STUN, and Data indications (RFC 8656 §11.4, §11.5)."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from turnd.turn.relay_table cimport is_ipv4, path_t
-from turnd.turn.siphash cimport turnd_siphash
 from wire.udp cimport endpoint_t, icmp_t, packet_t
+
+cdef extern from "<sys/random.h>" nogil:
+    ssize_t getrandom(void *buffer, size_t length, unsigned int flags)
 
 
 cdef inline uint32_t read16(const uint8_t *data) noexcept nogil:
@@ -36,21 +38,29 @@ cdef inline uint32_t indication_length(const endpoint_t *peer, uint32_t length) 
     return 20 + (12 if is_ipv4(peer) else 24) + 4 + ((length + 3) & ~<uint32_t>3)
 
 
+cdef inline void write_transaction_id(path_t *path, uint8_t *out) noexcept nogil:
+    """Twelve bytes of the kernel's random numbers, which are asked for by the page (RFC 8489 §5)."""
+    cdef ssize_t got
+    if path.random_left < 12:
+        path.random_left = 0
+        while path.random_left < <int>sizeof(path.random):
+            got = getrandom(path.random + path.random_left, sizeof(path.random) - path.random_left, 0)
+            if got > 0:
+                path.random_left += <int>got
+    path.random_left -= 12
+    memcpy(out, path.random + path.random_left, 12)
+
+
 cdef inline uint8_t *begin_indication(
         path_t *path, uint8_t *out, const endpoint_t *peer, uint32_t kind, uint32_t length) noexcept nogil:
     """Header, XOR-PEER-ADDRESS, and the head of an attribute of that kind and length; returns where its value goes."""
     cdef uint8_t address[16]
-    cdef uint64_t half
     cdef int skip, size, i
     write16(out, 0x0017)
     write16(out + 2, indication_length(peer, length) - 20)
     write16(out + 4, 0x2112)
     write16(out + 6, 0xA442)
-    half = turnd_siphash(path.id_key, path.sequence)
-    memcpy(out + 8, &half, 8)
-    half = turnd_siphash(path.id_key, path.sequence + 1)
-    memcpy(out + 16, &half, 4)
-    path.sequence += 2
+    write_transaction_id(path, out + 8)
     skip = 12 if is_ipv4(peer) else 0
     size = 16 - skip
     memcpy(address, &peer.high, 8)

@@ -46,8 +46,8 @@ cdef struct path_t:
     # State of the process: which of our own ports may be reached through a relay, and totals.
     uint64_t open_ports[2][1024]    # [0]: IPv4, [1]: IPv6; one bit a port
     uint64_t seed                   # of the hash tables; nothing that leaves the process is made of it
-    uint64_t id_key[2]              # of transaction ids of Data indications
-    uint64_t sequence               # numbers used for them
+    uint8_t random[4092]            # of the kernel, for transaction ids of Data indications
+    int random_left
     uint64_t packets_to_peer
     uint64_t bytes_to_peer
     uint64_t packets_to_client
