@@ -1,0 +1,76 @@
+"""Relaying by the daemon as a process while it is told to change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.turnd.conftest import Local
+from tests.turnd.test_daemon import presented, reload
+from tests.turnd.turn.wire_client import UDP, WireClient, error_code, wire_client
+from turnd.turn.credentials import stored_keys
+from wire.stun import Method
+
+Start = Callable[..., Awaitable[Local]]
+CHANNEL = 0x4000
+
+
+class Echo(asyncio.DatagramProtocol):
+    """A peer that sends everything back where it came from."""
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.transport.sendto(data, addr)
+
+
+async def relays(client: WireClient) -> None:
+    client.channel_data(CHANNEL, b"there and back")
+    assert await client.received() == (CHANNEL, b"there and back")
+
+
+async def test_an_allocation_relays_across_a_reload_of_certificate_users_secrets_and_quotas(
+    local: Start, tmp_path: Path
+) -> None:
+    daemon = await local(turn={"users": {"anna": "pass"}})
+    first = await presented(daemon.https_port)
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=new"
+    files = {"certificate": str(tmp_path / "cert.pem"), "private_key": str(tmp_path / "key.pem")}
+    process = await asyncio.create_subprocess_exec(
+        *command.split(), "-keyout", files["private_key"], "-out", files["certificate"],
+        stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert await process.wait() == 0
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Echo, local_addr=("127.0.0.1", 0))
+    peer = transport.get_extra_info("sockname")
+    keys = stored_keys("anna", "turnd", "pass")
+    async with (
+        wire_client(daemon.turn_port, user=("anna", "pass")) as datagrams,
+        wire_client(daemon.turn_port, "tcp", user=("anna", "pass")) as stream,
+        wire_client(daemon.turn_port, user=("ben", "word")) as late,
+    ):
+        for client in (datagrams, stream):
+            await client.allocate()
+            assert await client.bind(CHANNEL, peer) == 0
+            await relays(client)
+        await reload(
+            daemon,
+            http=files,
+            turn={
+                "users": {"anna": {"md5": keys.md5.hex(), "sha256": keys.sha256.hex()}, "ben": "word"},
+                "secrets": ["a secret nobody knew before"],
+                "max_allocations": 2,
+                "allocation_bps": 1_000_000,
+            },
+        )
+        assert await presented(daemon.https_port) != first
+        for client in (datagrams, stream):
+            await relays(client)
+            assert await client.refresh(600) == 0
+            assert await client.bind(CHANNEL, peer) == 0
+        assert error_code(await late.request(Method.ALLOCATE, UDP)) == 486
+        assert await stream.refresh(0) == 0
+        assert error_code(await late.request(Method.ALLOCATE, UDP)) == 0
+    transport.close()
