@@ -91,7 +91,6 @@ class TurnConfig:
     """Bits per second that one allocation may relay in each direction; 0 is unlimited."""
     total_bps: int = field(default=TOTAL_BPS, metadata=_by(values.integer(0)))
     """The same of all allocations together; those of UDP and of TCP are counted apart."""
-
     tcp_relay: bool = field(default=False, metadata=_by(values.boolean))
     """Whether TCP is relayed as well (RFC 6062), under the same peer policy."""
 

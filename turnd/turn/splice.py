@@ -93,10 +93,7 @@ class Splice:
         except OSError:
             self.close()
             return
-        if data:
-            self._pass(self._directions.to_client, len(data))
-        else:
-            self._peer_ended = True
+        self._peer_ended = not data
         if not self._client.is_closing():
             self._tell_client(data)
         self._steer()
@@ -104,6 +101,7 @@ class Splice:
     def _tell_client(self, data: bytes) -> None:
         """What the peer has sent, or with no data that it has ended."""
         if data:
+            self._pass(self._directions.to_client, len(data))
             self._client.write(data)
         elif self._client.can_write_eof():
             self._client.write_eof()
@@ -183,14 +181,7 @@ class Splice:
                 self._loop.remove_writer(self._peer)
 
     def close(self) -> None:
-        """Ends both sides at once; what the client's transport holds is still written."""
-        self._end(self._client.close)
-
-    def abort(self) -> None:
-        """Ends both sides at once, and what waits for either is lost."""
-        self._end(self._client.abort)
-
-    def _end(self, end_client: Callable[[], None]) -> None:
+        """Ends both sides; what the client's transport holds is still written, for as long as that takes."""
         if not self._closed:
             self._closed = True
             for timer in self._waits.values():
@@ -198,6 +189,11 @@ class Splice:
             self._read_peer(wanted=False)
             self._write_peer(wanted=False)
             self._peer.close()
-            end_client()
+            self._client.close()
             if self._client_gone:
                 self._ended()
+
+    def abort(self) -> None:
+        """Ends both sides at once, and what waits for either is lost."""
+        self.close()
+        self._client.abort()

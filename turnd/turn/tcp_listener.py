@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 16
 MAX_ACCEPTS = 16  # in one turn of the loop
+MAX_KERNEL_BYTES = 256 * 1024  # asked for each buffer of a connection; without it the kernel may go to megabytes
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 EXHAUSTED_SECONDS = 1.0  # without accepting, when the system has no more to give
 WILDCARDS = {4: "0.0.0.0", 6: "::"}
@@ -68,6 +69,7 @@ class TcpListener(TcpRelay):
         family = socket.AF_INET6 if self._family == 6 else socket.AF_INET
         result = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bound_buffers(result)  # those that are accepted inherit it
         if self._family == 6:
             result.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         return result
@@ -157,6 +159,7 @@ class TcpListener(TcpRelay):
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
         def join(client: asyncio.Transport) -> Splice:
+            _bound_buffers(client.get_extra_info("socket"))
             self._splices[number] = Splice(self._loop, peer, client, self._directions, lambda: self._ended(number))
             return self._splices[number]
 
@@ -185,3 +188,8 @@ class TcpListener(TcpRelay):
         for number in (*self._sockets, *self._splices):
             self.end(number)
             self._core.ended(number)
+
+
+def _bound_buffers(connection: socket.socket) -> None:
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        connection.setsockopt(socket.SOL_SOCKET, option, MAX_KERNEL_BYTES)

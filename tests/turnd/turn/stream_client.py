@@ -143,7 +143,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def listening(**options: int) -> AsyncIterator[Peer]:
+async def listening(host: str = HOST) -> AsyncIterator[Peer]:
     """A peer that can be connected to."""
     came: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     writers: list[asyncio.StreamWriter] = []
@@ -152,9 +152,9 @@ async def listening(**options: int) -> AsyncIterator[Peer]:
         writers.append(writer)
         came.put_nowait((reader, writer))
 
-    server = await asyncio.start_server(take, HOST, 0, **options)
+    server = await asyncio.start_server(take, host, 0)
     try:
-        yield Peer(server.sockets[0].getsockname(), came)
+        yield Peer(server.sockets[0].getsockname()[:2], came)
     finally:
         server.close()
         for writer in writers:

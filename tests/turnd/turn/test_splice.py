@@ -70,13 +70,14 @@ class Joined:
     async def fill(self) -> None:
         """The peer sends for as long as anything moves."""
         same = 0
-        while same < 100:
-            try:
-                self.far_peer.send(bytes(PEER_READ_BYTES))
-                same = 0
-            except BlockingIOError:
-                same += 1
-            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while same < 100:
+                try:
+                    self.far_peer.send(bytes(PEER_READ_BYTES))
+                    same = 0
+                except BlockingIOError:
+                    same += 1
+                await asyncio.sleep(0)
 
 
 @pytest.fixture(params=["tcp", "tls"])
@@ -114,6 +115,19 @@ async def test_what_waits_for_a_stuck_peer_is_bounded(joined: Joined) -> None:
     assert joined.directions.to_peer.relayed_bytes < 16 * MEGABYTE
 
 
+async def test_the_end_of_the_client_comes_behind_its_last_byte(joined: Joined) -> None:
+    joined.writer.write(bytes(4 * MEGABYTE))
+    joined.writer.close()
+    await until(lambda: joined.splice.waiting_bytes > 0)
+    loop, left = asyncio.get_running_loop(), 4 * MEGABYTE
+    async with asyncio.timeout(10):
+        while data := await loop.sock_recv(joined.far_peer, MEGABYTE):
+            left -= len(data)
+    assert left == 0
+    joined.far_peer.shutdown(socket.SHUT_WR)
+    await until(lambda: joined.ended == 1)
+
+
 async def test_over_the_rate_nothing_is_read(joined: Joined) -> None:
     joined.directions.limit(1)
     joined.far_peer.send(bytes(1000))
@@ -141,6 +155,16 @@ async def test_the_end_of_both_is_told_once(joined: Joined) -> None:
     joined.writer.close()
     await until(lambda: joined.ended == 1)
     assert joined.far_peer.recv(1) == b""
+
+
+async def test_a_stuck_client_of_a_peer_that_has_ended_can_be_ended(joined: Joined) -> None:
+    joined.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await joined.fill()
+    joined.splice.close()  # waits for the client to read
+    await asyncio.sleep(0)
+    assert joined.ended == 0
+    joined.splice.abort()
+    await until(lambda: joined.ended == 1)
 
 
 async def test_a_peer_that_is_gone_ends_the_client(joined: Joined) -> None:

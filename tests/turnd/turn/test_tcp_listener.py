@@ -15,10 +15,11 @@ import pytest
 
 from tests.turnd.turn.core import error_code
 from tests.turnd.turn.served import Options, measure, served, tls_context, until
-from tests.turnd.turn.stream_client import HOST, Peer, StreamClient, listening, opened, port_of
+from tests.turnd.turn.stream_client import HOST, TCP, Peer, StreamClient, listening, opened, port_of
 from turnd.shared_port import SharedPort
 from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService
+from turnd.turn.tcp_connections import WAIT_SECONDS
 from wire import stun
 from wire.stun import Attribute, Method
 
@@ -157,6 +158,21 @@ async def test_two_clients_meet_when_configuration_opens_this_machine(
         await exchange(here, there, 1000)
 
 
+async def test_peers_of_both_families() -> None:
+    options = Options(tcp_relay=True, allow_peers=("127.0.0.0/8", "::1/128"), own=("127.0.0.1", "::1"))
+    additional = (Attribute.ADDITIONAL_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV6))
+    async with (
+        served(options) as service,
+        listening() as peer,
+        listening("::1") as other,
+        opened(service.port) as control,
+    ):
+        assert error_code(await control.call(Method.ALLOCATE, TCP, additional)) == 0
+        async with joined(service, control, peer) as (data, far), joined(service, control, other) as (data6, far6):
+            await exchange(data, far, 1000)
+            await exchange(data6, far6, 1000)
+
+
 # Ends.
 
 
@@ -292,6 +308,16 @@ async def test_a_data_connection_is_not_idle(service: TurnService, control: Stre
     async with joined(service, control, peer) as (data, far):
         assert not service._idle_until
         await exchange(data, far, 10)
+
+
+async def test_the_service_looks_when_a_connection_should_have_been_bound(service: TurnService) -> None:
+    async with opened(service.port) as control:
+        relayed = await control.allocate()
+        await control.permit(HOST)
+        async with opened(relayed[1]):
+            await control.attempt()
+            assert service._timer is not None
+            assert service._timer.when() <= asyncio.get_running_loop().time() + WAIT_SECONDS
 
 
 async def test_the_system_has_no_more_files_for_a_moment(service: TurnService, peer: Peer) -> None:

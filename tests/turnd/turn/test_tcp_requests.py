@@ -174,6 +174,30 @@ def test_an_ipv6_allocation(house: House) -> None:
     assert client.connect(("2a00::7", 80)) is None
 
 
+def test_both_families(house: House) -> None:
+    client = TcpClient(house, transport="tcp")
+    both = (Attribute.ADDITIONAL_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV6))
+    assert error_code(client.allocate_tcp(both)) == 0
+    first, second = (each.relay for each in client.allocation.relays.values())
+    assert client.connect() is None
+    assert client.connect(("2a00::7", 80)) is None
+    assert isinstance(first, ModelTcpRelay)
+    assert isinstance(second, ModelTcpRelay)
+    assert list(first.open.values()) == [PEER]
+    assert list(second.open.values()) == [("2a00::7", 80)]
+    family = (Attribute.REQUESTED_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV4))
+    assert error_code(client.refresh(family, (Attribute.LIFETIME, stun.encode_lifetime(0)))) == 0
+    assert first.closed
+    assert client.allocation.is_tcp
+    assert len(house.server.tcp) == 1
+
+
+def test_the_bandwidth_of_an_allocation_is_that_of_udp() -> None:
+    client = TcpClient(House(limits=Limits(allocation_bps=8000), tcp_relay=True), transport="tcp")
+    client.allocate_tcp()
+    assert client.tcp.bytes_per_second == 1000
+
+
 # What else an allocation understands.
 
 
