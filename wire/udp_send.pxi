@@ -9,7 +9,7 @@ cdef uint8_t *udp_reserve(int size) noexcept nogil:
 
 
 cdef void udp_commit(socket_t *s, const endpoint_t *remote, const endpoint_t *local, int length) noexcept nogil:
-    global arena_used, committed_count, committed_sockets
+    global arena_used, committed_count, committed_sockets, last_committed_socket
     cdef socket_t *ours
     cdef datagram_t *d
     if s.fd < 0:
@@ -41,8 +41,12 @@ cdef void udp_commit(socket_t *s, const endpoint_t *remote, const endpoint_t *lo
         memset(&d.local, 0, sizeof(endpoint_t))
     if s.committed == NULL:
         s.committed = d
-        s.next_committed = committed_sockets
-        committed_sockets = s
+        s.next_committed = NULL
+        if committed_sockets == NULL:
+            committed_sockets = s
+        else:
+            last_committed_socket.next_committed = s
+        last_committed_socket = s
     else:
         s.last_committed.next = d
     s.last_committed = d

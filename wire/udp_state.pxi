@@ -90,7 +90,7 @@ cdef struct socket_t:
     queue_t waiting                     # for the kernel's send buffer
     datagram_t *committed               # since the last flush, oldest first
     datagram_t *last_committed
-    socket_t *next_committed            # list of the sockets in this batch
+    socket_t *next_committed            # list of the sockets in this batch, in the order of their first datagrams
     socket_t *next_on_port
     bint writer_wanted                  # EPOLLOUT is asked for
     uint32_t overflow_seen
@@ -116,6 +116,7 @@ cdef uint32_t arena_used = 0
 cdef datagram_t committed[MAX_COMMITTED]
 cdef int committed_count = 0
 cdef socket_t *committed_sockets = NULL
+cdef socket_t *last_committed_socket = NULL     # while there are any
 
 cdef queue_t in_memory
 cdef socket_t *sockets_on_port[2][65536]        # [IPv6?][port]

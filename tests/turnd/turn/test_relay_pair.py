@@ -48,6 +48,17 @@ async def test_both_relays_of_a_pair_serve_one_client(stream: bool) -> None:
             assert await bench.at_client() == channel_data(CHANNEL, SENTINEL)
 
 
+@pytest.mark.parametrize("channels", [(CHANNEL, CHANNEL + 1), (CHANNEL + 1, CHANNEL)])
+async def test_what_came_first_leaves_first_whatever_socket_it_leaves_by(channels: tuple[int, int]) -> None:
+    async with Bench() as bench, second(bench) as other:
+        other.pair(bench.relay)
+        bench.relay.permit(bench.addresses[0][0], bench.at(live=True), False)
+        bench.relay.bind_channel(CHANNEL + 1, bench.addresses[0], bench.at(live=True))
+        for channel in channels:
+            bench.from_client(channel_data(channel, b"%d" % channel))
+        assert [await bench.at_peer(0), await bench.at_peer(0)] == [b"%d" % channel for channel in channels]
+
+
 @pytest.mark.parametrize("first_closes", [False, True])
 async def test_when_one_of_a_pair_closes_the_other_goes_on(first_closes: bool) -> None:
     async with Bench() as bench, second(bench) as other:
