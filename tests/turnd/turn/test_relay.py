@@ -219,7 +219,9 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_ours() -> None:
+def _nothing_is_ours() -> Iterator[None]:
+    udp.set_own_addresses([])
+    yield
     udp.set_own_addresses([])
 
 
