@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Set
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from wire.stun_values import *  # noqa: F403 - what it exports is this module's face too
@@ -21,6 +22,7 @@ HEADER_BYTES = 20
 TRANSACTION_ID_BYTES = 12
 FINGERPRINT_XOR = 0x5354554E
 MAX_ATTRIBUTES = 64
+KEY_CACHE = 1024  # keys used last, made ready for HMAC
 SHA1_BYTES = 20
 SHA256_BYTES = 32
 MIN_SHA256_BYTES = 16  # RFC 8489 §14.6: the shortest truncation a usage may allow
@@ -243,7 +245,18 @@ def verify_integrity(message: Message, key: bytes, *, min_sha256_bytes: int = SH
     else:
         return False
     covered = b"%b%b%b" % (data[:2], _U16.pack(at + 4 + size - HEADER_BYTES), data[4:at])
-    return hmac.compare_digest(hmac.digest(key, covered, algorithm)[:size], data[at + 4 : at + 4 + size])
+    return hmac.compare_digest(_mac(key, covered, algorithm)[:size], data[at + 4 : at + 4 + size])
+
+
+@lru_cache(maxsize=KEY_CACHE)
+def _keyed(key: bytes, algorithm: str) -> hmac.HMAC:
+    return hmac.new(key, digestmod=algorithm)
+
+
+def _mac(key: bytes, covered: bytes, algorithm: str) -> bytes:
+    mac = _keyed(key, algorithm).copy()
+    mac.update(covered)
+    return mac.digest()
 
 
 def verify_fingerprint(message: Message) -> bool:
@@ -267,7 +280,7 @@ def encode(
     """One message with zero padding; `key` adds MESSAGE-INTEGRITY, or MESSAGE-INTEGRITY-SHA256 when `sha256`."""
     if len(transaction_id) != TRANSACTION_ID_BYTES:
         raise StunError("a transaction id is 12 bytes")
-    parts = [b""]
+    parts: list[bytes] = []
     for kind, value in attributes:
         size = len(value)
         if size > 0xFFFF:
@@ -289,7 +302,7 @@ def append_integrity(data: bytes, key: bytes, *, sha256: bool = False, size: int
     if not sha256:
         size = SHA1_BYTES
     covered = b"%b%b%b" % (data[:2], _U16.pack(len(data) + 4 + size - HEADER_BYTES), data[4:])
-    digest = hmac.digest(key, covered, "sha256" if sha256 else "sha1")[:size]
+    digest = _mac(key, covered, "sha256" if sha256 else "sha1")[:size]
     return covered + _PAIR.pack(_INTEGRITY_SHA256 if sha256 else _INTEGRITY, size) + digest
 
 

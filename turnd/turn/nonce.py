@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from functools import lru_cache
 
 from turnd.turn.allocation import Address
 from wire import stun
@@ -19,6 +20,7 @@ from wire import stun
 NONCE_SECONDS = 600
 MAC_BYTES = 6
 MIN_SECRET_BYTES = 16
+MAC_CACHE = 4096
 _PREFIX_BYTES = len(stun.NONCE_COOKIE) + 4
 _NONCE_BYTES = _PREFIX_BYTES + 11
 
@@ -31,8 +33,9 @@ class NonceAuthority:
             raise ValueError("the nonce secret is too short")
         self._secret = secret
         self._hmac = hmac.new(secret, digestmod="sha256")
+        self._mac = lru_cache(maxsize=MAC_CACHE)(self._compute_mac)  # a nonce comes back soon, and with each request
 
-    def _mac(self, issued: int, client: Address, features: int) -> bytes:
+    def _compute_mac(self, issued: int, client: Address, features: int) -> bytes:
         host, port = client
         covered = b"%b%b%b%b" % (
             issued.to_bytes(8, "big"),

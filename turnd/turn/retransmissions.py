@@ -14,19 +14,20 @@ _DIGEST_BYTES = 16
 
 
 class _Answer(NamedTuple):
+    request_digest: bytes
     response: bytes
     expires_at: float
 
 
 class RecentAnswers:
-    """The newest answers by 5-tuple and request, which is the same byte for byte; a hash stands for both.
+    """The newest answers by 5-tuple and request, which is the same byte for byte: told by two hashes.
 
     At most MAX_ANSWERS of MAX_BYTES together, none for longer than `seconds`.
     """
 
     def __init__(self, seconds: float = RETRANSMISSION_SECONDS) -> None:
         self._seconds = seconds
-        self._answers: dict[bytes, _Answer] = {}
+        self._answers: dict[tuple[Flow, int], _Answer] = {}
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -34,14 +35,17 @@ class RecentAnswers:
 
     def find(self, flow: Flow, request: bytes, now: float) -> bytes | None:
         """The answer given before to this very request."""
-        answer = self._answers.get(_digest(flow, request))
-        return None if answer is None or answer.expires_at <= now else answer.response
+        answer = self._answers.get((flow, hash(request)))
+        if answer is None or answer.expires_at <= now or answer.request_digest != _digest(request):
+            return None
+        return answer.response
 
     def keep(self, flow: Flow, request: bytes, response: bytes, now: float) -> None:
         """Remembers an answer and forgets what is too old or too much."""
-        answers, key = self._answers, _digest(flow, request)
-        self._forget(key)
-        answers[key] = _Answer(response, now + self._seconds)
+        answers, key = self._answers, (flow, hash(request))
+        if key in answers:
+            self._forget(key)
+        answers[key] = _Answer(_digest(request), response, now + self._seconds)
         self.bytes += len(response)
         while answers:
             oldest = next(iter(answers))
@@ -49,13 +53,9 @@ class RecentAnswers:
                 return
             self._forget(oldest)
 
-    def _forget(self, key: bytes) -> None:
-        answer = self._answers.pop(key, None)
-        if answer is not None:
-            self.bytes -= len(answer.response)
+    def _forget(self, key: tuple[Flow, int]) -> None:
+        self.bytes -= len(self._answers.pop(key).response)
 
 
-def _digest(flow: Flow, request: bytes) -> bytes:
-    transport, client, local = flow
-    whose = f"{transport} {client[0]} {client[1]} {local[0]} {local[1]} "
-    return blake2b(whose.encode() + request, digest_size=_DIGEST_BYTES).digest()
+def _digest(request: bytes) -> bytes:
+    return blake2b(request, digest_size=_DIGEST_BYTES).digest()
