@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, cast
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_WRITE_BUFFER_BYTES = 256 * 1024  # over it, datagrams from peers are dropped: late media is worth nothing
 MAX_UNREAD_BYTES = 1024 * 1024  # over it, a client that only asks and never reads is cut off
+MAX_UNSENT_BYTES = 128 * 1024  # in the kernel, which would take megabytes for each connection
 
 
 class TurnClient(ABC):
@@ -105,6 +107,9 @@ class TurnConnection(TurnClient, asyncio.Protocol):
             return
         self.flow = flow
         self._transport.set_write_buffer_limits(high=MAX_WRITE_BUFFER_BYTES)
+        kernel: socket.socket | None = transport.get_extra_info("socket")
+        if kernel is not None:
+            kernel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
 
     def data_received(self, data: bytes) -> None:
         """Messages, until one has bound this connection to a peer's: then raw bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.turnd.turn.core import EPOCH, REALM, UDP, Client, House, error_code
 from turnd.turn.authentication import PASSWORD_ALGORITHMS
 from turnd.turn.credentials import Credentials, rest_credentials
-from turnd.turn.nonce import NONCE_SECONDS
+from turnd.turn.nonce import MAC_BYTES, NONCE_SECONDS
 from wire import stun
 from wire.stun import Attribute, MessageClass, Method, PasswordAlgorithm
 
@@ -254,3 +255,23 @@ def test_without_a_nonce_of_ours_nobody_learns_who_is_known(house: House, name: 
 def test_no_user_has_the_key_of_the_unknown(house: House) -> None:
     client = Client(house, credentials=("nobody", "x"))
     assert error_code(allocate(client, proof(client), bytes(16))) == 401
+
+
+@pytest.mark.parametrize("name", ["anna", "nobody", "9999999999:rest", "1:expired"])
+def test_each_secret_is_compared_in_constant_time_and_as_often_for_users_there_are_not(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The nonce, then the integrity under each key that may be: one for nobody as for a static user."""
+    compared: list[int] = []
+    compare = hmac.compare_digest
+
+    def counted(a: bytes, b: bytes) -> bool:
+        compared.append(len(a))
+        return compare(a, b)
+
+    client = Client(House(), credentials=(name, "wrong"))
+    data = client.signed(Method.ALLOCATE, [UDP])
+    monkeypatch.setattr(hmac, "compare_digest", counted)
+    assert error_code(client.receive(data)) == 401
+    keys = 2 if ":" in name else 1  # of the two REST secrets
+    assert compared == [MAC_BYTES] + [stun.SHA1_BYTES] * keys

@@ -6,7 +6,6 @@ Advisories and commits are coturn's. Where a whole feature was the fault and is 
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
 import json
 import logging
@@ -16,7 +15,8 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, IPv6Network, ip_address
-from itertools import pairwise, product
+from itertools import product
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -27,10 +27,10 @@ from tests.turnd.turn.served import Options, measure, served, until
 from turnd import logs
 from turnd.config import Config
 from turnd.turn.allocation import Flow
-from turnd.turn.nonce import NonceAuthority
 from turnd.turn.peer_policy import Near, PeerPolicy
-from turnd.turn.relay_ports import PortPool
+from turnd.turn.service import TurnService
 from wire import stun
+from wire.dtls import DtlsContext
 from wire.stun import Attribute, MessageClass, Method
 
 IPV6 = (Attribute.REQUESTED_ADDRESS_FAMILY, stun.encode_family(2))
@@ -147,126 +147,6 @@ async def test_cve_2018_4059_a_relay_does_not_reach_what_listens_here() -> None:
     with pytest.raises(BlockingIOError):
         other.recv(100)
     other.close()
-
-
-# What the wire tells (2020, 2025)
-
-
-def paddings(data: bytes) -> list[bytes]:
-    """The bytes behind each attribute's value."""
-    found, at = [], 20
-    while at < len(data):
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        end = at + 4 + length
-        at = end + 3 & ~3
-        found.append(data[end:at])
-    return found
-
-
-def test_cve_2020_4067_padding_of_every_answer_is_zero(house: House) -> None:
-    """After long requests full of ones, so that left-over bytes would show."""
-    noise = (0xFFFF, b"\xff" * 700)
-    odd = [(0x7777, b"\xff" * 3), (0x7778, b"\xff" * 2), (0x7779, b"")]
-    client = Client(house)
-    answers = [
-        house.server.receive(stun.encode(method, 0, client.transaction(), [noise, *extra]), client.flow, client.now)
-        for method in (Method.BINDING, Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND)
-        for extra in ([], odd[:1], odd)
-    ]
-    for method, attributes in (
-        (Method.ALLOCATE, [UDP, (0x7777, b"\xff")]),
-        (Method.ALLOCATE, [UDP, (Attribute.EVEN_PORT, b"\x80")]),
-        (Method.REFRESH, [noise]),
-        (Method.REFRESH, [(0x7777, b"\xff" * 5)]),
-        (Method.CREATE_PERMISSION, []),
-    ):
-        answers.append(house.server.receive(client.signed(method, [noise, *attributes]), client.flow, client.now))
-    padded = [padding for answer in answers if answer is not None for padding in paddings(answer) if padding]
-    assert len(padded) > 10
-    assert not any(padding.strip(b"\0") for padding in padded)
-
-
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-async def test_cve_2020_4067_padding_of_relayed_data_is_zero(transport: str) -> None:
-    """Data indications, and on streams ChannelData: a short datagram after a long one of ones."""
-    async with served(Options(allow_peers=("127.0.0.0/8",))) as service:
-        client = await RawClient().open(service, transport)
-        relay = await client.allocate()
-        peer, address = udp_peer()
-        await client.permit(address)
-        for bound in (False, True):
-            if bound:
-                await client.bind(0x4000, address)
-            for size in (1, 2, 3, 5):
-                peer.sendto(b"\xff" * 1200, relay)
-                assert len(await client.read()) > 1200
-                peer.sendto(b"\xff" * size, relay)
-                message = await client.read()
-                if not bound:
-                    assert paddings(message)[-1] == bytes(-size % 4)
-                else:
-                    assert message == b"\x40\x00\0" + bytes([size]) + b"\xff" * size + (
-                        bytes(-size % 4) if transport == "tcp" else b""
-                    )
-        peer.close()
-        client.close()
-
-
-async def test_cve_2025_69217_ports_tokens_and_nonces_come_from_secrets() -> None:
-    async with served() as service, served() as other:
-        registry = service._core.registry
-        assert registry._token is secrets.token_bytes
-        assert all(pool._randbelow is secrets.randbelow for pool in registry._pools.values())
-        nonces = [each._core.authenticator._nonces._secret for each in (service, other)]
-        assert nonces[0] != nonces[1]
-        assert {len(each) for each in nonces} == {32}
-
-
-def balanced(values: list[int], bits: int) -> bool:
-    """Whether each bit is set in 38 % to 62 % of the values; of 1000 random ones that fails once in 10^11 times."""
-    return all(0.38 < sum(value >> bit & 1 for value in values) / len(values) < 0.62 for bit in range(bits))
-
-
-def test_cve_2025_69217_nonces_of_one_second_have_nothing_in_common() -> None:
-    nonces = NonceAuthority(secrets.token_bytes(32))
-    issued = [nonces.issue((HOST, port), 1.0, 1) for port in range(2000)]
-    values = [int.from_bytes(base64.b64decode(each[-11:] + b"=")[2:], "big") for each in issued]
-    assert len(set(values)) == 2000
-    assert balanced(values, 48)
-
-
-def test_cve_2025_69217_relay_ports_are_drawn_evenly_and_in_no_order() -> None:
-    pool = PortPool(40001, 40100, secrets.randbelow)
-    drawn = []
-    for _ in range(10_000):
-        port = pool.take()
-        assert port is not None
-        drawn.append(port)
-        pool.release(port)
-    counts = Counter(drawn)
-    assert len(counts) == 100
-    assert min(counts.values()) > 30
-    assert max(counts.values()) < 190
-    steps = Counter(after - before for before, after in pairwise(drawn))
-    assert max(steps.values()) < 250  # the likeliest of them, none, has 100 on average
-
-
-async def test_cve_2025_69217_transaction_ids_of_indications_are_not_in_order() -> None:
-    async with served(Options(allow_peers=("127.0.0.0/8",))) as service:
-        client = await RawClient().open(service, "udp")
-        relay = await client.allocate()
-        peer, address = udp_peer()
-        await client.permit(address)
-        ids = []
-        for _ in range(1000):
-            peer.sendto(b"x", relay)
-            ids.append(int.from_bytes((await client.read())[8:20], "big"))
-        assert len(set(ids)) == 1000
-        assert balanced(ids, 96)
-        steps = Counter(after - before for before, after in pairwise(ids))
-        assert max(steps.values()) == 1
-        peer.close()
-        client.close()
 
 
 # Parsers (2026)
@@ -416,6 +296,46 @@ def test_4adbd82e_even_ports_that_cannot_be_had_leak_none() -> None:
     for even in (EVEN, (Attribute.EVEN_PORT, b"\x80")):
         assert [error_code(client.allocate(even)) for _ in range(50)] == [508] * 50
     assert len(house.pools[4]) == 10
+
+
+# State before proof (2026)
+
+
+async def test_ghsa_5x2p_4vqj_f6m4_dtls_has_no_state_before_the_cookie(certificate: tuple[Path, Path]) -> None:
+    """2,000 forged ClientHellos, and as many with a cookie that was given to another address."""
+    async with served(Options(certificate=certificate, max_connections=10)) as service:
+        context = DtlsContext(certificate[0].read_bytes(), certificate[1].read_bytes())
+        client = context.client()
+        client.start(0.0)
+        (hello,) = client.datagrams_to_send()
+        leg, (udp, *_) = service._dtls, service._dtls._sockets
+        client.receive_datagram(verify_request(hello, service), 0.0)
+        (with_cookie,) = client.datagrams_to_send()
+        assert len(with_cookie) > len(hello)
+        for number in range(2000):
+            forged = Flow("dtls", (f"127.9.{number >> 8}.{number & 0xFF}", 9), (HOST, service.tls_port))
+            for data in (hello, with_cookie):
+                leg._receive(data, forged, udp)
+        assert [len(each) for each in (leg._clients, leg._successors, leg._handshaking, service._connections)] == [
+            0
+        ] * 4
+        assert service._next_timer() is None
+        # The same bytes from the address that the cookie was given to do make one.
+        leg._receive(with_cookie, Flow("dtls", FORGED_BY, (HOST, service.tls_port)), udp)
+        assert len(leg._clients) == 1
+
+
+FORGED_BY = ("127.0.0.1", 9)
+
+
+def verify_request(hello: bytes, service: TurnService) -> bytes:
+    """The HelloVerifyRequest that FORGED_BY gets."""
+    listener = service._dtls._current_listener()
+    assert listener is not None
+    assert listener.receive_datagram(hello, FORGED_BY, service._loop.time()) is None
+    ((request, address),) = listener.datagrams_to_send()
+    assert address == FORGED_BY
+    return request
 
 
 # Logs (2026)
