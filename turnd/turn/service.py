@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
+from math import inf
 from typing import cast
 
 from turnd.turn.allocation import FAMILIES, TRANSPORTS, Allocation, Flow, RelayedAddress
@@ -124,7 +125,8 @@ class TurnService:
         self._idle_until: dict[TurnClient, float] = {}  # in order of time
         self._unproved = SourceCounter(max_unproved_of_source)  # those of _idle_until
         self._orphans = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None  # what is due at once is no TimerHandle in uvloop: it tells no time
+        self._timer_at = inf
         self.port = settings.port
         self.tls_port = settings.tls_port
 
@@ -242,7 +244,7 @@ class TurnService:
         """Ends all allocations, connections and listeners."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._timer_at = None, inf
         for server in self._servers:
             server.close()
         self._core.registry.close(self._loop.time())
@@ -404,14 +406,14 @@ class TurnService:
     def _schedule(self) -> None:
         """Keeps the one timer no later than the next thing to do."""
         due = self._next_timer()
-        if due is None or (self._timer is not None and self._timer.when() <= due):
+        if due is None or self._timer_at <= due:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._handle_timer)
+        self._timer, self._timer_at = self._loop.call_at(due, self._handle_timer), due
 
     def _handle_timer(self) -> None:
-        self._timer = None
+        self._timer, self._timer_at = None, inf
         now = self._loop.time()
         self._core.registry.handle_timer(now)
         self._core.tcp.handle_timer(now)

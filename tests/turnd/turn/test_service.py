@@ -12,6 +12,7 @@ from aioice import turn
 from tests.turnd.conftest import FarTransport
 from tests.turnd.turn.served import Options, credentials, measure, served, until
 from turnd.metric_names import METRICS
+from turnd.turn.allocation import Flow
 from turnd.turn.connection import TurnConnection
 from turnd.turn.service import TurnService
 from wire import stun
@@ -321,3 +322,13 @@ async def test_measures_are_declared_and_complete() -> None:
             assert isinstance(each.value, int | Histogram)
             names.add(each.name)
         assert names == {name for name in METRICS if name.startswith(("turn_", "stun_"))}
+
+
+async def test_what_is_due_at_once_does_not_keep_the_next_from_being_served() -> None:
+    async with served(Options(idle_seconds=0.0)) as service:
+        for port in (5000, 5001):  # in one turn of the loop, in which uvloop's handle for "now" knows no time
+            flow = Flow("tcp", ("203.0.113.9", port), (HOST, 3478))
+            connection = TurnConnection(service)
+            connection.flow = flow
+            assert service.connected(connection, flow)
+        await until(lambda: not service._idle_until)

@@ -316,8 +316,7 @@ async def test_the_service_looks_when_a_connection_should_have_been_bound(servic
         await control.permit(HOST)
         async with opened(relayed[1]):
             await control.attempt()
-            assert service._timer is not None
-            assert service._timer.when() <= asyncio.get_running_loop().time() + WAIT_SECONDS
+            assert service._timer_at <= asyncio.get_running_loop().time() + WAIT_SECONDS
 
 
 async def test_the_system_has_no_more_files_for_a_moment(service: TurnService, peer: Peer) -> None:
