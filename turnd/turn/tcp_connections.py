@@ -20,7 +20,7 @@ from wire.stun import Attribute, MessageClass, Method
 if TYPE_CHECKING:
     from turnd.turn.requests import Attributes, Request
 
-MAX_TCP_CONNECTIONS = 512
+MAX_TCP_CONNECTIONS = 256
 MAX_TCP_CONNECTIONS_OF_ALLOCATION = 32
 WAIT_SECONDS = 30.0  # RFC 6062 §5.2, §5.3: until a peer answers (at least), and until the client binds
 ID_BYTES = 4
