@@ -19,7 +19,8 @@ from pathlib import Path
 
 import ifaddr
 
-from turnd import nat_pmp
+from turnd.outside_address import RouterError
+from turnd.router import ROUTER_PORTS, RouterPorts, ask_router
 from wire.measure import Measure
 
 log = logging.getLogger(__name__)
@@ -186,12 +187,12 @@ class AddressWatch:
         configured: Sequence[str],
         changed: Callable[[OwnAddresses], None],
         *,
-        router_port: int = nat_pmp.ROUTER_PORT,
+        router_ports: RouterPorts = ROUTER_PORTS,
     ) -> None:
         self._loop = loop
         self._configured = tuple(configured)
         self._changed = changed
-        self._router_port = router_port
+        self._router_ports = router_ports
         self._local = local_addresses()
         self._discovered: str | None = None
         self._netlink: socket.socket | None = None
@@ -296,25 +297,13 @@ class AddressWatch:
 
     async def _ask_router(self, gateway: str) -> None:
         try:
-            found = await ask_router(self._loop, gateway, self._router_port)
-        except (OSError, nat_pmp.NatPmpError) as error:
+            found = await ask_router(self._loop, gateway, self._router_ports)
+        except RouterError as error:
             log.debug("the router does not tell its outside address", extra={"gateway": gateway, "reason": error})
             return
-        if found is not None and gateway == self._local.gateway:
+        if gateway == self._local.gateway:
             self._discovered = found
             self._update()
-
-
-async def ask_router(loop: asyncio.AbstractEventLoop, gateway: str, port: int = nat_pmp.ROUTER_PORT) -> str | None:
-    """The outside address of the router at `gateway`, None when it does not answer. OSError, NatPmpError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as channel:
-        channel.connect((gateway, port))  # only the gateway's own answers arrive
-        for seconds in nat_pmp.RETRANSMIT_SECONDS:
-            channel.send(nat_pmp.REQUEST)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    return nat_pmp.parse(await loop.sock_recv(channel, 64))
-    return None
 
 
 def described(addresses: OwnAddresses) -> dict[str, str]:

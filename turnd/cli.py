@@ -6,6 +6,8 @@ Exit codes: 0, 1 cannot run, 2 wrong configuration.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import getpass
 import json
 import os
@@ -20,6 +22,7 @@ from turnd.config import Config, ConfigError, load
 
 DEFAULT_TTL_SECONDS = 6 * 3600
 MAX_TTL_SECONDS = 366 * 86400
+ASK_ROUTER_SECONDS = 2.0
 EXIT_CANNOT_RUN = 1
 EXIT_CONFIGURATION = 2
 
@@ -87,7 +90,6 @@ def _check(_options: argparse.Namespace, config: Config) -> int:
 
 
 def _credentials(options: argparse.Namespace, config: Config) -> int:
-    from turnd.addresses import local_addresses
     from turnd.ice_servers import credential_name, turn_urls, uri_host
     from turnd.state import StateDirectory, StateError
     from turnd.turn.credentials import rest_credentials
@@ -97,14 +99,14 @@ def _credentials(options: argparse.Namespace, config: Config) -> int:
     except StateError as error:
         _complain([str(error)])
         return EXIT_CANNOT_RUN
-    here = [*config.addresses.public, *local_addresses().candidates]
+    hosts = [config.http.public_host] if config.http.public_host else list(config.addresses.public[:1]) or _hosts_here()
     tls_ports = [config.turn.tls_port]
     if config.http.tls_listen and config.http.tls_listen.port:
         tls_ports.append(config.http.tls_listen.port)
     name = credential_name(options.name)
     username, credential = rest_credentials(secret, name, options.ttl, time.time())
     result = {
-        "urls": turn_urls(uri_host(config.http.public_host, here[0]), config.turn.port, tls_ports),
+        "urls": [url for host in hosts for url in turn_urls(uri_host(host, host), config.turn.port, tls_ports)],
         "username": username,
         "credential": credential,
         "realm": config.turn.realm,
@@ -112,6 +114,25 @@ def _credentials(options: argparse.Namespace, config: Config) -> int:
     }
     _say(json.dumps(result))
     return 0
+
+
+def _hosts_here() -> list[str]:
+    """The outside address, when the router tells it, and the best one here: who is in the LAN needs no hairpin NAT."""
+    from turnd.addresses import local_addresses
+    from turnd.outside_address import RouterError
+    from turnd.router import ask_router
+
+    async def ask(gateway: str) -> str:
+        async with asyncio.timeout(ASK_ROUTER_SECONDS):
+            return await ask_router(asyncio.get_running_loop(), gateway)
+
+    local = local_addresses()
+    hosts = [local.candidates[0]]
+    if local.gateway:
+        with contextlib.suppress(RouterError, TimeoutError):
+            outside = asyncio.run(ask(local.gateway))
+            hosts = list(dict.fromkeys((outside, *hosts))) if outside not in local.every else [outside]
+    return hosts
 
 
 def _key(options: argparse.Namespace, config: Config) -> int:

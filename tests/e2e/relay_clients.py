@@ -6,18 +6,24 @@ import asyncio
 import itertools
 import json
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Any, Protocol
 
 from tests.e2e.browsers import Browser
+from tests.e2e.daemon import REPOSITORY, Daemon
 from tests.e2e.network import Host, run
 
 CLIENTS = Path(__file__).parent / "clients"
+DROPS = r"turnd_turn_dropped_packets_total\{.*\}|turnd_udp_(send|receive)_errors_total\{.*\}"
+RELAY_TO_KERNEL = 'turnd_udp_datagrams_total{component="relay",direction="out"}'
+RELAY_IN_MEMORY = 'turnd_udp_memory_deliveries_total{component="relay"}'
 RELAY_PEER = (CLIENTS / "relay_peer.js").read_text()
 
 
 class Authority:
-    """A certificate authority of the test's own; `certificate` and `private_key` are a server's, signed by it."""
+    """A certificate authority of the test's own; `certificate` and `private_key` are a server's."""
 
     def __init__(self, folder: Path, names: list[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +33,7 @@ class Authority:
         root_key, new_key = folder / "root.key", ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         request = ["openssl", "req", "-x509", *new_key, "-days", "9"]
         run(*request, "-keyout", str(root_key), "-out", str(self.root), "-subj", "/CN=Root of a test")
-        alternatives = ",".join(f"DNS:{name}" for name in names)
+        alternatives = ",".join(f"IP:{name}" if name[-1].isdigit() else f"DNS:{name}" for name in names)
         extensions = ["-addext", f"subjectAltName={alternatives}", "-addext", "basicConstraints=critical,CA:FALSE"]
         signed = ["-CA", str(self.root), "-CAkey", str(root_key)]
         written = ["-keyout", str(self.private_key), "-out", str(self.certificate)]
@@ -39,6 +45,28 @@ class Authority:
         database = f"sql:{profile}"
         run("certutil", "-N", "-d", database, "--empty-password")
         run("certutil", "-A", "-d", database, "-n", "test", "-t", "C,,", "-i", str(self.root))
+
+
+async def credentials(daemon: Daemon) -> dict[str, Any]:
+    """What the operator of a daemon in a namespace gets from `turnd credentials`."""
+    assert daemon.host
+    command = [sys.executable, "-m", "turnd", "credentials", "--config", str(daemon.config)]
+    process = await asyncio.create_subprocess_exec(
+        *daemon.host.command(*command), stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY
+    )
+    printed, _ = await process.communicate()
+    return dict(json.loads(printed))
+
+
+def by(way: str, server: dict[str, Any]) -> dict[str, Any]:
+    """The ICE server with the first of its URLs for `way`, which is udp, tcp or tls."""
+    scheme, transport = {"udp": ("turn:", "udp"), "tcp": ("turn:", "tcp"), "tls": ("turns:", "tcp")}[way]
+    return {**server, "urls": [u for u in server["urls"] if u.startswith(scheme) and u.endswith(transport)][:1]}
+
+
+def dropped(samples: dict[str, float]) -> dict[str, float]:
+    """The counters of what was lost on sockets and relays."""
+    return {name: value for name, value in samples.items() if re.fullmatch(DROPS, name)}
 
 
 class Stack(Protocol):

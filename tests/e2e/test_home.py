@@ -16,44 +16,11 @@ from tests.e2e.browsers import Chromium, Firefox
 from tests.e2e.call import Person
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.network import Host, Network
+from tests.e2e.home import BOX_PUBLIC, Home
+from tests.e2e.network import Network
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
 
-BOX_PUBLIC = "203.0.113.7"
-BOX = """
-table ip box {
-  chain prerouting {
-    type nat hook prerouting priority dstnat;
-    iifname "wan" tcp dport { 80, 443, 3478, 5349 } dnat to 192.168.1.10
-    iifname "wan" udp dport { 3478, 5349, 40000-40100 } dnat to 192.168.1.10
-  }
-  chain postrouting {
-    type nat hook postrouting priority srcnat;
-    oifname "wan" masquerade
-  }
-  chain forward {
-    type filter hook forward priority filter; policy drop;
-    ct state established,related accept
-    iifname "lan" accept
-    ct status dnat accept
-  }
-}
-"""
-# Symmetric: every flow gets a random outside port of its own, and only answers of the same peer come back.
-VISITOR_NAT = """
-table ip nat {
-  chain postrouting {
-    type nat hook postrouting priority srcnat;
-    oifname "wan" masquerade random,fully-random
-  }
-  chain forward {
-    type filter hook forward priority filter; policy drop;
-    ct state established,related accept
-    iifname "lan" accept
-  }
-}
-"""
 ONLY_HTTPS = """
 table ip firewall {
   chain forward {
@@ -71,47 +38,6 @@ table ip loss {
   }
 }
 """
-
-
-class Home:
-    """The namespaces of the scene."""
-
-    def __init__(self, network: Network) -> None:
-        self.server = network.host("server")
-        self.neighbour = network.host("neighbour")
-        self.box = network.host("box")
-        self.internet = network.host("internet")
-        self.gateway = network.host("gateway")
-        self.visitor = network.host("visitor")
-        self._home_lan(network)
-        self._wan(network, self.box, f"{BOX_PUBLIC}/24", "203.0.113.1/24")
-        self._wan(network, self.gateway, "198.51.100.9/24", "198.51.100.1/24")
-        self.internet.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-        inner, _ = network.link(self.gateway, "172.16.5.1/24", self.visitor, "172.16.5.20/24")
-        self._name(self.gateway, inner, "lan")
-        self.visitor.ip("route", "add", "default", "via", "172.16.5.1")
-        self.box.nft(BOX)
-        self.gateway.nft(VISITOR_NAT)
-        for router in (self.box, self.gateway):
-            router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-
-    def _home_lan(self, network: Network) -> None:
-        switch = network.host("switch")
-        members = {self.server: "192.168.1.10/24", self.neighbour: "192.168.1.20/24", self.box: "192.168.1.254/24"}
-        self._name(self.box, network.lan(switch, members)[self.box], "lan")
-        for member in (self.server, self.neighbour):
-            member.ip("route", "add", "default", "via", "192.168.1.254")
-
-    def _wan(self, network: Network, router: Host, address: str, gateway: str) -> None:
-        near, _ = network.link(router, address, self.internet, gateway)
-        self._name(router, near, "wan")
-        router.ip("route", "add", "default", "via", gateway.split("/")[0])
-
-    @staticmethod
-    def _name(host: Host, interface: str, name: str) -> None:
-        host.ip("link", "set", interface, "down")
-        host.ip("link", "set", interface, "name", name)
-        host.ip("link", "set", name, "up")
 
 
 @pytest.fixture
@@ -166,6 +92,20 @@ async def test_a_visitor_whose_network_lets_only_https_out_is_relayed_by_itself(
         assert pair
         assert (pair["type"], pair["relay"]) == ("relay", "tls")
     assert (await daemon.metrics())['turnd_ice_selected_pairs{path="relay"}'] == 2
+
+
+async def test_a_visitor_is_relayed_over_udp_tcp_and_tls(daemon: Daemon, home: Home, person: PersonFactory) -> None:
+    visitor, host = await person("Visitor", Chromium, home.visitor), await person("Host", Chromium, home.server)
+    await host.join("https://192.168.1.10/r/home")
+    for relay, port in (("udp", 3478), ("tcp", 3478), ("tls", 5349)):
+        await visitor.join(f"https://{BOX_PUBLIC}/r/home?relay={relay}")
+        await asyncio.gather(*(one.sees_others(1, 30) for one in (visitor, host)))
+        assert await visitor.moving(1)
+        for connection in ("publish", "subscribe"):
+            pair = await visitor.pair(connection)
+            assert pair
+            assert (pair["type"], pair["relay"]) == ("relay", relay)
+            assert f"{BOX_PUBLIC}:{port}" in pair["url"]
 
 
 async def test_video_goes_on_through_five_percent_loss(daemon: Daemon, home: Home, person: PersonFactory) -> None:

@@ -19,18 +19,27 @@ import pytest_asyncio
 
 from tests.e2e.browsers import Chromium, Firefox
 from tests.e2e.call import until
-from tests.e2e.daemon import REPOSITORY, Daemon, total
+from tests.e2e.daemon import Daemon, total
 from tests.e2e.network import Host, Network
-from tests.e2e.relay_clients import CLIENTS, Authority, InBrowser, Stack, UnderNode, meet
+from tests.e2e.relay_clients import (
+    CLIENTS,
+    RELAY_IN_MEMORY,
+    RELAY_TO_KERNEL,
+    Authority,
+    InBrowser,
+    Stack,
+    UnderNode,
+    by,
+    credentials,
+    dropped,
+    meet,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.asyncio(loop_scope="module")]
 
 NAME, NAME_IPV6 = "turn.test", "six.turn.test"
 SIZES = [*[1200] * 250, 16_384, *[1200] * 250, 16_384, 4, 16_384]
 WINDOW = 32  # less under way than a TCP connection of a slow reader may hold
-DROPS = r"turnd_turn_dropped_packets_total\{.*\}|turnd_udp_(send|receive)_errors_total\{.*\}"
-RELAY_TO_KERNEL = 'turnd_udp_datagrams_total{component="relay",direction="out"}'
-RELAY_IN_MEMORY = 'turnd_udp_memory_deliveries_total{component="relay"}'
 
 
 class Scene:
@@ -64,18 +73,12 @@ class Scene:
 
     async def server(self, way: str = "") -> dict[str, Any]:
         """What `turnd credentials` prints, of its URLs the first for `way`: udp, tcp or tls, with a 6 over IPv6."""
-        assert self.daemon.host
-        command = [sys.executable, "-m", "turnd", "credentials", "--config", str(self.daemon.config)]
-        process = await asyncio.create_subprocess_exec(
-            *self.daemon.host.command(*command), stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY
-        )
-        printed, _ = await process.communicate()
-        server: dict[str, Any] = json.loads(printed)
-        if not way:
-            return server
-        scheme, transport = {"udp": ("turn:", "udp"), "tcp": ("turn:", "tcp"), "tls": ("turns:", "tcp")}[way[:3]]
-        url = next(url for url in server["urls"] if url.startswith(scheme) and url.endswith(transport))
-        return {**server, "urls": [url.replace(NAME, NAME_IPV6) if way.endswith("6") else url]}
+        server = await credentials(self.daemon)
+        if way:
+            server = by(way[:3], server)
+        if way.endswith("6"):
+            server["urls"] = [url.replace(NAME, NAME_IPV6) for url in server["urls"]]
+        return server
 
     async def allocations(self) -> dict[str, int]:
         """How many there are now by the transport of their client."""
@@ -140,10 +143,6 @@ async def everything_arrives(scene: Scene, left: tuple[str, str], right: tuple[s
     # werift sends no Refresh at its end: over UDP its allocation lives on until its lifetime ends.
     kept = [name == "werift" and way.startswith("udp") for name, way in (left, right)].count(True)
     await gone(scene, {**before_all, "udp": before_all["udp"] + kept})
-
-
-def dropped(samples: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in samples.items() if total({name: 1}, DROPS)}
 
 
 async def gone(scene: Scene, expected: dict[str, int]) -> None:

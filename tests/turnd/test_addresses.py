@@ -11,8 +11,10 @@ from typing import NamedTuple, cast
 
 import pytest
 
-from turnd import addresses, nat_pmp
-from turnd.addresses import AddressWatch, LocalAddresses, OwnAddresses, ask_router, local_addresses
+from tests.turnd.routers import NAT_PMP_ANSWER, NOBODY, nat_pmp_router
+from turnd import addresses
+from turnd.addresses import AddressWatch, LocalAddresses, OwnAddresses, local_addresses
+from turnd.router import RouterPorts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -131,49 +133,13 @@ def test_former_addresses_are_bounded_and_none_of_the_lan() -> None:
     assert watch.current.former == tuple(f"2a01:e0a::{number:x}" for number in range(11, 19))
 
 
-class Router(asyncio.DatagramProtocol):
-    """Answers each question with `answer`, from the `ignored` + 1st on."""
-
-    def __init__(self, answer: bytes, ignored: int = 0) -> None:
-        self.answer = answer
-        self.ignored = ignored
-        self.questions: list[bytes] = []
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.DatagramTransport", transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.questions.append(data)
-        if len(self.questions) > self.ignored:
-            self.transport.sendto(self.answer, addr)
-
-
-@asynccontextmanager
-async def router(answer: bytes, ignored: int = 0) -> AsyncIterator[tuple[Router, int]]:
-    loop = asyncio.get_running_loop()
-    transport, made = await loop.create_datagram_endpoint(lambda: Router(answer, ignored), ("127.0.0.1", 0))
-    try:
-        yield made, transport.get_extra_info("sockname")[1]
-    finally:
-        transport.close()
-
-
-ANSWER = bytes([0, 128, 0, 0, 0, 0, 0, 1, 203, 0, 113, 7])
-
-
-async def test_the_router_is_asked_again_until_it_answers() -> None:
-    async with router(ANSWER, ignored=1) as (made, port):
-        assert await ask_router(asyncio.get_running_loop(), "127.0.0.1", port) == "203.0.113.7"
-        assert made.questions == [nat_pmp.REQUEST] * 2
-
-
 async def test_the_found_address_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     local = LocalAddresses(("127.0.0.1", "192.168.1.10"), ("192.168.1.10",), "127.0.0.1")
     monkeypatch.setattr(addresses, "local_addresses", lambda: local)
     loop = asyncio.get_running_loop()
     changed: asyncio.Future[OwnAddresses] = loop.create_future()
-    async with router(ANSWER) as (_, port):
-        watch = AddressWatch(loop, (), changed.set_result, router_port=port)
+    async with nat_pmp_router(NAT_PMP_ANSWER) as (_, port):
+        watch = AddressWatch(loop, (), changed.set_result, router_ports=RouterPorts(port, NOBODY))
         watch.start()
         try:
             async with asyncio.timeout(5):
@@ -295,83 +261,3 @@ async def test_networks_and_routers_are_seen_while_they_change(namespace: str) -
         ip(namespace, "-6", "route", "delete", "default")
         while wanted & set(now.networks) != {"172.17.0.0/16", "10.9.0.2/32"} or now.routers:
             now = await said()
-
-
-ROUTER_CONFIGURATION = """
-ext_ifname=wan0
-listening_ip=lan0
-enable_natpmp=yes
-enable_upnp=no
-uuid=00000000-0000-0000-0000-000000000001
-"""
-
-ASK = """
-import asyncio
-from turnd.addresses import ask_router, local_addresses
-
-async def main():
-    gateway = local_addresses().gateway
-    print(await ask_router(asyncio.get_running_loop(), gateway))
-
-asyncio.run(main())
-"""
-
-
-def asked(home: str) -> str:
-    """The outside address that the router of the namespace tells."""
-    done = subprocess.run(
-        ["ip", "netns", "exec", home, sys.executable, "-c", ASK],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
-
-
-@pytest.mark.netns
-async def test_a_real_router_tells_its_outside_address(namespace: str, tmp_path: Path) -> None:
-    """miniupnpd, which many home routers have, in a network namespace."""
-    configuration = tmp_path / "miniupnpd.conf"
-    configuration.write_text(ROUTER_CONFIGURATION)
-    with new_namespace() as home:
-        ip(namespace, "link", "add", "lan0", "type", "veth", "peer", "name", "eth0", "netns", home)
-        ip(namespace, "link", "add", "wan0", "type", "veth")
-        for where, name, address in (
-            (namespace, "lan0", "192.168.1.1/24"),
-            (namespace, "wan0", "9.9.9.5/24"),
-            (home, "eth0", "192.168.1.10/24"),
-        ):
-            ip(where, "addr", "add", address, "dev", name)
-            ip(where, "link", "set", name, "up")
-        ip(home, "route", "add", "default", "via", "192.168.1.1")
-        process = await asyncio.create_subprocess_exec(
-            *(
-                "ip",
-                "netns",
-                "exec",
-                namespace,
-                "miniupnpd",
-                "-d",
-                "-f",
-                str(configuration),
-                "-P",
-                str(tmp_path / "pid"),
-            ),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            async with asyncio.timeout(20):
-                while (answer := await asyncio.to_thread(asked, home)).startswith("ConnectionRefusedError"):
-                    pass  # it is starting
-            assert answer == "9.9.9.5"
-            ip(namespace, "addr", "delete", "9.9.9.5/24", "dev", "wan0")
-            ip(namespace, "addr", "add", "9.9.9.77/24", "dev", "wan0")
-            assert await asyncio.to_thread(asked, home) == "9.9.9.77"
-            ip(namespace, "addr", "delete", "9.9.9.77/24", "dev", "wan0")
-            assert await asyncio.to_thread(asked, home) == "turnd.nat_pmp.NatPmpError: no outside address now"
-        finally:
-            process.terminate()
-            await process.wait()

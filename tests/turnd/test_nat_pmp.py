@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnd.nat_pmp import NatPmpError, parse
+from turnd.nat_pmp import parse
+from turnd.outside_address import RouterError
 
 
 def answer(address: str, *, result: int = 0) -> bytes:
@@ -33,11 +34,11 @@ def test_the_outside_address_is_read() -> None:
     ],
 )
 def test_an_unusable_answer_says_why(data: bytes, reason: str) -> None:
-    with pytest.raises(NatPmpError, match=reason):
+    with pytest.raises(RouterError, match=reason):
         parse(data)
 
 
 @given(st.binary(max_size=20))
 def test_any_bytes_give_an_address_or_the_error(data: bytes) -> None:
-    with contextlib.suppress(NatPmpError):
+    with contextlib.suppress(RouterError):
         assert parse(data).count(".") == 3

@@ -57,7 +57,8 @@ globalThis.RelayPeer = class {
     const pair = report.get(transport?.selectedCandidatePairId)
       ?? all.find((stats) => stats.type === "candidate-pair" && stats.nominated && stats.state === "succeeded");
     const [local, remote] = [report.get(pair.localCandidateId), report.get(pair.remoteCandidateId)];
-    return { local: local.candidateType, remote: remote.candidateType, relay: local.relayProtocol ?? null };
+    return { local: local.candidateType, remote: remote.candidateType, relay: local.relayProtocol ?? null,
+      address: local.address ?? null };
   }
 
   // Message `number` of `from`: its number, then bytes that belong to it alone.
