@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 USERS = [f"bench{number}" for number in range(100)]  # a name has a quota
 PASSWORD, REALM = "bench-password", "bench"
 PORTS = {"coturn": 34790, "turnd": 34780}
-RELAY_PORTS = {"coturn": (41000, 43999), "turnd": (44000, 46999)}
+RELAY_PORTS = {"coturn": (41000, 44999), "turnd": (45000, 48999)}  # coturn frees a port a second late
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
