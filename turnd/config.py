@@ -93,6 +93,8 @@ class TurnConfig:
     """The same of all allocations together; those of UDP and of TCP are counted apart."""
     tcp_relay: bool = field(default=False, metadata=_by(values.boolean))
     """Whether TCP is relayed as well (RFC 6062), under the same peer policy."""
+    mobility: bool = field(default=False, metadata=_by(values.boolean))
+    """Whether an allocation may follow its client to another address or connection (RFC 8016)."""
 
 
 @dataclass(frozen=True)

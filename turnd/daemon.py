@@ -61,7 +61,7 @@ COLLECT_EACH = 10_000  # new objects between two garbage collections: few of our
 LIVE_KEYS = frozenset(
     {
         *("http.certificate", "http.private_key", "http.public_host"),
-        *("turn.secrets", "turn.users", "turn.userhash", "turn.allow_peers", "turn.rfc5766_channels"),
+        *("turn.secrets", "turn.users", "turn.userhash", "turn.allow_peers", "turn.rfc5766_channels", "turn.mobility"),
         *("turn.max_allocations", "turn.max_allocations_of_user", "turn.max_permissions", "turn.max_channels"),
         *("turn.allocation_bps", "turn.total_bps"),
         *("addresses.public", "log.format", "log.level"),
@@ -391,6 +391,7 @@ class Daemon:
             userhash=turn.userhash,
             allow_peers=turn.allow_peers,
             tcp_relay=turn.tcp_relay,
+            mobility=turn.mobility,
             limits=Limits(
                 allocations=turn.max_allocations,
                 allocations_of_user=turn.max_allocations_of_user,

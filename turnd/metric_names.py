@@ -54,6 +54,7 @@ METRICS: dict[str, Declaration] = {
     "turn_allocations": _gauge("Relayed addresses of allocations now.", "transport", "family"),
     "turn_allocations_total": _counter("Allocate requests by outcome.", "result"),
     "turn_allocation_seconds": _histogram("How long allocations lived."),
+    "turn_mobility_moves_total": _counter("Refresh requests with a ticket by outcome, and moves completed.", "result"),
     "turn_permissions": _gauge("Permissions now."),
     "turn_channels": _gauge("Channels now."),
     "turn_connections": _gauge("TCP, TLS and DTLS connections to the TURN server.", "transport"),

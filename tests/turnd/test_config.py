@@ -87,6 +87,7 @@ REFUSED = [
     ("turn", "allow_peers", '["everything"]', "CIDR"),
     ("turn", "tcp_relay", "1", "true or false"),
     ("turn", "tcp_relay", '"yes"', "true or false"),
+    ("turn", "mobility", "1", "true or false"),
     ("sfu", "uplink_bps", "-1", "0 or more"),
     ("addresses", "public", '["127.0.0.1"]', "other machines can reach"),
     ("addresses", "public", '["0.0.0.0"]', "other machines can reach"),

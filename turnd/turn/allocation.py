@@ -22,6 +22,8 @@ FAMILIES = {4: "ipv4", 6: "ipv6"}
 DEFAULT_LIFETIME = 600  # RFC 8656 §3.2
 MAX_LIFETIME = 3600
 RESERVATION_SECONDS = 30.0
+MAX_MOVES = 10  # of one allocation at once (RFC 8016)
+MOVE_SECONDS = 10.0  # one more move after each
 
 
 def family_of(host: str) -> int:
@@ -117,6 +119,15 @@ class RelayHost(Protocol):
     def released(self, allocation: Allocation) -> None:
         """An allocation has ended, with the last of its relayed addresses."""
 
+    def expect(self, flow: Flow) -> None:
+        """The client of an allocation may go on from there: ChannelData are to be told to `TurnServer.arrived`."""
+
+    def unexpect(self, flow: Flow) -> None:
+        """Nobody will go on from there."""
+
+    def moved(self, allocation: Allocation, old_flow: Flow) -> None:
+        """The relays serve the allocation's flow, where it was expected, and `old_flow` no more."""
+
     def is_open(self, address: Address) -> bool:
         """Whether `address`, one of our own, has a port that relays may reach: the SFU's or a live relay's."""
 
@@ -135,6 +146,31 @@ class RelayedAddress:
     expires_at: float
 
 
+@dataclass(slots=True)
+class Roaming:
+    """The mobility of one allocation; moves are a token bucket."""
+
+    ticket: bytes
+    """The one that is good for the next move."""
+    filled_at: float
+    moves: float = MAX_MOVES
+    former: bytes = b""
+    """The one before, by which a repeated request is known (RFC 8016 §3.2.2)."""
+    shown_from: Flow | None = None
+    """Where `former` was shown."""
+    arriving: Flow | None = None
+    """The same as long as it has not been used yet; until then the old 5-tuple is served."""
+
+    def take(self, now: float) -> bool:
+        """Takes one move; False when there were too many."""
+        self.moves = min(MAX_MOVES, self.moves + max(0.0, now - self.filled_at) / MOVE_SECONDS)
+        self.filled_at = now
+        if self.moves < 1:
+            return False
+        self.moves -= 1
+        return True
+
+
 @dataclass(slots=True, eq=False)
 class Allocation:
     """What the server holds for one client. Owned by `turnd.turn.registry.Registry`."""
@@ -148,6 +184,8 @@ class Allocation:
     channels: Channels = field(default_factory=Channels)
     timer_at: float = inf
     """When the registry looks at it next."""
+    roaming: Roaming | None = None
+    """None: it cannot be moved to another 5-tuple."""
 
     @property
     def is_tcp(self) -> bool:

@@ -59,8 +59,8 @@ class TurnClient(ABC):
             return
         if self._relays:
             self._relays[0].forward(messages)  # the other one's channels are known to it
-        else:
-            self._service.count_orphans(len(messages))
+        elif self.flow is not None:
+            self._service.arrived(self.flow, messages)
 
     @abstractmethod
     def answer(self, response: bytes) -> None:
@@ -73,6 +73,14 @@ class TurnClient(ABC):
     def closed(self, relay: Relay) -> None:
         """A relayed address has ended; with the last one the allocation has."""
         self._relays.remove(relay)
+
+    @abstractmethod
+    def expected(self) -> None:
+        """The client of an allocation may go on from here (RFC 8016)."""
+
+    def left(self) -> None:
+        """The client has no allocation here any more, and is not expected with one."""
+        self._relays = []
 
     @abstractmethod
     def abort(self) -> None:
@@ -171,7 +179,16 @@ class TurnConnection(TurnClient, asyncio.Protocol):
         """A relayed address has ended; with the last one the allocation has."""
         super().closed(relay)
         if not self._relays:
-            self._framer.max_message_bytes = MAX_FIRST_MESSAGE_BYTES
+            self.left()
+
+    def expected(self) -> None:
+        """Its messages may be as large as they were where it comes from."""
+        self._framer.max_message_bytes = MAX_MESSAGE_BYTES
+
+    def left(self) -> None:
+        """Such a client sends small messages."""
+        super().left()
+        self._framer.max_message_bytes = MAX_FIRST_MESSAGE_BYTES
 
     def pause_writing(self) -> None:
         """The client reads too slowly: what peers send is dropped and counted from now on."""
@@ -189,7 +206,7 @@ class TurnConnection(TurnClient, asyncio.Protocol):
             self._splice.client_full(paused)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The 5-tuple is gone, and its allocation with it (RFC 8656 §5)."""
+        """The 5-tuple is gone, and its allocation with it (RFC 8656 §5), unless that can be moved (RFC 8016)."""
         if self.flow is not None:
             self._service.disconnected(self, self.flow)
         if self._splice is not None:

@@ -102,6 +102,9 @@ class DtlsClient(TurnClient):
         self._relays = relays
         relays[0].serve_stream(self.write, each=True)
 
+    def expected(self) -> None:
+        """A record holds no larger message then than before."""
+
     def abort(self) -> None:
         """Ends the connection with close_notify."""
         self.dtls.close()

@@ -26,6 +26,7 @@ from turnd.turn.allocation import (
 )
 from turnd.turn.authentication import Refused
 from turnd.turn.limits import Limits
+from turnd.turn.mobility import Mobility
 from turnd.turn.relay_ports import PortPool
 from wire.measure import Histogram
 
@@ -66,9 +67,12 @@ class Registry:
         pools: Mapping[int, PortPool],
         token: Callable[[int], bytes],
         limits: Limits,
+        *,
+        mobility: bool = False,
     ) -> None:
         self.limits = limits
         self.allocations: dict[Flow, Allocation] = {}
+        self.mobility = Mobility(host, self.allocations, token, find=self.find, allowed=mobility)
         self.reservations: dict[bytes, Reservation] = {}
         self.lifetimes = Histogram(LIFETIME_BOUNDS)
         self.ports = 0  # held now, reserved ones included
@@ -104,11 +108,11 @@ class Registry:
     # Begin.
 
     def find(self, flow: Flow, now: float) -> Allocation | None:
-        """The live allocation of a 5-tuple."""
-        allocation = self.allocations.get(flow)
+        """The live allocation of a 5-tuple, be it one where its client is only expected."""
+        allocation = self.allocations.get(flow) or self.mobility.arriving.get(flow)
         if allocation is not None and allocation.timer_at <= now:
             self._end_expired(allocation, now)
-            return self.allocations.get(flow)
+            return allocation if allocation.relays else None
         return allocation
 
     def allocate(self, flow: Flow, username: str, wanted: Wanted, now: float) -> Granted:
@@ -229,13 +233,16 @@ class Registry:
             self._host.closed(allocation, relayed)
         if not allocation.relays:
             del self.allocations[allocation.flow]
+            self.mobility.forget(allocation)
             self.lifetimes.observe(now - allocation.began_at)
             self._host.released(allocation)
 
     def release_flow(self, flow: Flow, now: float) -> None:
-        """A client's stream has ended, and with it its allocation."""
+        """A client's stream has ended, and with it its allocation, unless somebody has a ticket for that."""
         allocation = self.allocations.get(flow)
-        if allocation is not None:
+        if allocation is None:
+            self.mobility.stream_ended(flow)
+        elif not self.mobility.outlives_stream(allocation):
             self.release(allocation, now)
 
     def close(self, now: float) -> None:

@@ -61,7 +61,10 @@ class Relay(Receiver):
         Both have one client, one space of channel numbers and one limit. When one closes the other goes on.
         """
     def leave(self) -> None:
-        """Stops serving the client, for both of a pair; `serve_…` may give it a new one (RFC 8016)."""
+        """Writes what is there for the client and stops serving it, for both of a pair.
+
+        `serve_…` may give it a new one (RFC 8016).
+        """
     def limit(self, bytes_per_second: int) -> None:
         """What the allocation may pass in each direction, one second's worth at once; 0: unlimited."""
     def permit(self, host: str, expires_at: float, restricted: bool) -> None:

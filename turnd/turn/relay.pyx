@@ -547,9 +547,10 @@ cdef class Relay(Receiver):
         set_budget(self.state.budget, bytes_per_second, monotonic_us())
 
     def leave(self):
-        self._leave()
-        if self.other is not None:
-            self.other._leave()
+        for relay in (self, self.other):
+            if relay is not None:
+                (<Relay>relay).dispatch()                       # what this drain has brought for a stream already
+                (<Relay>relay)._leave()
 
     cdef _leave(self):
         if self.state.in_table:

@@ -110,6 +110,8 @@ def allocate(server: TurnServer, request: Request) -> Attributes:
     if tcp and (request.flow.transport not in STREAMS or any(message.get(each) is not None for each in UDP_ONLY)):
         raise Refused(400)
     wanted = _wanted(message, tcp=tcp)
+    # (an empty MOBILITY-TICKET asks for one: RFC 8016 §3.1.2)
+    mobile = server.registry.mobility.wanted(message, tcp=tcp)
     # 10. A quota 486; no address of that family 440; no port, or an unknown token 508.
     if server.draining:
         raise Refused(508)
@@ -125,13 +127,17 @@ def allocate(server: TurnServer, request: Request) -> Attributes:
     answer.append((Attribute.LIFETIME, stun.encode_lifetime(wanted.lifetime)))
     if token is not None:
         answer.append((Attribute.RESERVATION_TOKEN, token))
+    if mobile:
+        answer.append((Attribute.MOBILITY_TICKET, server.registry.mobility.admit(allocation, request.now)))
     answer.append((Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(request.flow.client, transaction_id)))
     return answer
 
 
 def refresh(server: TurnServer, request: Request) -> Attributes:
-    """RFC 8656 §8.2."""
-    allocation = request.held()
+    """RFC 8656 §8.2, and with a MOBILITY-TICKET RFC 8016 §3.2.2."""
+    ticket = request.message.get(Attribute.MOBILITY_TICKET)
+    mobility = server.registry.mobility
+    allocation = request.held() if ticket is None else mobility.claimed(request, ticket)
     # 1. REQUESTED-ADDRESS-FAMILY means the relayed address of that family (none: 443), its absence all of them.
     families = list(allocation.relays)
     requested = request.message.get(Attribute.REQUESTED_ADDRESS_FAMILY)
@@ -142,12 +148,16 @@ def refresh(server: TurnServer, request: Request) -> Attributes:
     # 2. "desired lifetime" is 0: ports, and with the last one the 5-tuple, are free at once; else it begins anew.
     value = request.message.get(Attribute.LIFETIME)
     wanted = None if value is None else stun.decode_lifetime(value)
-    if wanted == 0:
+    lifetime = 0 if wanted == 0 else lifetime_for(wanted)
+    answer: Attributes = [(Attribute.LIFETIME, stun.encode_lifetime(lifetime))]
+    # (what goes on of an allocation goes to where its ticket was shown)
+    if ticket is not None and (lifetime or len(families) < len(allocation.relays)):
+        answer.append((Attribute.MOBILITY_TICKET, mobility.come(allocation, request, ticket)))
+    if lifetime:
+        server.registry.extend(allocation, families, request.now + lifetime)
+    else:
         server.registry.release(allocation, request.now, families)
-        return [(Attribute.LIFETIME, stun.encode_lifetime(0))]
-    lifetime = lifetime_for(wanted)
-    server.registry.extend(allocation, families, request.now + lifetime)
-    return [(Attribute.LIFETIME, stun.encode_lifetime(lifetime))]
+    return answer
 
 
 def judge(server: TurnServer, allocation: Allocation, host: str) -> tuple[AnyRelay, Verdict]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from turnd.turn import requests, tcp_requests
-from turnd.turn.allocation import FAMILIES, TRANSPORTS, AnyRelay, Flow, RelayHost, TcpRelay, family_of
+from turnd.turn.allocation import FAMILIES, TRANSPORTS, Allocation, AnyRelay, Flow, RelayHost, TcpRelay, family_of
 from turnd.turn.authentication import AUTH_FAILURES, Authenticator, Identity, Refused
 from turnd.turn.credentials import Credentials
 from turnd.turn.limits import DEFAULT_LIMITS, Limits
@@ -24,7 +24,7 @@ from wire import stun
 from wire.stun import Attribute, MessageClass, Method
 
 REQUEST_RESULTS = ("success", "error", "unauthenticated", "limited", "malformed", "ignored", "fault")
-ALLOCATION_RESULTS = ("created", "400", "420", "437", "440", "442", "486", "508")
+ALLOCATION_RESULTS = ("created", "400", "405", "420", "437", "440", "442", "486", "508")
 
 
 class TurnServer:
@@ -40,13 +40,14 @@ class TurnServer:
         epoch: Callable[[], float],
         limits: Limits = DEFAULT_LIMITS,
         tcp_relay: bool = False,
+        mobility: bool = False,
     ) -> None:
-        """`tcp_relay`: TCP allocations can be had (RFC 6062)."""
+        """`tcp_relay`: there are TCP allocations (RFC 6062); `mobility`: others can follow their clients (RFC 8016)."""
         self.host = host
         self.tcp_relay = tcp_relay
         self.tcp = TcpConnections(host.tell, self._reply, token)
         self._handlers = requests.HANDLERS | (tcp_requests.HANDLERS if tcp_relay else {})
-        self.registry = Registry(host, pools, token, limits)
+        self.registry = Registry(host, pools, token, limits, mobility=mobility)
         self.authenticator = Authenticator(credentials, NonceAuthority(token(32)), epoch)
         self.peer_policy = PeerPolicy()
         self.draining = False
@@ -146,8 +147,16 @@ class TurnServer:
             return
         try:
             requests.send(allocation, message)
+            self.registry.mobility.used(allocation, flow)
         except stun.StunError:
             self._count(flow, "malformed")
+
+    def arrived(self, flow: Flow, now: float) -> Allocation | None:
+        """ChannelData have come from where no allocation was served; the one that is served there from now on."""
+        allocation = self.registry.find(flow, now)
+        if allocation is not None:
+            self.registry.mobility.used(allocation, flow)
+        return allocation
 
     def _request(self, message: stun.Message, flow: Flow, now: float) -> bytes | None:
         recent = self._recent.get(message.method)
@@ -155,7 +164,7 @@ class TurnServer:
         if known is not None:
             return self._count(flow, "success", known)
         allocation = self.registry.find(flow, now)
-        known_user = self._known_user(message) if allocation is None else allocation.username
+        known_user = self._known_user(message, now) if allocation is None else allocation.username
         try:
             identity = self.authenticator.authenticate(message, flow, now, known_user=known_user)
         except Refused as refused:
@@ -164,15 +173,20 @@ class TurnServer:
             if not self.may_answer(flow.client[0], now):
                 return self._count(flow, "limited")
             return self._count(flow, "unauthenticated", _error(message, refused))
-        response = self._handle(message, requests.Request(message, flow, now, identity, allocation))
+        request = requests.Request(message, flow, now, identity, allocation)
+        self.registry.mobility.asked(request)
+        response = self._handle(message, request)
         if response is not None and recent is not None:
             recent.keep(flow, message.data, response, now)
         return response
 
-    def _known_user(self, message: stun.Message) -> str | None:
-        """Whose allocation a request speaks of on a 5-tuple without one: ConnectionBind does."""
-        connection = tcp_requests.pending(self, message) if message.method == Method.CONNECTION_BIND else None
-        return None if connection is None else connection.allocation.username
+    def _known_user(self, message: stun.Message, now: float) -> str | None:
+        """Whose allocation a request speaks of on a 5-tuple without one: ConnectionBind does, and a ticket."""
+        if message.method == Method.CONNECTION_BIND:
+            connection = tcp_requests.pending(self, message)
+            return None if connection is None else connection.allocation.username
+        allocation = self.registry.mobility.shown(message, now)
+        return None if allocation is None else allocation.username
 
     def _handle(self, message: stun.Message, request: requests.Request) -> bytes | None:
         """The answer to an authenticated request, None when it comes later."""
@@ -190,6 +204,8 @@ class TurnServer:
             result, response = "400", _error(message, Refused(400), request.identity)
         if message.method == Method.ALLOCATE:
             self.allocation_results[result] += 1
+        elif message.method == Method.REFRESH and message.get(Attribute.MOBILITY_TICKET) is not None:
+            self.registry.mobility.results["accepted" if result == "created" else result] += 1
         self._count(request.flow, "success" if result == "created" else "error")
         return response
 

@@ -23,11 +23,13 @@ from turnd.turn.connection import TurnClient, TurnConnection
 from turnd.turn.credentials import Credentials, StoredKeys
 from turnd.turn.dtls_leg import DtlsLeg, Pem
 from turnd.turn.limits import Limits
+from turnd.turn.measures import measures_of, relayed_of
 from turnd.turn.peer_policy import Near
-from turnd.turn.relay import DROP_REASONS, ClientReceiver, Relay, RelayPath
+from turnd.turn.relay import ClientReceiver, Relay, RelayPath
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.server import TurnServer
 from turnd.turn.source_limit import SourceCounter
+from turnd.turn.stream import is_channel_data
 from turnd.turn.tcp_listener import TcpListener
 from wire.measure import Measure
 from wire.udp import UdpSocket
@@ -72,6 +74,8 @@ class TurnSettings:
     tcp_relay: bool = False
     """Whether clients can have TCP allocations (RFC 6062)."""
     limits: Limits = field(default_factory=Limits)
+    mobility: bool = False
+    """Whether allocations may follow their clients to another 5-tuple (RFC 8016)."""
 
 
 class TurnService:
@@ -109,6 +113,7 @@ class TurnService:
             epoch=time.time,
             limits=settings.limits,
             tcp_relay=settings.tcp_relay,
+            mobility=settings.mobility,
         )
         self._core.authenticator.announce_userhash = settings.userhash
         self._tcp_directions = Directions.of()
@@ -119,6 +124,7 @@ class TurnService:
         self._near = Near()
         self.set_own_addresses((), ())
         self._listeners: dict[Address, tuple[ClientReceiver, UdpSocket]] = {}
+        self._expected: dict[Flow, Relay] = {}  # stand-ins, where UDP clients are expected
         self._servers: list[asyncio.Server] = []
         self._dtls = DtlsLeg(self, loop, pem, cookie_secret=secrets.token_bytes(32), changed=self._schedule)
         self._connections: dict[Flow, TurnClient] = {}
@@ -223,12 +229,13 @@ class TurnService:
         self._core.enforce_policy(self._loop.time())
 
     def reload(self, settings: TurnSettings) -> None:
-        """Takes over secrets, users, allowed peers and limits; the rest of `settings` needs a restart."""
+        """Takes over secrets, users, allowed peers, limits and mobility; the rest of `settings` needs a restart."""
         self._settings = settings
         self._core.authenticator.credentials = _credentials(settings)
         self._core.authenticator.announce_userhash = settings.userhash
         self._core.use_limits(settings.limits)
         self._limit_all(settings.limits.total_bps)
+        self._core.registry.mobility.allowed = settings.mobility
         self._tell_addresses()
 
     def _limit_all(self, bps: int) -> None:
@@ -263,6 +270,9 @@ class TurnService:
     def _datagrams(self, messages: Datagrams) -> None:
         for _, data, client, local in messages:
             flow = Flow("udp", client, local)
+            if is_channel_data(data):
+                self.arrived(flow, [data])
+                continue
             response = self._receive(data, flow)
             if response is not None:
                 self._listener(flow)[1].send(response, client, local)
@@ -308,19 +318,30 @@ class TurnService:
         return True
 
     def disconnected(self, connection: TurnClient, flow: Flow) -> None:
-        """Forgets a connection, and ends its allocation."""
+        """Forgets a connection, and ends its allocation, if that cannot be moved."""
         if self._connections.get(flow) is connection:
-            self._core.registry.release_flow(flow, self._loop.time())
             del self._connections[flow]
+            self._core.registry.release_flow(flow, self._loop.time())
         self._end_idle(connection, flow)
+
+    def _begin_idle(self, flow: Flow) -> None:
+        """A connection, if it is one and still there, has no allocation any more."""
+        connection = self._connections.get(flow)
+        if connection is not None:
+            self._unproved.enter(flow.client[0], force=True)
+            self._idle_until[connection] = self._loop.time() + self._idle_seconds
 
     def _end_idle(self, connection: TurnClient, flow: Flow) -> None:
         if self._idle_until.pop(connection, None) is not None:
             self._unproved.leave(flow.client[0])
 
-    def count_orphans(self, number: int) -> None:
-        """ChannelData on a connection without an allocation."""
-        self._orphans += number
+    def arrived(self, flow: Flow, messages: list[bytes]) -> None:
+        """ChannelData from where no allocation was served; its client may have been expected there."""
+        allocation = self._core.arrived(flow, self._loop.time())
+        if allocation is None:
+            self._orphans += len(messages)
+        else:
+            _relays(allocation)[0].forward(messages)
 
     # What the core asks of its host.
 
@@ -360,21 +381,23 @@ class TurnService:
 
     def allocated(self, allocation: Allocation) -> None:
         """See `RelayHost`."""
-        flow = allocation.flow
         if allocation.is_tcp:
-            self._end_idle(self._connections[flow], flow)
+            self._end_idle(self._connections[allocation.flow], allocation.flow)
             for each in allocation.relays.values():
                 cast("TcpListener", each.relay).serve(allocation)
             return
-        relays = [cast("Relay", each.relay) for each in allocation.relays.values()]
+        self._serve(allocation)
+        for relayed in allocation.relays.values():
+            self._path.open_port(relayed.family, relayed.address[1])
+
+    def _serve(self, allocation: Allocation) -> None:
+        flow, relays = allocation.flow, _relays(allocation)
         if flow.transport == "udp":
             relays[0].serve_datagrams(*self._listener(flow), flow.client, flow.local)  # and with it the other one
         else:
             connection = self._connections[flow]
             self._end_idle(connection, flow)
             connection.allocated(relays)
-        for relayed in allocation.relays.values():
-            self._path.open_port(relayed.family, relayed.address[1])
 
     def closed(self, allocation: Allocation, relayed: RelayedAddress) -> None:
         """See `RelayHost`."""
@@ -387,10 +410,39 @@ class TurnService:
 
     def released(self, allocation: Allocation) -> None:
         """See `RelayHost`."""
-        connection = self._connections.get(allocation.flow)
+        self._begin_idle(allocation.flow)
+
+    def expect(self, flow: Flow) -> None:
+        """See `RelayHost`."""
+        if flow.transport == "udp":
+            stand_in = self._expected[flow] = Relay(self._path)
+            stand_in.serve_datagrams(*self._listener(flow), flow.client, flow.local)
+        else:
+            connection = self._connections[flow]
+            self._end_idle(connection, flow)
+            connection.expected()
+
+    def unexpect(self, flow: Flow) -> None:
+        """See `RelayHost`."""
+        if flow.transport == "udp":
+            self._expected.pop(flow).close()
+        else:
+            self._leave(flow)
+
+    def _leave(self, flow: Flow) -> None:
+        """A connection, if it is one, has no allocation any more."""
+        connection = self._connections.get(flow)
         if connection is not None:
-            self._unproved.enter(allocation.flow.client[0], force=True)
-            self._idle_until[connection] = self._loop.time() + self._idle_seconds
+            connection.left()
+            self._begin_idle(flow)
+
+    def moved(self, allocation: Allocation, old_flow: Flow) -> None:
+        """See `RelayHost`."""
+        if allocation.flow.transport == "udp":
+            self._expected.pop(allocation.flow).close()
+        _relays(allocation)[0].leave()  # and with it the other one
+        self._leave(old_flow)
+        self._serve(allocation)
 
     def is_open(self, address: Address) -> bool:
         """See `RelayHost`."""
@@ -430,43 +482,16 @@ class TurnService:
 
     def measures(self) -> Iterator[Measure]:
         """Everything counted, read at scrape."""
-        core, path = self._core, self._path.counters()
-        for (transport, result), value in core.requests.items():
-            yield Measure("stun_requests_total", {"transport": transport, "result": result}, value)
-        for (transport, family), value in core.count_allocations().items():
-            yield Measure("turn_allocations", {"transport": transport, "family": family}, value)
-        for result, value in core.allocation_results.items():
-            yield Measure("turn_allocations_total", {"result": result}, value)
-        yield Measure("turn_allocation_seconds", {}, core.registry.lifetimes)
-        yield Measure("turn_permissions", {}, sum(len(each.permissions) for each in core.registry.allocations.values()))
-        yield Measure("turn_channels", {}, sum(len(each.channels) for each in core.registry.allocations.values()))
         for transport in TRANSPORTS[1:]:
             number = sum(flow.transport == transport for flow in self._connections)
             yield Measure("turn_connections", {"transport": transport}, number)
-        for direction, tcp in self._tcp_directions._asdict().items():
-            yield Measure("turn_relayed_packets_total", {"direction": direction}, path[f"packets_{direction}"])
-            number = path[f"bytes_{direction}"] + tcp.relayed_bytes
-            yield Measure("turn_relayed_bytes_total", {"direction": direction}, number)
-        yield Measure("turn_icmp_total", {}, path["icmp_to_client"])
-        path["dropped_no_allocation"] += self._orphans
-        for reason in DROP_REASONS:
-            yield Measure("turn_dropped_packets_total", {"reason": reason}, path[f"dropped_{reason}"])
+        yield from relayed_of(self._path, self._tcp_directions, self._orphans)
         yield from self._dtls.measures()
-        for reason, value in core.auth_failures.items():
-            yield Measure("turn_auth_failures_total", {"reason": reason}, value)
-        for reason, value in core.denied_peers.items():
-            yield Measure("turn_denied_peers_total", {"reason": reason}, value)
-        yield from self._tcp_measures()
+        yield from measures_of(self._core)
 
-    def _tcp_measures(self) -> Iterator[Measure]:
-        """Of TCP allocations, but their bytes."""
-        tcp = self._core.tcp
-        number = sum(each.is_tcp for each in self._core.registry.allocations.values())
-        yield Measure("turn_tcp_allocations", {}, number)
-        for state, value in tcp.count().items():
-            yield Measure("turn_tcp_connections", {"state": state}, value)
-        for result, value in tcp.results.items():
-            yield Measure("turn_tcp_connections_total", {"result": result}, value)
+
+def _relays(allocation: Allocation) -> list[Relay]:
+    return [cast("Relay", each.relay) for each in allocation.relays.values()]
 
 
 def _credentials(settings: TurnSettings) -> Credentials:

@@ -39,6 +39,8 @@ class Host:
         self.tcp_relays: list[ModelTcpRelay] = []
         self.told: list[tuple[Flow, stun.Message]] = []
         self.ended: Callable[[int], None] | None = None
+        self.expected: set[Flow] = set()
+        self.moves: list[tuple[Flow, Flow]] = []
 
     def open_relay(self, family: int, port: int, announced: str) -> ModelRelay:
         if port in self.busy:
@@ -68,6 +70,19 @@ class Host:
     def released(self, allocation: Allocation) -> None:
         self.live.remove(allocation)
 
+    def expect(self, flow: Flow) -> None:
+        self.expected.add(flow)
+
+    def unexpect(self, flow: Flow) -> None:
+        self.expected.remove(flow)
+
+    def moved(self, allocation: Allocation, old_flow: Flow) -> None:
+        self.expected.remove(allocation.flow)
+        self.moves.append((old_flow, allocation.flow))
+        for each in allocation.relays.values():
+            assert isinstance(each.relay, ModelRelay)
+            each.relay.clientless = False
+
     def is_open(self, address: tuple[str, int]) -> bool:
         return self.path.is_open(address)
 
@@ -83,6 +98,7 @@ class House:
         host: Host | None = None,
         users: Mapping[str, str] | None = None,
         tcp_relay: bool = False,
+        mobility: bool = False,
     ) -> None:
         self.random = random.Random(1)
         self.host = host or Host()
@@ -96,6 +112,7 @@ class House:
             epoch=lambda: self.epoch,
             limits=limits,
             tcp_relay=tcp_relay,
+            mobility=mobility,
         )
         self.host.ended = self.server.tcp.ended
         self.server.set_addresses([INSIDE, INSIDE_IPV6], [PUBLIC], [])

@@ -32,6 +32,7 @@ class ModelRelay:
     stream: bool = False
     paused: bool = False
     closed: bool = False
+    clientless: bool = False
     permissions: dict[str, tuple[float, bool]] = field(default_factory=dict)
     channels: dict[int, tuple[Address, float]] = field(default_factory=dict)
     sent: list[tuple[Address, bytes]] = field(default_factory=list)
@@ -46,6 +47,7 @@ class ModelRelay:
 
     def leave(self) -> None:
         assert not self.closed
+        self.clientless = True
 
     def limit(self, bytes_per_second: int) -> None:
         self.bytes_per_second = bytes_per_second

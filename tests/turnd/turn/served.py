@@ -39,6 +39,7 @@ class Options:
     users: dict[str, str] = field(default_factory=dict)
     tcp_relay: bool = False
     limits: Limits = field(default_factory=Limits)
+    mobility: bool = False
 
     def __post_init__(self) -> None:
         if self.pem is None and self.certificate is not None:
@@ -56,6 +57,7 @@ class Options:
             allow_peers=tuple(ip_network(text) for text in self.allow_peers),
             tcp_relay=self.tcp_relay,
             limits=self.limits,
+            mobility=self.mobility,
         )
 
 

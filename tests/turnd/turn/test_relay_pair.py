@@ -10,7 +10,7 @@ import pytest
 
 from tests.turnd.turn.served import until
 from tests.turnd.turn.test_relay import SENTINEL, SENTINEL_CHANNEL, Bench, channel_data
-from turnd.turn.relay import Relay
+from turnd.turn.relay import ClientReceiver, Relay
 from wire import stun
 from wire.udp import UdpSocket
 
@@ -111,6 +111,16 @@ async def test_a_relay_can_get_another_client(stream: bool) -> None:
         bench.peers[0].sendto(SENTINEL, other.local_address)
         await until(lambda: len(written) == 2)
         assert written == [channel_data(each, SENTINEL, 0, 1) for each in (SENTINEL_CHANNEL, CHANNEL)]
+
+
+async def test_what_has_come_for_a_stream_is_written_before_it_is_left() -> None:
+    async with Bench(stream=True) as bench:
+        leaving = ClientReceiver(bench.path, lambda messages: bench.relay.leave())
+        listener = UdpSocket(bench.loop, ("127.0.0.1", 0), leaving, component="turn")
+        bench.client.sendto(stun.encode(1, 0, bytes(12)), listener.local_address)
+        bench.from_peer(4, SENTINEL)
+        await until(lambda: bool(bench.written) or "closed" in bench.dropped())
+        listener.close()
 
 
 async def test_channel_data_of_an_expected_client_is_told_in_order() -> None:

@@ -155,6 +155,29 @@ async def test_tcp_is_relayed(certificate: tuple[Path, Path]) -> None:
         assert not measure(service, "turn_tcp_connections_total", result="not_bound")
 
 
+@pytest.mark.parametrize("leg", ["", "-t"])
+async def test_nothing_is_lost_by_moving(leg: str) -> None:
+    """Each session of -M goes on at another socket with its ticket; the old one is closed before that, or after.
+
+    Not over TLS: there -M fails with coturn too, since it ends its old TLS session twice.
+    """
+    options = Options(allow_peers=("127.0.0.0/8",), limits=LIMITS, mobility=True)
+    async with served(options) as service, peer() as port:
+        async with asyncio.TaskGroup() as tasks:
+            for more in ("", "-c", "-m 10", "-s", "-s -c", "-s -m 10"):
+                tasks.create_task(check(service, port, f"-M -e PEER {leg} {more}"))
+        assert measure(service, "turn_mobility_moves_total", result="moved") >= 24
+        drops = {each.labels["reason"]: each.value for each in service.measures() if each.name == DROPPED}
+        assert not any(drops.values()), drops
+
+
+async def test_moving_is_forbidden_by_default() -> None:
+    async with served() as service:
+        code, output = await uclient(service, "-M", "-y", "-n", "1")
+        assert code not in (0, None)
+        assert "405" in output
+
+
 async def test_tls_with_a_verified_certificate(certificate: tuple[Path, Path]) -> None:
     async with served(Options(certificate=certificate, limits=LIMITS)) as service:
         code, output = await uclient(service, "-y", "-t", "-S", "-E", str(certificate[0]), "-n", "5", "-c")

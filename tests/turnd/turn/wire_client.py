@@ -27,11 +27,15 @@ class WireClient(asyncio.Protocol, asyncio.DatagramProtocol):
         self.nonce = b""
         self.answers: asyncio.Queue[stun.Message] = asyncio.Queue()
         self.data: asyncio.Queue[tuple[int | Address, bytes]] = asyncio.Queue()
+        self.lost = asyncio.Event()
         self._framer = StreamFramer(1 << 17)
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
 
     def data_received(self, data: bytes) -> None:
         for message in self._framer.receive(data):
@@ -120,6 +124,15 @@ class WireClient(asyncio.Protocol, asyncio.DatagramProtocol):
 
     def channel_data(self, number: int, data: bytes) -> None:
         self.write(number.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data + bytes(-len(data) % 4))
+
+    def indicate(self, peer: Address, data: bytes) -> None:
+        """A Send indication."""
+        transaction_id = secrets.token_bytes(12)
+        attributes = [
+            (Attribute.XOR_PEER_ADDRESS, stun.encode_xor_address(peer, transaction_id)),
+            (Attribute.DATA, data),
+        ]
+        self.write(stun.encode(Method.SEND, MessageClass.INDICATION, transaction_id, attributes))
 
     def close(self) -> None:
         if self._transport is not None:
