@@ -100,16 +100,21 @@ def _credentials(options: argparse.Namespace, config: Config) -> int:
         _complain([str(error)])
         return EXIT_CANNOT_RUN
     hosts = [config.http.public_host] if config.http.public_host else list(config.addresses.public[:1]) or _hosts_here()
-    tls_ports = [config.turn.tls_port]
+    turn = config.turn
+    tls_ports = [turn.tls_port]
     if config.http.tls_listen and config.http.tls_listen.port:
         tls_ports.append(config.http.tls_listen.port)
     name = credential_name(options.name)
     username, credential = rest_credentials(secret, name, options.ttl, time.time())
     result = {
-        "urls": [url for host in hosts for url in turn_urls(uri_host(host, host), config.turn.port, tls_ports)],
+        "urls": [
+            url
+            for host in hosts
+            for url in turn_urls(uri_host(host, host), turn.port, tls_ports, dtls_port=turn.tls_port)
+        ],
         "username": username,
         "credential": credential,
-        "realm": config.turn.realm,
+        "realm": turn.realm,
         "ttl": options.ttl,
     }
     _say(json.dumps(result))

@@ -32,10 +32,15 @@ def credential_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "", name)[:MAX_NAME_CHARACTERS] or "guest"
 
 
-def turn_urls(host: str, port: int, tls_ports: Sequence[int]) -> list[str]:
-    """TURN URLs for a URI host, the fastest way first, the one that passes most firewalls last."""
-    udp_and_tcp = [f"turn:{host}:{port}?transport={transport}" for transport in ("udp", "tcp")]
-    return udp_and_tcp + [f"turns:{host}:{tls_port}?transport=tcp" for tls_port in dict.fromkeys(tls_ports)]
+def turn_urls(host: str, port: int, tls_ports: Sequence[int], *, dtls_port: int | None = None) -> list[str]:
+    """TURN URLs for a URI host, the fastest way first, the one that passes most firewalls last.
+
+    DTLS is not for browsers: Chromium and Firefox take its URL for TLS over TCP, once more.
+    """
+    urls = [f"turn:{host}:{port}?transport={transport}" for transport in ("udp", "tcp")]
+    if dtls_port is not None:
+        urls.append(f"turns:{host}:{dtls_port}?transport=udp")
+    return urls + [f"turns:{host}:{tls_port}?transport=tcp" for tls_port in dict.fromkeys(tls_ports)]
 
 
 def ice_servers(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
 from tests.e2e.conftest import SCREENSHOTS, PersonFactory
 from tests.e2e.daemon import Daemon
+from turnd.ice_servers import turn_urls
+from turnd.state import StateDirectory
+from turnd.turn.credentials import rest_credentials
 
 pytestmark = pytest.mark.browser
 HOST = "127.0.0.1"
@@ -79,6 +84,30 @@ async def test_muting_and_stopping_the_camera_show_to_the_other(pair: tuple[Pers
     await ada.browser.click('[data-action="camera"]')
     await bob.sees_others(1)
     assert await bob.moving(1)
+
+
+async def test_a_browser_is_not_disturbed_by_the_url_of_dtls(daemon: Daemon, person: PersonFactory) -> None:
+    ada = await person("Ada", Chromium)
+    await ada.browser.open(ROOM)
+    secret = StateDirectory(daemon.folder / "state").turn_secret()
+    username, credential = rest_credentials(secret, "ada", 600, time.time())
+    urls = turn_urls(HOST, 45478, [45349], dtls_port=45349)
+    servers = json.dumps([{"urls": urls, "username": username, "credential": credential}])
+    gathered = await ada.browser.evaluate(
+        f"""async () => {{
+            const connection = new RTCPeerConnection({{ iceTransportPolicy: "relay", iceServers: {servers} }});
+            connection.createDataChannel("any");
+            const types = [];
+            const all = new Promise((done) => {{
+              connection.onicecandidate = ({{ candidate }}) => (candidate ? types.push(candidate.type) : done());
+            }});
+            await connection.setLocalDescription();
+            await all;
+            connection.close();
+            return types;
+        }}"""
+    )
+    assert set(gathered) == {"relay"}
 
 
 async def test_a_screen_is_shared_beside_the_camera(pair: tuple[Person, Person]) -> None:

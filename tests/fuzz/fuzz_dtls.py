@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from wire.dtls import MTU_BYTES, DtlsConnection, DtlsContext, pack_records
-from wire.dtls_listener import DtlsListener
+from wire.dtls_listener import DtlsListener, hello_random
 
 MAX_DATAGRAMS = 16
 
@@ -64,5 +64,6 @@ def one_input(data: bytes) -> None:
             raise AssertionError("a cookie was guessed")
         listener.datagrams_to_send()
         pack_records(datagram)
+        hello_random(datagram)
     for connection in connections:
         connection.close()

@@ -87,8 +87,13 @@ def test_another_certificate_is_presented_after_a_live_reload(tmp_path: Path) ->
     certificate.refresh([], EPOCH)
     context = certificate.context
     assert presented_name(context)[0] == "CN=first"
-    certificate.use(*openssl_pair(tmp_path, "second"))
+    pem = certificate.pem
+    assert not certificate.refresh([], EPOCH)
+    assert certificate.pem is pem
+    second = openssl_pair(tmp_path, "second")
+    certificate.use(*second)
     assert certificate.refresh([], EPOCH)
+    assert certificate.pem == (second[0].read_bytes(), second[1].read_bytes())
     assert certificate.context is context
     assert presented_name(context)[0] == "CN=second"
 

@@ -12,6 +12,7 @@ import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import toml
 
 from tests.e2e.daemon import REPOSITORY
 from tests.turnd.conftest import Local, trusting
+from tests.turnd.turn.dtls_peer import DtlsPeer, kernel_peer
 from turnd.daemon import DRAIN_SECONDS
 from wire import stun
 
@@ -138,33 +140,51 @@ async def test_credentials_of_the_command_line_open_an_allocation(local: Start) 
     output, _ = await process.communicate()
     given = json.loads(output)
     assert set(given) == {"urls", "username", "credential", "realm", "ttl"}
+    assert [url.partition("?transport=")[2] for url in given["urls"]][:5] == ["udp", "tcp", "udp", "tcp", "tcp"]
     for port, tls in ((daemon.turn_port, False), (daemon.turn_port + 1, True), (daemon.https_port, True)):
         transport = await allocate(daemon, given["username"], given["credential"], port, tls=tls)
         assert transport.get_extra_info("sockname")[0] == "127.0.0.1"
         transport.close()
 
 
-async def stun_over_tls(port: int, alpn: list[str]) -> stun.Message:
-    """The answer to a Binding request over TLS."""
+async def stun_over_tls(port: int, alpn: list[str]) -> tuple[stun.Message, str | None]:
+    """The answer to a Binding request over TLS, and the protocol that was agreed on."""
     context = trusting()
     context.set_alpn_protocols(alpn)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     writer.write(stun.encode(stun.Method.BINDING, stun.MessageClass.REQUEST, bytes(12), []))
     header = await reader.readexactly(20)
     message = stun.parse(header + await reader.readexactly(int.from_bytes(header[2:4])))
+    agreed = writer.get_extra_info("ssl_object").selected_alpn_protocol()
     writer.close()
     with contextlib.suppress(ssl.SSLError, ConnectionError):
         await writer.wait_closed()
-    return message
+    return message, agreed
 
 
 async def test_the_https_port_speaks_turn_and_http_at_once(local: Start, http: aiohttp.ClientSession) -> None:
     daemon = await local()
     for alpn in (["http/1.1"], ["stun.turn"]):
-        message = await stun_over_tls(daemon.https_port, alpn)
+        message, _ = await stun_over_tls(daemon.https_port, alpn)
         assert message.message_class == stun.MessageClass.SUCCESS
         async with http.get(f"{daemon.https}/") as answer:
             assert answer.status == 200
+
+
+async def test_both_tls_ports_agree_on_turn_and_go_on_where_nothing_known_is_offered(local: Start) -> None:
+    daemon = await local()
+    for port in (daemon.turn_port + 1, daemon.https_port):
+        for offered, agreed in ((["stun.turn"], "stun.turn"), (["x", "stun.turn"], "stun.turn"), (["x"], None)):
+            message, protocol = await stun_over_tls(port, offered)
+            assert message.message_class == stun.MessageClass.SUCCESS
+            assert protocol == agreed
+
+
+async def dtls_client(daemon: Local) -> DtlsPeer:
+    """Connected to TURN over DTLS."""
+    peer = await kernel_peer(("127.0.0.1", daemon.turn_port + 1))
+    await peer.connect()
+    return peer
 
 
 async def stop_seconds(daemon: Local) -> float:
@@ -277,6 +297,7 @@ async def test_sighup_takes_over_what_can_change_live(
     daemon = await local()
     ws, _ = await join(http, daemon.https)
     first = await presented(daemon.https_port)
+    dtls = await dtls_client(daemon)
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=new"
     files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
     process = await asyncio.create_subprocess_exec(*command.split(), *files, stderr=asyncio.subprocess.DEVNULL)
@@ -287,7 +308,14 @@ async def test_sighup_takes_over_what_can_change_live(
         turn={"users": {"anna": "her password"}, "port": daemon.turn_port + 100},
         log={"level": "debug"},
     )
-    assert await presented(daemon.https_port) != first
+    second = await presented(daemon.https_port)
+    assert second != first
+    assert dtls.fingerprint == sha256(first).hexdigest()
+    await dtls.binding()
+    dtls.close()
+    dtls = await dtls_client(daemon)
+    assert dtls.fingerprint == sha256(second).hexdigest()
+    dtls.close()
     (await allocate(daemon, "anna", "her password", daemon.turn_port)).close()
     assert "turn.port has changed and needs a restart" in daemon.messages()
     changed = next(record["changed"] for record in daemon.records() if record["message"] == "configuration reloaded")

@@ -30,6 +30,14 @@ def test_the_urls_go_from_the_fastest_way_to_the_surest() -> None:
     ]
 
 
+def test_dtls_is_told_to_those_who_ask_for_it_and_never_to_browsers() -> None:
+    dtls = "turns:h:5349?transport=udp"
+    urls = turn_urls("h", 3478, [5349, 443], dtls_port=5349)
+    assert urls.index(dtls) == 2
+    assert [url for url in urls if url != dtls] == turn_urls("h", 3478, [5349, 443])
+    assert dtls not in str(ice_servers("h", 3478, [5349], "user", "secret"))
+
+
 def test_one_port_for_all_tls_is_named_once() -> None:
     assert len(turn_urls("h", 3478, [443, 443])) == 3
 

@@ -419,6 +419,13 @@ def test_a_useless_pem_is_refused(pem: bytes) -> None:
         DtlsContext(pem)
 
 
+def test_a_key_may_have_a_pem_of_its_own() -> None:
+    first, second = (pem.split(b"-----BEGIN PRIVATE") for pem in (pem_pair(), pem_pair()))
+    DtlsContext(first[0], b"-----BEGIN PRIVATE" + first[1])
+    with pytest.raises(DtlsError):
+        DtlsContext(first[0], b"-----BEGIN PRIVATE" + second[1])
+
+
 # Records.
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.wire.dtls_peers import Wire, openssl_peer, pem_pair, state, stray_record
 from wire.dtls import Drop, DtlsConnection, DtlsContext, DtlsError
-from wire.dtls_listener import DtlsListener
+from wire.dtls_listener import DtlsListener, hello_random
 
 ADDRESS = ("192.0.2.1", 5000)
 
@@ -70,6 +70,26 @@ def test_many_clients_use_one_listener() -> None:
         assert connection is not None
         Wire(client, connection, now=0.0).connect()
         assert state(client) == "connected"
+
+
+def test_the_random_of_a_hello_is_that_of_the_whole_handshake() -> None:
+    client, other = plain_client(), plain_client()
+    client.start(0.0)
+    (hello,) = client.datagrams_to_send()
+    random = hello_random(hello)
+    assert random is not None
+    assert len(random) == 32
+    server = listener()
+    server.receive_datagram(hello, ADDRESS, 0.0)
+    client.receive_datagram(server.datagrams_to_send()[0][0], 0.0)
+    (again,) = client.datagrams_to_send()
+    assert hello_random(again) == random
+    other.start(0.0)
+    assert hello_random(other.datagrams_to_send()[0]) != random
+    fragment_offset = 13 + 6
+    later_fragment = hello[: fragment_offset + 2] + b"\1" + hello[fragment_offset + 3 :]
+    for data in (later_fragment, stray_record(1), b"", hello[:20]):
+        assert hello_random(data) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16", stray_record(1), b"\x17\xfe\xfd" + bytes(8) + b"\0\x10" + bytes(16)])

@@ -64,14 +64,14 @@ class DtlsClient(TurnClient):
         messages = self.dtls.application_data()
         if messages and self._leg.admits(self):
             self._take(messages)
-        self._proceed()
+        self.proceed()
 
     def handle_timer(self, now: float) -> None:
         """Does what the handshake has due."""
         due = self.dtls.next_timer()
         if due is not None and due <= now:
             self.dtls.handle_timer(now)
-            self._proceed()
+            self.proceed()
 
     def write(self, data: bytes) -> None:
         """One padded message that the relay has for the client."""
@@ -93,7 +93,8 @@ class DtlsClient(TurnClient):
         if datagrams:
             self._udp.send_batch(datagrams, self.flow.client, self.flow.local)
 
-    def _proceed(self) -> None:
+    def proceed(self) -> None:
+        """Sends, and lets the leg look at what has become of the connection."""
         self.flush()
         self._leg.follow(self)
 
@@ -108,7 +109,7 @@ class DtlsClient(TurnClient):
     def abort(self) -> None:
         """Ends the connection with close_notify."""
         self.dtls.close()
-        self._proceed()
+        self.proceed()
 
 
 class DtlsLeg:
@@ -223,7 +224,7 @@ class DtlsLeg:
         if self._look_at is None:
             self._look_at = self._loop.time() + HANDSHAKE_LOOK_SECONDS
             self._changed()
-        client.flush()
+        client.proceed()
 
     def _admit(self, client: DtlsClient) -> bool:
         if not self._service.connected(client, client.flow):

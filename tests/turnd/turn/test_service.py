@@ -10,6 +10,7 @@ import pytest
 from aioice import turn
 
 from tests.turnd.conftest import FarTransport
+from tests.turnd.turn.dtls_peer import kernel_peer
 from tests.turnd.turn.served import Options, credentials, measure, served, until
 from turnd.metric_names import METRICS
 from turnd.turn.allocation import Flow
@@ -44,6 +45,8 @@ async def turn_client(
     service: TurnService, transport: str, *, user: tuple[str, str] | None = None
 ) -> tuple[turn.TurnTransport, Inbox]:
     username, password = user or credentials()
+    if transport == "dtls":
+        return await dtls_client(service, username, password)
     secure = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     secure.check_hostname = False
     secure.verify_mode = ssl.CERT_NONE
@@ -57,6 +60,18 @@ async def turn_client(
     )
     assert isinstance(made, turn.TurnTransport)
     assert isinstance(inbox, Inbox)
+    return made, inbox
+
+
+async def dtls_client(service: TurnService, username: str, password: str) -> tuple[turn.TurnTransport, Inbox]:
+    """aioice's client for UDP, behind DTLS."""
+    server = HOST, service.tls_port
+    peer, inbox = await kernel_peer(server), Inbox()
+    await peer.connect()
+    protocol = turn.TurnClientUdpProtocol(server, username, password, 600, 500)
+    peer.serve(protocol)
+    made = turn.TurnTransport(protocol)
+    await made._connect(inbox)
     return made, inbox
 
 
@@ -81,7 +96,7 @@ class Sfu:
             self.socket.send(data, source, local)
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls", "dtls"])
 async def test_media_to_our_sfu_stays_in_memory_both_ways(transport: str, certificate: tuple[Path, Path]) -> None:
     sfu = Sfu()
     async with served(Options(sfu_port=sfu.address[1], certificate=certificate)) as service:
@@ -306,7 +321,7 @@ async def test_closing_leaves_no_socket(certificate: tuple[Path, Path]) -> None:
         pass  # what the process opens once is open now
     open_before = open_files()
     async with served(Options(certificate=certificate)) as service:
-        clients = [await turn_client(service, transport) for transport in ("udp", "tcp", "tls")]
+        clients = [await turn_client(service, transport) for transport in ("udp", "tcp", "tls", "dtls")]
     for client, inbox in clients:
         client._TurnTransport__inner_protocol.refresh_task.cancel()  # type: ignore[attr-defined]
         client._TurnTransport__inner_protocol.transport.close()  # type: ignore[attr-defined]
