@@ -27,6 +27,7 @@ from tests.turnd.turn.served import Options, measure, served, until
 from turnd import logs
 from turnd.config import Config
 from turnd.turn.allocation import Flow
+from turnd.turn.limits import Limits
 from turnd.turn.peer_policy import Near, PeerPolicy
 from turnd.turn.service import TurnService
 from wire import stun
@@ -336,6 +337,50 @@ def verify_request(hello: bytes, service: TurnService) -> bytes:
     ((request, address),) = listener.datagrams_to_send()
     assert address == FORGED_BY
     return request
+
+
+# Mobility (2026)
+
+TICKET_WISH = (Attribute.MOBILITY_TICKET, b"")
+
+
+def moving(house: House, number: int) -> Client:
+    """A client of anna's on a stream of its own."""
+    return Client(house, 50_000 + number, transport="tcp", credentials=("anna", "pass"))
+
+
+@pytest.mark.parametrize("limits", [Limits(allocations_of_user=3), Limits(allocations=3)], ids=["of a user", "in all"])
+def test_3c5b2615_allocations_that_wait_for_their_client_count_towards_the_quota(limits: Limits) -> None:
+    house = House(mobility=True, limits=limits)
+    for number in range(3):
+        client = moving(house, number)
+        assert error_code(client.allocate(TICKET_WISH)) == 0
+        house.server.registry.release_flow(client.flow, client.now)
+    assert [error_code(moving(house, number).allocate(TICKET_WISH)) for number in range(3, 50)] == [486] * 47
+    registry = house.server.registry
+    assert (len(house.host.live), registry.ports) == (3, 3)
+    registry.handle_timer(client.now + 600)
+    assert (len(house.host.live), registry.ports, len(registry.mobility.tickets)) == (0, 0, 0)
+    assert error_code(moving(house, 50).allocate(TICKET_WISH)) == 0
+
+
+def test_a97f1924_a_flood_of_resumes_makes_nothing() -> None:
+    """Tickets that are guessed, and the one there is from a thousand places."""
+    house = House(mobility=True, limits=Limits(unauthenticated_burst=1e9))
+    client = moving(house, 0)
+    ticket = client.allocate(TICKET_WISH).get(Attribute.MOBILITY_TICKET) or b""
+    for number in range(500):
+        guess = house.random.randbytes(len(ticket))
+        assert error_code(moving(house, 1000 + number).refresh((Attribute.MOBILITY_TICKET, guess))) == 400
+    codes = Counter[int]()
+    for number in range(1000):
+        answer = moving(house, 2000 + number).refresh((Attribute.MOBILITY_TICKET, ticket))
+        ticket = answer.get(Attribute.MOBILITY_TICKET) or ticket
+        codes[error_code(answer)] += 1
+    registry = house.server.registry
+    assert codes[508] > 900
+    assert len(registry.allocations) == len(house.host.live) == registry.ports == 1
+    assert len(registry.mobility.tickets) == 2
 
 
 # Logs (2026)
