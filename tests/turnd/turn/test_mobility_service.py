@@ -7,6 +7,8 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +22,8 @@ from wire.stun import Attribute, Method
 HOST = "127.0.0.1"
 CHANNEL = 0x4001
 WISH = (Attribute.MOBILITY_TICKET, b"")
+MOVES = [*itertools.product(("udp", "tcp"), repeat=2), ("udp", "dtls"), ("dtls", "tcp"), ("dtls", "dtls")]
 OPTIONS = Options(allow_peers=("127.0.0.0/8",), own=(), mobility=True)
-MOVES = list(itertools.product(("udp", "tcp"), repeat=2))
 
 
 class Peer:
@@ -44,8 +46,9 @@ class Peer:
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[TurnService]:
-    async with served(OPTIONS) as service:
+async def service(certificate: tuple[Path, Path]) -> AsyncIterator[TurnService]:
+    options = replace(OPTIONS, certificate=certificate)
+    async with served(options) as service:
         yield service
 
 
@@ -68,7 +71,8 @@ class Call:
         self._user = credentials()
 
     async def _place(self, transport: str) -> WireClient:
-        return await self._places.enter_async_context(wire_client(self.service.port, transport, user=self._user))
+        port = self.service.tls_port if transport == "dtls" else self.service.port
+        return await self._places.enter_async_context(wire_client(port, transport, user=self._user))
 
     async def begin(self, transport: str) -> None:
         self.first = await self._place(transport)
@@ -155,12 +159,14 @@ async def test_what_the_client_leaves_behind_is_dropped(service: TurnService, pe
         await made.both_ways(client)
 
 
-@pytest.mark.parametrize("new", ["udp", "tcp"])
-async def test_a_broken_stream_keeps_the_allocation_for_its_client(service: TurnService, peer: Peer, new: str) -> None:
-    async with call(service, peer, "tcp") as made:
+@pytest.mark.parametrize(("old", "new"), [("tcp", "udp"), ("tcp", "tcp"), ("dtls", "dtls")])
+async def test_a_broken_connection_keeps_the_allocation_for_its_client(
+    service: TurnService, peer: Peer, old: str, new: str
+) -> None:
+    async with call(service, peer, old) as made:
         made.first.close()
-        await until(lambda: measure(service, "turn_connections", transport="tcp") == 0)
-        assert measure(service, "turn_allocations", transport="tcp", family="ipv4") == 1
+        await until(lambda: measure(service, "turn_connections", transport=old) == 0)
+        assert measure(service, "turn_allocations", transport=old, family="ipv4") == 1
         peer.send(b"to nobody", made.address)
         await until(lambda: drops(service) == {"closed": 1})
         client = await made.show(new)
@@ -188,7 +194,7 @@ async def test_an_old_stream_that_closes_does_not_end_what_has_moved(service: Tu
 
 
 async def test_an_old_stream_has_no_allocation_any_more_and_ends_in_time() -> None:
-    options = Options(allow_peers=OPTIONS.allow_peers, own=(), mobility=True, idle_seconds=0.2)
+    options = replace(OPTIONS, idle_seconds=0.2)
     async with served(options) as service:
         peer = Peer()
         async with call(service, peer, "tcp") as made:

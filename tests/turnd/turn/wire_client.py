@@ -1,4 +1,4 @@
-"""A TURN client on a real UDP or TCP socket: what tests of the running service ask and get, message by message."""
+"""A TURN client on a real UDP or TCP socket, or behind DTLS: what tests of the service ask and get, message by message."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
+from tests.turnd.turn.dtls_peer import kernel_peer
 from tests.turnd.turn.served import credentials
 from turnd.turn.stream import StreamFramer
 from wire import stun
@@ -57,7 +58,7 @@ class WireClient(asyncio.Protocol, asyncio.DatagramProtocol):
             self.answers.put_nowait(message)
 
     def write(self, data: bytes) -> None:
-        if self.transport == "udp":
+        if self.transport in ("udp", "dtls"):
             cast("asyncio.DatagramTransport", self._transport).sendto(data)
         else:
             cast("asyncio.WriteTransport", self._transport).write(data)
@@ -148,6 +149,10 @@ async def wire_client(
     client = WireClient(transport, *(user or credentials()))
     if transport == "udp":
         await loop.create_datagram_endpoint(lambda: client, remote_addr=(host, port))
+    elif transport == "dtls":
+        peer = await kernel_peer((host, port))
+        await peer.connect()
+        peer.serve(client)
     else:
         await loop.create_connection(lambda: client, host, port)
     try:
