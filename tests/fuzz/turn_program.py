@@ -7,131 +7,34 @@ depends on it. Nothing a program can say is an error: numbers are taken modulo w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from tests.fuzz.turn_vocabulary import (
+    ATTRIBUTES,
+    KINDS,
+    LIMITS,
+    MAX_STEPS,
+    METHODS,
+    OTHER_PUBLIC,
+    PEERS,
+    PORTS,
+    TIMES,
+    TRAILERS,
+    USERS,
+    Bytes,
+    Connecting,
+    Party,
+    Sent,
+    Timed,
+    must,
+    party,
+)
 from tests.turnd.turn.comparison import compare, relays_of
-from tests.turnd.turn.core import INSIDE, INSIDE_IPV6, LOCAL, PUBLIC, REALM, UDP, Host, House
-from tests.turnd.turn.relay_model import ModelRelay
+from tests.turnd.turn.core import INSIDE, INSIDE_IPV6, PUBLIC, REALM, UDP, House, error_code
 from tests.turnd.turn.turn_model import Address, TurnModel, family_of, peers_of
-from turnd.turn.allocation import MAX_LIFETIME, Flow
-from turnd.turn.limits import Limits
-from turnd.turn.nonce import NONCE_SECONDS
-from turnd.turn.requests import HANDLERS
-from turnd.turn.retransmissions import RETRANSMISSION_SECONDS
+from turnd.turn.allocation import MAX_LIFETIME, Allocation, Flow
 from turnd.turn.stream import StreamError, StreamFramer, is_channel_data
 from wire import stun
 from wire.stun import Attribute, Message, MessageClass, Method, PasswordAlgorithm
-
-LIMITS = Limits(allocations=7, allocations_of_user=5)
-PORTS = (40000, 40010)
-MAX_STEPS = 64
-USERS = (("anna", "pass"), ("ben", "word"))
-PEERS = (("8.8.4.4", 5000), ("9.9.9.9", 0), ("2606:4700::1", 5000), ("10.0.0.1", 80), ("::ffff:8.8.4.4", 5000))
-TIMES = (0.5, 29.0, 1.5, 41.0, 271.0, 299.0, 301.0, 601.0, 3601.0, 0.0)
-UNKNOWN_REQUIRED = 0x7777
-OTHER_PUBLIC = "192.88.2.77"
-TRAILERS = (Attribute.MESSAGE_INTEGRITY, Attribute.MESSAGE_INTEGRITY_SHA256, Attribute.FINGERPRINT)
-
-
-def _u32(kind: Attribute, value: int) -> tuple[int, bytes]:
-    return kind, value.to_bytes(4, "big")
-
-
-ATTRIBUTES: tuple[tuple[int, bytes], ...] = (
-    UDP,
-    _u32(Attribute.REQUESTED_TRANSPORT, 6 << 24),
-    _u32(Attribute.REQUESTED_ADDRESS_FAMILY, 1 << 24),
-    _u32(Attribute.REQUESTED_ADDRESS_FAMILY, 2 << 24),
-    _u32(Attribute.ADDITIONAL_ADDRESS_FAMILY, 2 << 24),
-    (Attribute.EVEN_PORT, b"\0"),
-    (Attribute.EVEN_PORT, b"\x80"),
-    _u32(Attribute.LIFETIME, 0),
-    _u32(Attribute.LIFETIME, 700),
-    _u32(Attribute.LIFETIME, 0xFFFFFFFF),
-    _u32(Attribute.CHANNEL_NUMBER, 0x40000000),
-    _u32(Attribute.CHANNEL_NUMBER, 0x40010000),
-    _u32(Attribute.CHANNEL_NUMBER, 0x3FFF0000),
-    (Attribute.DATA, b"data"),
-    (Attribute.DONT_FRAGMENT, b""),
-    (UNKNOWN_REQUIRED, b""),
-    (Attribute.SOFTWARE, b"me"),
-)
-KINDS = tuple(int(kind) for kind in Attribute)
-METHODS = tuple(Method)
-
-
-class Bytes:
-    """What is left of an input."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def __bool__(self) -> bool:
-        return self._at < len(self._data)
-
-    def number(self) -> int:
-        self._at += 1
-        return self._data[self._at - 1] if self._at <= len(self._data) else 0
-
-    def some(self) -> bytes:
-        """A length and as many bytes."""
-        size = self.number()
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-
-@dataclass
-class Sent:
-    """The last signed request of a client, for it to be repeated."""
-
-    flow: Flow
-    username: str
-    data: bytes
-    answer: Message | None
-    at: float
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the answer is one that the server remembers (RFC 8489 §6.3.1)."""
-        return self.answer is not None and self.answer.method in HANDLERS and self.answer.has_integrity
-
-    @property
-    def kept_until(self) -> float:
-        allocates = self.answer is not None and self.answer.method == Method.ALLOCATE
-        return self.at + (NONCE_SECONDS + 1 if allocates else RETRANSMISSION_SECONDS)
-
-
-@dataclass
-class Party:
-    """A client: its two 5-tuples and what the last challenge on each of them told."""
-
-    username: str
-    password: str
-    udp: Flow
-    tcp: Flow
-    challenges: dict[Flow, Message] = field(default_factory=dict)
-    sent: Sent | None = None
-
-
-def party(number: int) -> Party:
-    client = f"203.0.113.{9 + number}", 5000
-    return Party(*USERS[number], Flow("udp", client, LOCAL), Flow("tcp", client, LOCAL))
-
-
-class Timed(Host):
-    """Tells each relay what time it is."""
-
-    now = 0.0
-
-    def open_relay(self, family: int, port: int, announced: str) -> ModelRelay:
-        relay = super().open_relay(family, port, announced)
-        relay.now = self.now
-        return relay
-
-
-def must(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise AssertionError(otherwise)
 
 
 class Program:
@@ -140,11 +43,12 @@ class Program:
     def __init__(self, data: bytes) -> None:
         self.input = Bytes(data)
         self.host = Timed()
-        self.house = House(limits=LIMITS, ports=PORTS, host=self.host, users=dict(USERS))
+        self.house = House(limits=LIMITS, ports=PORTS, host=self.host, users=dict(USERS), tcp_relay=True)
         self.server, self.registry = self.house.server, self.house.server.registry
         self.parties = party(0), party(1)
         self.model = TurnModel(0.0)
         self.tokens: list[bytes] = []
+        self.numbers: list[bytes] = []  # CONNECTION-IDs
         self.steps = self.serial = 0
         self.codes: set[tuple[int, int]] = set()  # (method, error or 0) of all answers
         self.public = PUBLIC
@@ -268,12 +172,35 @@ class Program:
         self.forward(flow, number.to_bytes(2, "big") + length.to_bytes(2, "big") + data + bytes(-len(data) & 3))
 
     def peer_data(self, who: Party, flow: Flow, flags: int) -> None:
-        """A datagram from a peer to the relayed addresses of a client."""
+        """A datagram from a peer to the relayed addresses of a client, or something about a TCP connection with it."""
         peer, data = self.peer(self.input.number()), self.input.some()
         for allocation in self.host.live:
             for family, relay in relays_of(allocation).items():
                 if allocation.flow == flow and family == family_of(peer) and relay.from_peer(peer, data):
                     must(self.model.permitted(flow, peer), "a stranger's datagram was let through")
+
+        for allocation in list(self.host.live):
+            for each in allocation.relays.values():
+                if allocation.flow == flow and isinstance(each.relay, Connecting):
+                    self.connection(allocation, each.relay, peer, flags)
+
+    def connection(self, allocation: Allocation, relay: Connecting, peer: Address, what: int) -> None:
+        """A peer comes, answers, refuses or ends."""
+        tcp, now = self.server.tcp, self.host.now
+        if what & 3 == 0:
+            number = tcp.accepted(allocation, relay, peer, now)
+            relay.accepted(number, peer)
+            must(number is None or self.model.permitted(allocation.flow, peer), "a stranger's connection was taken")
+        elif what & 3 == 3 and relay.open:
+            relay.ended_by_peer(next(iter(relay.open)))
+        elif relay.connecting:
+            number = min(relay.connecting)
+            relay.connecting.discard(number)
+            if what & 3 == 1:
+                tcp.connected(number, now)
+            else:
+                relay.end(number)
+                tcp.failed(number)
 
     def again(self, who: Party, flow: Flow, flags: int) -> None:
         """The client's last request once more."""
@@ -324,6 +251,8 @@ class Program:
                 made.append((Attribute.XOR_PEER_ADDRESS, value))
             elif code < 0xD0 and self.tokens:
                 made.append((Attribute.RESERVATION_TOKEN, self.tokens[code % len(self.tokens)]))
+            elif 0xD0 <= code < 0xE0 and self.numbers:
+                made.append((Attribute.CONNECTION_ID, self.numbers[code % len(self.numbers)]))
             else:
                 made.append((KINDS[self.input.number() % len(KINDS)], self.input.some()))
         return [each for each in made if each[0] not in TRAILERS]
@@ -344,8 +273,7 @@ class Program:
         must(parsed.message_class in (MessageClass.SUCCESS, MessageClass.ERROR), "the answer is none")
         must(message is not None and parsed.method == message.method, "the answer is to another method")
         must(parsed.transaction_id == data[8:20], "the answer is to another request")
-        error = parsed.get(Attribute.ERROR_CODE)
-        self.codes.add((parsed.method, 0 if error is None else stun.decode_error(error)[0]))
+        self.codes.add((parsed.method, error_code(parsed)))
         return parsed
 
     def may_pass_indication(self, flow: Flow, message: Message) -> None:
@@ -363,31 +291,55 @@ class Program:
         if address is not None:
             self.passing.append((flow, address, message[4 : 4 + int.from_bytes(message[2:4], "big")]))
         for allocation in self.host.live:
-            if allocation.flow == flow:
-                next(iter(relays_of(allocation).values())).forward([message])
+            if allocation.flow == flow and (relays := relays_of(allocation)):
+                next(iter(relays.values())).forward([message])
 
     def end_stream(self, flow: Flow) -> None:
+        for relay in self.host.tcp_relays:
+            for number in [number for number in relay.open if relay.bound.get(number) == flow]:
+                relay.end(number)
+                self.server.tcp.ended(number)
         self.registry.release_flow(flow, self.host.now)
         self.model.end(flow)
 
     def wait_until(self, then: float) -> None:
         """Lets the server do what is due at the very moment it asked to be woken."""
-        due = self.registry.next_timer()
-        while due is not None and due <= then:
+        while (due := self.next_timer()) is not None and due <= then:
             self.registry.handle_timer(due)
-            following = self.registry.next_timer()
-            must(following is None or following > due, "the timer does not advance")
-            due = following
+            self.server.tcp.handle_timer(due)
+            self.hear()
+            self.model.pass_time(due)
+            must(self.next_timer() != due, "the timer does not advance")
         self.host.now = then
         self.model.pass_time(then)
         for relay in self.host.relays:
             relay.now = then
 
+    def next_timer(self) -> float | None:
+        times = (self.registry.next_timer(), self.server.tcp.next_timer())
+        return min((at for at in times if at is not None), default=None)
+
+    def hear(self) -> None:
+        """What the server has said by itself: the late answers to Connect, and that a peer has come (RFC 6062)."""
+        for flow, message in self.host.told:
+            must(flow in self.model.allocations, "something was said to a client without an allocation")
+            if message.message_class == MessageClass.INDICATION:
+                must(message.method == Method.CONNECTION_ATTEMPT, "an indication of another kind")
+            else:
+                must(message.method == Method.CONNECT and message.has_integrity, "an answer nobody waits for")
+                self.codes.add((message.method, error_code(message)))
+            if (number := message.get(Attribute.CONNECTION_ID)) is not None:
+                self.numbers.append(number)
+        self.host.told.clear()
+
     # What holds after each step.
 
     def check(self) -> None:
         """Raises when server and model differ, or a bound does not hold."""
+        self.hear()
         compare(self.house, self.model)
+        connections = sum(len(relay.open) for relay in self.host.tcp_relays)
+        must(connections == len(self.server.tcp), "TCP connections that nobody knows, or that are gone")
         for allocation in self.host.live:
             for relay in relays_of(allocation).values():
                 for address, data in relay.sent:
@@ -408,7 +360,8 @@ class Program:
             self.wait_until(self.host.now + MAX_LIFETIME)
             self.check()
             must(not self.host.live and not self.registry.reservations, "something outlived its time")
+            must(len(self.server.tcp) == 0, "a connection outlived its allocation")
         self.registry.close(self.host.now)
         must(not self.host.live, "something outlived the server")
-        must(all(relay.closed for relay in self.host.relays), "a relay outlived the server")
+        must(self.host.open_relays() == 0, "a relay outlived the server")
         must(all(len(pool) == pool.size for pool in self.house.pools.values()), "ports leaked at the end")

@@ -55,6 +55,10 @@ class Host:
         self.tcp_relays.append(ModelTcpRelay(self.ended))
         return self.tcp_relays[-1]
 
+    def open_relays(self) -> int:
+        """How many are open, of UDP and TCP."""
+        return sum(not each.closed for each in self.relays) + sum(not each.closed for each in self.tcp_relays)
+
     def tell(self, flow: Flow, message: bytes) -> None:
         self.told.append((flow, stun.parse(message)))
 

@@ -14,6 +14,8 @@ ERRORS = {
     Method.REFRESH: {0, 400, 401, 437, 438, 441, 443},
     Method.CREATE_PERMISSION: {0, 400, 403, 437, 438, 443},
     Method.CHANNEL_BIND: {0, 400, 443},
+    Method.CONNECT: {0, 400, 403, 437, 446, 447},
+    Method.CONNECTION_BIND: {0, 400},
     Method.BINDING: {0},
 }
 
