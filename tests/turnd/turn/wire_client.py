@@ -1,4 +1,4 @@
-"""A TURN client on a real UDP or TCP socket, or behind DTLS: what tests of the service ask and get, message by message."""
+"""A TURN client on a real UDP or TCP socket, or behind DTLS: what tests ask and get, message by message."""
 
 from __future__ import annotations
 
