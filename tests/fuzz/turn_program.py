@@ -43,11 +43,12 @@ class Program:
     def __init__(self, data: bytes) -> None:
         self.input = Bytes(data)
         self.host = Timed()
-        self.house = House(limits=LIMITS, ports=PORTS, host=self.host, users=dict(USERS), tcp_relay=True)
+        self.house = House(limits=LIMITS, ports=PORTS, host=self.host, users=dict(USERS), tcp_relay=True, mobility=True)
         self.server, self.registry = self.house.server, self.house.server.registry
         self.parties = party(0), party(1)
         self.model = TurnModel(0.0)
         self.tokens: list[bytes] = []
+        self.tickets: list[bytes] = []
         self.numbers: list[bytes] = []  # CONNECTION-IDs
         self.steps = self.serial = 0
         self.codes: set[tuple[int, int]] = set()  # (method, error or 0) of all answers
@@ -137,6 +138,8 @@ class Program:
             self.model.learn(sent.flow, sent.username, stun.parse(sent.data), answer)
             if (token := answer.get(Attribute.RESERVATION_TOKEN)) is not None:
                 self.tokens.append(token)
+            if (ticket := answer.get(Attribute.MOBILITY_TICKET)) is not None:
+                self.tickets.append(ticket)
 
     def raw(self, who: Party, flow: Flow, flags: int) -> None:
         """Any bytes, as one datagram or as the beginning of a stream."""
@@ -253,6 +256,8 @@ class Program:
                 made.append((Attribute.RESERVATION_TOKEN, self.tokens[code % len(self.tokens)]))
             elif 0xD0 <= code < 0xE0 and self.numbers:
                 made.append((Attribute.CONNECTION_ID, self.numbers[code % len(self.numbers)]))
+            elif 0xE0 <= code < 0xF0 and self.tickets:
+                made.append((Attribute.MOBILITY_TICKET, self.tickets[code % len(self.tickets)]))
             else:
                 made.append((KINDS[self.input.number() % len(KINDS)], self.input.some()))
         return [each for each in made if each[0] not in TRAILERS]
@@ -290,6 +295,8 @@ class Program:
         address = self.model.channel(flow, int.from_bytes(message[:2], "big"))
         if address is not None:
             self.passing.append((flow, address, message[4 : 4 + int.from_bytes(message[2:4], "big")]))
+        if flow in self.host.expected:
+            self.server.arrived(flow, self.host.now)
         for allocation in self.host.live:
             if allocation.flow == flow and (relays := relays_of(allocation)):
                 next(iter(relays.values())).forward([message])
@@ -322,7 +329,7 @@ class Program:
     def hear(self) -> None:
         """What the server has said by itself: the late answers to Connect, and that a peer has come (RFC 6062)."""
         for flow, message in self.host.told:
-            must(flow in self.model.allocations, "something was said to a client without an allocation")
+            must(self.model.find(flow) is not None, "something was said to a client without an allocation")
             if message.message_class == MessageClass.INDICATION:
                 must(message.method == Method.CONNECTION_ATTEMPT, "an indication of another kind")
             else:

@@ -49,6 +49,7 @@ ATTRIBUTES: tuple[tuple[int, bytes], ...] = (
     (Attribute.DONT_FRAGMENT, b""),
     (UNKNOWN_REQUIRED, b""),
     (Attribute.SOFTWARE, b"me"),
+    (Attribute.MOBILITY_TICKET, b""),
 )
 KINDS = tuple(int(kind) for kind in Attribute)
 METHODS = tuple(Method)

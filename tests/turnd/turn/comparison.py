@@ -15,6 +15,7 @@ def relays_of(allocation: Allocation) -> dict[int, ModelRelay]:
 
 def compare(house: House, model: TurnModel) -> None:
     """AssertionError where they differ: allocations and their times, permissions, channels, ports, the next wake-up."""
+    model.follow({relayed.address: each.flow for each in house.host.live for relayed in each.relays.values()})
     assert {each.flow for each in house.host.live} == model.allocations.keys(), "another set of allocations"
     for allocation in house.host.live:
         _compare_allocation(allocation, model)

@@ -5,6 +5,7 @@ It reads requests and answers, never the server: fuzzing and the state machine h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from turnd.turn.allocation import Flow
@@ -19,7 +20,7 @@ RESERVATION_SECONDS = 30.0  # §7.2
 FAMILIES = {1: 4, 2: 6}
 
 
-@dataclass
+@dataclass(eq=False)
 class Held:
     """One allocation. `ends` is the time of each relayed address by family, §5."""
 
@@ -28,6 +29,9 @@ class Held:
     ends: dict[int, float] = field(default_factory=dict)
     permissions: dict[str, float] = field(default_factory=dict)
     channels: dict[int, tuple[Address, float]] = field(default_factory=dict)
+    mobile: bool = False
+    arriving: Flow | None = None
+    """Where its ticket was shown, and it has not moved to (RFC 8016 §3.2)."""
 
 
 @dataclass
@@ -47,6 +51,12 @@ class TurnModel:
     now: float
     allocations: dict[Flow, Held] = field(default_factory=dict)
     reservations: dict[bytes, Reserved] = field(default_factory=dict)
+    tickets: dict[bytes, Held] = field(default_factory=dict)
+
+    def find(self, flow: Flow) -> Held | None:
+        """What is held at a 5-tuple, or is to come there."""
+        arriving = (held for held in self.allocations.values() if held.arriving == flow)
+        return self.allocations.get(flow) or next(arriving, None)
 
     def pass_time(self, now: float) -> None:
         """Everything whose time is over is gone."""
@@ -67,22 +77,47 @@ class TurnModel:
             del self.allocations[flow]
 
     def end(self, flow: Flow) -> None:
-        """The 5-tuple is gone."""
-        self.allocations.pop(flow, None)
+        """The 5-tuple is gone. What has a ticket stays, for its client to come from elsewhere."""
+        held = self.find(flow)
+        if held is not None and held.arriving == flow:
+            held.arriving = None
+        elif held is not None and not held.mobile:
+            del self.allocations[flow]
+
+    def follow(self, now_at: Mapping[Address, Flow]) -> None:
+        """Where allocations are now, by one of their relayed addresses: where they were, or where a ticket was shown.
+
+        One whose stream has ended stands nowhere; such a 5-tuple has no client.
+        """
+        for flow, held in list(self.allocations.items()):
+            at = next((now_at[address] for address in held.relayed.values() if address in now_at), flow)
+            if at != flow:
+                assert held.mobile, "an allocation without a ticket moved"
+                assert at == held.arriving or not at.client[0], "an allocation went where no ticket of it was shown"
+                del self.allocations[flow]
+                self.allocations[at] = held
+            if at == held.arriving:
+                held.arriving = None
 
     def learn(self, flow: Flow, user: str, request: Message, answer: Message) -> None:
         """A request of `user` was answered with success for the first time."""
         if request.method == Method.ALLOCATE:
             self._allocated(flow, user, request, answer)
         elif request.method == Method.REFRESH:
-            self._refreshed(flow, request, answer)
+            self._refreshed(flow, user, request, answer)
         elif request.method in (Method.CREATE_PERMISSION, Method.CHANNEL_BIND):
-            held, peers = self.allocations[flow], peers_of(request)
+            held, peers = self._found(flow, user), peers_of(request)
             for host, _ in peers if request.method == Method.CREATE_PERMISSION else peers[:1]:
                 held.permissions[host] = self.now + PERMISSION_SECONDS
             if request.method == Method.CHANNEL_BIND:
                 number = stun.decode_channel(request.get(Attribute.CHANNEL_NUMBER) or b"")
                 held.channels[number] = peers[0], self.now + CHANNEL_SECONDS
+
+    def _found(self, flow: Flow, user: str) -> Held:
+        held = self.find(flow)
+        assert held is not None, "a success without an allocation"
+        assert held.user == user, "somebody else's allocation"
+        return held
 
     def _allocated(self, flow: Flow, user: str, request: Message, answer: Message) -> None:
         assert flow not in self.allocations
@@ -92,6 +127,8 @@ class TurnModel:
             address = stun.decode_xor_address(value, answer.transaction_id)
             family = family_of(address)
             held.relayed[family], held.ends[family] = address, ends
+        if (ticket := answer.get(Attribute.MOBILITY_TICKET)) is not None:
+            held.mobile, self.tickets[ticket] = True, held
         if (token := request.get(Attribute.RESERVATION_TOKEN)) is not None:
             reserved = self.reservations.pop(token)
             assert {family: port for family, (_, port) in held.relayed.items()} == {reserved.family: reserved.port}
@@ -100,22 +137,35 @@ class TurnModel:
             assert port % 2 == 0
             self.reservations[token] = Reserved(user, family, port + 1, self.now + RESERVATION_SECONDS)
 
-    def _refreshed(self, flow: Flow, request: Message, answer: Message) -> None:
-        held, lifetime = self.allocations[flow], lifetime_of(answer)
-        value = request.get(Attribute.REQUESTED_ADDRESS_FAMILY)
+    def _refreshed(self, flow: Flow, user: str, request: Message, answer: Message) -> None:
+        ticket = request.get(Attribute.MOBILITY_TICKET)
+        held = self._found(flow, user) if ticket is None else self._shown(ticket, flow, user)
+        if (new := answer.get(Attribute.MOBILITY_TICKET)) is not None:
+            self.tickets[new] = held
+            held.arriving = None if self.allocations.get(flow) is held else flow
+        at = next(each for each, other in self.allocations.items() if other is held)
+        value, lifetime = request.get(Attribute.REQUESTED_ADDRESS_FAMILY), lifetime_of(answer)
         for family in list(held.ends) if value is None else [FAMILIES[stun.decode_family(value)]]:
             held.ends[family] = self.now + lifetime
             if not lifetime:
-                self._end_family(flow, family)
+                self._end_family(at, family)
+
+    def _shown(self, ticket: bytes, flow: Flow, user: str) -> Held:
+        """RFC 8016 §3.2.2: of the same user, for an allocation that lives; the 5-tuple has none of its own."""
+        held = self.tickets[ticket]
+        assert held in self.allocations.values(), "a ticket outlived its allocation"
+        assert held.user == user, "somebody else's ticket was good"
+        assert self.find(flow) in (None, held), "a move onto another allocation"
+        return held
 
     def permitted(self, flow: Flow, peer: Address) -> bool:
         """Whether data may pass between a client and a peer (§9)."""
-        held = self.allocations.get(flow)
+        held = self.find(flow)
         return held is not None and family_of(peer) in held.ends and held.permissions.get(peer[0], 0.0) > self.now
 
     def channel(self, flow: Flow, number: int) -> Address | None:
         """The peer of a live channel."""
-        held = self.allocations.get(flow)
+        held = self.find(flow)
         address, ends = held.channels.get(number, (None, 0.0)) if held else (None, 0.0)
         return address if ends > self.now else None
 
