@@ -345,6 +345,15 @@ def test_of_two_families_the_one_that_is_over_does_not_come_along(
     assert set(house.server.registry.allocations[elsewhere.flow].relays) == {4}
 
 
+def test_of_two_families_one_can_be_ended_on_the_way(house: House, client: Client, elsewhere: Client) -> None:
+    both = Attribute.ADDITIONAL_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV6)
+    ipv6 = Attribute.REQUESTED_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV6)
+    ticket = ticket_of(client.allocate(WISH, both))
+    ticket_of(elsewhere.refresh(showing(ticket), ipv6, END))
+    elsewhere.permit(PEER)
+    assert set(house.server.registry.allocations[elsewhere.flow].relays) == {4}
+
+
 # Streams that end.
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.turnd.turn.core import relayed
 from tests.turnd.turn.served import Options, credentials, measure, served, until
+from tests.turnd.turn.test_service_families import BOTH, echo
 from tests.turnd.turn.wire_client import UDP, WireClient, error_code, wire_client
 from turnd.turn.service import TurnService
 from wire import stun
@@ -129,6 +130,25 @@ async def test_a_call_goes_on_at_the_new_place(service: TurnService, peer: Peer,
         await made.both_ways(client)
         assert moved(service) == 1
         assert measure(service, "turn_allocations", transport=new, family="ipv4") == 1
+        assert drops(service) == {}
+
+
+@pytest.mark.parametrize(("old", "new"), MOVES[:4])
+async def test_relayed_addresses_of_both_families_come_along(old: str, new: str) -> None:
+    options = Options(own=("127.0.0.1", "::1"), allow_peers=("127.0.0.0/8", "::1/128"), mobility=True)
+    async with (
+        served(options) as service,
+        echo("127.0.0.1") as peer,
+        echo("::1") as peer_ipv6,
+        wire_client(service.port, old) as first,
+        wire_client(service.port, new, user=(first.username, first.password)) as client,
+    ):
+        ticket = (await first.request(Method.ALLOCATE, UDP, BOTH, WISH)).get(Attribute.MOBILITY_TICKET) or b""
+        assert await first.bind(0x4000, peer) == await first.bind(0x4001, peer_ipv6) == 0
+        assert await client.refresh(600, (Attribute.MOBILITY_TICKET, ticket)) == 0
+        for channel in (0x4001, 0x4000):
+            client.channel_data(channel, b"hello %d" % channel)
+            assert await client.received() == (channel, b"hello %d" % channel)
         assert drops(service) == {}
 
 
