@@ -137,6 +137,7 @@ class Daemon:
             self._loop.add_signal_handler(number, self.stop)
         self._loop.add_signal_handler(signal.SIGHUP, self.reload)
         self._lag.start()
+        wire.udp.set_uring(True)
         self._certificate.refresh(self._addresses.current.candidates, time.time())
         self._announce(self._addresses.current)
         with _naming("sfu.port", self.config.sfu.port):

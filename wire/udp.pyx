@@ -17,13 +17,14 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport (
     EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, EINTR, EINVAL, EIO, EMSGSIZE,
     ENETDOWN, ENETUNREACH, ENOBUFS, ENOMEM, EPERM, errno)
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime
 from posix.time cimport timespec as timespec_t
 
 from wire.linux_udp cimport *
+from wire.uring cimport URING_ENTRIES, uring_open, uring_run, uring_send
 from wire.linux_udp cimport bind as bind_fd, close as close_fd, socket as open_fd
 
 # One module on five pages: its parts share their buffers, and the compiler may inline across them.
@@ -417,6 +418,12 @@ def own_addresses():
 def set_gso(allowed):
     global gso_allowed
     gso_allowed = allowed
+
+
+def set_uring(allowed):
+    global ring_usable
+    ring_usable = allowed and uring_open()
+    return bool(ring_usable)
 
 
 cdef void prepare_headers() noexcept:

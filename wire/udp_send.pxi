@@ -70,9 +70,49 @@ cdef inline bint extend_run(
     return True
 
 
+cdef inline bint is_plain_single(const socket_t *s) noexcept nogil:
+    """Whether the socket has one datagram to send, without control messages, and nothing waiting before it."""
+    cdef const datagram_t *d = s.committed
+    return (
+        d.next == NULL and d.segments == 1 and s.waiting.head == NULL
+        and not (s.wildcard and is_specified(&d.local)))
+
+
+cdef void send_singles() noexcept nogil:
+    """Sends the datagrams of the sockets that have one each in one system call, as far as the kernel takes them."""
+    global ring_usable
+    cdef socket_t *senders[URING_ENTRIES]
+    cdef int32_t results[URING_ENTRIES]
+    cdef socket_t *s = committed_sockets
+    cdef int i, number
+    while s != NULL and ring_usable:
+        number = 0
+        while s != NULL and number < URING_ENTRIES:
+            if is_plain_single(s):
+                senders[number] = s
+                results[number] = -1
+                number += 1
+            s = s.next_committed
+        if number < 2:
+            return
+        for i in range(number):
+            uring_send(
+                senders[i].fd, senders[i].committed.data, senders[i].committed.length,
+                &out_names[i], fill_name(senders[i], &senders[i].committed.remote, &out_names[i]), i)
+        ring_usable = uring_run(results)
+        for i in range(number):
+            if results[i] >= 0:
+                count(senders[i], DATAGRAMS_OUT, 1)
+                count(senders[i], RING_OUT, 1)
+                count(senders[i], BYTES_OUT, senders[i].committed.length)
+                senders[i].committed = NULL
+
+
 cdef void udp_flush() noexcept nogil:
     global arena_used, committed_count, committed_sockets
     cdef socket_t *s
+    if ring_usable and committed_sockets != NULL and committed_sockets.next_committed != NULL:
+        send_singles()
     while committed_sockets != NULL:
         s = committed_sockets
         committed_sockets = s.next_committed

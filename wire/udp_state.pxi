@@ -30,6 +30,7 @@ cdef enum:
     MEMORY_IN
     MEMORY_OUT
     GSO_SENDS
+    RING_OUT
     GRO_RECEIVES
     OVERFLOW
     RECEIVE_ERRORS
@@ -48,10 +49,10 @@ cdef enum:
     COUNTERS
 
 COUNTER_NAMES = (
-    "datagrams_in", "bytes_in", "datagrams_out", "bytes_out", "memory_in", "memory_out", "gso_sends", "gro_receives",
-    "overflow", "receive_errors", "dropped_truncated", "dropped_oversize", "dropped_address", "dropped_unreachable",
-    "dropped_refused", "dropped_forbidden", "dropped_queue_full", "dropped_queue_age", "dropped_memory_full",
-    "dropped_kept_full", "dropped_closed", "dropped_other")
+    "datagrams_in", "bytes_in", "datagrams_out", "bytes_out", "memory_in", "memory_out", "gso_sends", "ring_out",
+    "gro_receives", "overflow", "receive_errors", "dropped_truncated", "dropped_oversize", "dropped_address",
+    "dropped_unreachable", "dropped_refused", "dropped_forbidden", "dropped_queue_full", "dropped_queue_age",
+    "dropped_memory_full", "dropped_kept_full", "dropped_closed", "dropped_other")
 
 
 cdef struct datagram_t:
@@ -126,6 +127,7 @@ cdef int own_count = 0
 cdef void *touched_receivers = NULL
 cdef uint64_t uncounted[COUNTERS]       # for a socket that never came to have a component
 cdef bint gso_allowed = True
+cdef bint ring_usable = False           # see uring.pxd
 cdef bint draining = False              # a drain or settle is running and will see to what is left
 cdef bint settle_scheduled = False
 cdef object _loop = None

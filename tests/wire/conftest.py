@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.wire.udp_sockets import ADDRESS, Inbox, Open
-from wire.udp import UdpSocket, set_gso, set_own_addresses
+from wire.udp import UdpSocket, set_gso, set_own_addresses, set_uring
 
 
 @pytest.fixture
@@ -27,6 +27,7 @@ async def open_udp() -> AsyncIterator[Open]:
         udp.close()
     set_own_addresses([])
     set_gso(True)
+    set_uring(False)
 
 
 @pytest.fixture
