@@ -71,7 +71,7 @@ def set_gso(allowed: bool) -> None:
     """Whether runs of equal datagrams may leave in one GSO send. For the whole process; on at start."""
 
 def set_uring(allowed: bool) -> bool:
-    """Whether single datagrams of several sockets may leave in one system call; whether they do. For the whole process.
+    """Whether datagrams of several sockets may leave in one system call; whether they do. For the whole process.
 
     Off at start: who wants many sockets switches it on. False where the kernel has no io_uring that will do.
     """

@@ -70,49 +70,74 @@ cdef inline bint extend_run(
     return True
 
 
-cdef inline bint is_plain_single(const socket_t *s) noexcept nogil:
-    """Whether the socket has one datagram to send, without control messages, and nothing waiting before it."""
+cdef inline bint is_plain(const socket_t *s) noexcept nogil:
+    """Whether all the socket has to send are datagrams without control messages, and nothing waits before them."""
     cdef const datagram_t *d = s.committed
-    return (
-        d.next == NULL and d.segments == 1 and s.waiting.head == NULL
-        and not (s.wildcard and is_specified(&d.local)))
+    while d != NULL:
+        if d.segments > 1 or (s.wildcard and is_specified(&d.local)):
+            return False
+        d = d.next
+    return s.waiting.head == NULL
 
 
-cdef void send_singles() noexcept nogil:
-    """Sends the datagrams of the sockets that have one each in one system call, as far as the kernel takes them."""
+cdef void run_ring(int number) noexcept nogil:
+    """Sends the datagrams that are in the ring, and marks those that went: they have no segments any more."""
     global ring_usable
-    cdef socket_t *senders[URING_ENTRIES]
     cdef int32_t results[URING_ENTRIES]
+    cdef int i
+    for i in range(number):
+        results[i] = -1
+    ring_usable = uring_run(results)
+    for i in range(number):
+        if results[i] >= 0:
+            count(ring_sockets[i], DATAGRAMS_OUT, 1)
+            count(ring_sockets[i], RING_OUT, 1)
+            count(ring_sockets[i], BYTES_OUT, ring_datagrams[i].length)
+            ring_datagrams[i].segments = 0
+
+
+cdef void send_by_ring() noexcept nogil:
+    """Sends what plain sockets have committed, in order, a ringful a system call, as far as the kernel takes it."""
     cdef socket_t *s = committed_sockets
-    cdef int i, number
-    while s != NULL and ring_usable:
-        number = 0
-        while s != NULL and number < URING_ENTRIES:
-            if is_plain_single(s):
-                senders[number] = s
-                results[number] = -1
-                number += 1
-            s = s.next_committed
-        if number < 2:
-            return
-        for i in range(number):
+    cdef datagram_t *d
+    cdef int number = 0
+    while s != NULL:
+        d = s.committed if is_plain(s) else NULL
+        while d != NULL and ring_usable:
+            ring_sockets[number] = s
+            ring_datagrams[number] = d
             uring_send(
-                senders[i].fd, senders[i].committed.data, senders[i].committed.length,
-                &out_names[i], fill_name(senders[i], &senders[i].committed.remote, &out_names[i]), i)
-        ring_usable = uring_run(results)
-        for i in range(number):
-            if results[i] >= 0:
-                count(senders[i], DATAGRAMS_OUT, 1)
-                count(senders[i], RING_OUT, 1)
-                count(senders[i], BYTES_OUT, senders[i].committed.length)
-                senders[i].committed = NULL
+                s.fd, d.data, d.length, &out_names[number], fill_name(s, &d.remote, &out_names[number]), number)
+            number += 1
+            if number == URING_ENTRIES:
+                run_ring(number)
+                number = 0
+            d = d.next
+        s = s.next_committed
+    if number:
+        run_ring(number)
+    s = committed_sockets
+    while s != NULL:
+        s.committed = unsent(s.committed)
+        s = s.next_committed
+
+
+cdef inline datagram_t *unsent(datagram_t *first) noexcept nogil:
+    """A list without the datagrams that the ring has sent."""
+    cdef datagram_t **link = &first
+    while link[0] != NULL:
+        if link[0].segments == 0:
+            link[0] = link[0].next
+        else:
+            link = &link[0].next
+    return first
 
 
 cdef void udp_flush() noexcept nogil:
     global arena_used, committed_count, committed_sockets
     cdef socket_t *s
-    if ring_usable and committed_sockets != NULL and committed_sockets.next_committed != NULL:
-        send_singles()
+    if ring_usable and committed_count > 1:
+        send_by_ring()
     while committed_sockets != NULL:
         s = committed_sockets
         committed_sockets = s.next_committed

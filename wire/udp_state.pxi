@@ -94,6 +94,7 @@ cdef struct socket_t:
     socket_t *next_committed            # list of the sockets in this batch, in the order of their first datagrams
     socket_t *next_on_port
     bint writer_wanted                  # EPOLLOUT is asked for
+    bint alone                          # the last drain found one datagram: the next one looks for no second
     uint32_t overflow_seen
     uint64_t counters[COUNTERS]
     uint64_t *component_counters
@@ -128,6 +129,8 @@ cdef void *touched_receivers = NULL
 cdef uint64_t uncounted[COUNTERS]       # for a socket that never came to have a component
 cdef bint gso_allowed = True
 cdef bint ring_usable = False           # see uring.pxd
+cdef socket_t *ring_sockets[URING_ENTRIES]
+cdef datagram_t *ring_datagrams[URING_ENTRIES]
 cdef bint draining = False              # a drain or settle is running and will see to what is left
 cdef bint settle_scheduled = False
 cdef object _loop = None
