@@ -57,6 +57,7 @@ cdef class Receiver:
     cdef receive_fn receive
     cdef icmp_fn receive_icmp       # may be NULL: its sockets then hear no ICMP
     cdef void *context
+    cdef bint any_local             # packets need not tell which address of ours they were sent to
     cdef queue_t *kept              # private: datagrams kept for Python
     cdef bint touched               # private: dispatch is due
     cdef void *next_touched         # private

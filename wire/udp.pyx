@@ -200,7 +200,7 @@ cdef class UdpSocket:
         s.context = receiver.context
         s.receiver = <void *>receiver
         self.receiver = receiver
-        open_socket(s, receive_buffer_bytes)
+        open_socket(s, receive_buffer_bytes, s.wildcard and not receiver.any_local)
         poller = poller_of(loop)
         poller.enter(s)
         self._poller = poller
@@ -279,7 +279,7 @@ cdef void unlink_socket(socket_t *s) noexcept:
     s.fd = -1
 
 
-cdef object open_socket(socket_t *s, int receive_buffer_bytes):
+cdef object open_socket(socket_t *s, int receive_buffer_bytes, bint tell_local):
     """Opens and binds, non-blocking, with the options of this module. OSError when it cannot be bound.
 
     A datagram too large for the path has to be fragmented rather than lost, since few clients would act on the error:
@@ -294,11 +294,11 @@ cdef object open_socket(socket_t *s, int receive_buffer_bytes):
     if s.v6:
         set_option(s.fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)
         set_option(s.fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT)
-        if s.wildcard:
+        if tell_local:
             set_option(s.fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
     else:
         set_option(s.fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT)
-        if s.wildcard:
+        if tell_local:
             set_option(s.fd, IPPROTO_IP, IP_PKTINFO, 1)
     if s.receive_icmp != NULL:
         set_option(s.fd, IPPROTO_IPV6 if s.v6 else IPPROTO_IP, IPV6_RECVERR if s.v6 else IP_RECVERR, 1)

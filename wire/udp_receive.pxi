@@ -78,11 +78,10 @@ cdef void reset_header(int index) noexcept nogil:
     in_headers[index].msg_hdr.msg_flags = 0
 
 
-cdef bint receive_batch(socket_t *s, bint first) noexcept nogil:
-    """Receives and handles one batch; whether there may be more. `first` of this drain: it may be of one datagram."""
+cdef bint receive_batch(socket_t *s) noexcept nogil:
+    """Receives and handles one batch; whether there may be more."""
     cdef int i, number = 0
-    cdef int wanted = 1 if first and s.alone else BATCH
-    cdef int received = recvmmsg(s.fd, in_headers, wanted, MSG_DONTWAIT, NULL)
+    cdef int received = recvmmsg(s.fd, in_headers, BATCH, MSG_DONTWAIT, NULL)
     if received < 0:
         if errno == EINTR:
             return True
@@ -94,8 +93,7 @@ cdef bint receive_batch(socket_t *s, bint first) noexcept nogil:
         reset_header(i)
     if number > 0:
         hand_over(s, number)
-    s.alone = first and received == 1
-    return received == wanted
+    return received == BATCH
 
 
 cdef bint read_icmp(socket_t *s, icmp_t *message) noexcept nogil:
@@ -136,11 +134,11 @@ cdef void receive_icmp(socket_t *s) noexcept nogil:
 
 cdef void serve_ready(int poller) noexcept nogil:
     """Serves the sockets that are ready, in rounds of one batch each, within bounds; each round leaves together."""
-    cdef int turn, i, ready
+    cdef int _turn, i, ready
     cdef bint more
     cdef uint32_t events
     cdef socket_t *s
-    for turn in range(MAX_ROUNDS):
+    for _turn in range(MAX_ROUNDS):
         ready = epoll_wait(poller, ready_events, BATCH, 0)
         more = ready == BATCH
         for i in range(ready):
@@ -150,7 +148,7 @@ cdef void serve_ready(int poller) noexcept nogil:
                 receive_icmp(s)
             if events & EPOLLOUT:
                 send_waiting(s)
-            if events & EPOLLIN and receive_batch(s, turn == 0):
+            if events & EPOLLIN and receive_batch(s):
                 more = True
         udp_flush()
         if not more:

@@ -94,7 +94,6 @@ cdef struct socket_t:
     socket_t *next_committed            # list of the sockets in this batch, in the order of their first datagrams
     socket_t *next_on_port
     bint writer_wanted                  # EPOLLOUT is asked for
-    bint alone                          # the last drain found one datagram: the next one looks for no second
     uint32_t overflow_seen
     uint64_t counters[COUNTERS]
     uint64_t *component_counters

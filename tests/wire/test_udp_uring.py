@@ -1,4 +1,4 @@
-"""Plain datagrams leave by io_uring, many sockets' in one call, and as ever where that cannot be."""
+"""Plain datagrams leave by io_uring, many sockets' in one call, and all as ever where that cannot be."""
 
 import asyncio
 import socket

@@ -367,6 +367,7 @@ cdef class Relay(Receiver):
         self.state.budget = &self.state.own_budget
         self.receive = receive_from_peers
         self.receive_icmp = receive_icmp_of_peers
+        self.any_local = True
         self.context = <void *>self
 
     def __dealloc__(self):
