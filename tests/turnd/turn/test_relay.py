@@ -115,6 +115,12 @@ class ToPeer(NamedTuple):
     padding: int
 
 
+class Send(NamedTuple):
+    peer: int
+    data: bytes
+    dont_fragment: bool
+
+
 class ToClient(NamedTuple):
     peer: int
     data: bytes
@@ -138,6 +144,7 @@ POLICY = st.lists(
 TRAFFIC = st.lists(
     st.one_of(
         st.builds(ToPeer, CHANNELS, PAYLOADS, st.sampled_from([0, 0, 0, -1, 1]), st.integers(0, 3)),
+        st.builds(Send, PEERS, PAYLOADS, st.booleans()),
         st.builds(ToClient, PEERS, PAYLOADS),
     ),
     max_size=20,
@@ -164,19 +171,22 @@ def install(bench: Bench, policy: list[Permit | Bind], opened: set[int]) -> None
                 relay.bind_channel(each.channel, bench.addresses[each.peer], bench.at(live=each.live))
 
 
-async def pass_traffic(bench: Bench, traffic: list[ToPeer | ToClient]) -> None:
+async def pass_traffic(bench: Bench, traffic: list[ToPeer | Send | ToClient]) -> None:
     """Sends everything through both, ends with the sentinels, compares what comes out."""
     passed: list[tuple[Address, bytes]] = []
     to_relay: list[bytes] = []
+    bench.model.sent.clear()
     for each in traffic:
         if isinstance(each, ToPeer):
             to_relay.append(channel_data(*each))
+        elif isinstance(each, Send):
+            for relay in (bench.relay, bench.model):
+                relay.send(bench.addresses[each.peer], each.data, each.dont_fragment)
         else:
             bench.from_peer(each.peer, each.data)
             if bench.model.from_peer(bench.addresses[each.peer], each.data):
                 passed.append((bench.addresses[each.peer], each.data))
     to_relay.append(channel_data(SENTINEL_CHANNEL, SENTINEL))
-    bench.model.sent.clear()
     bench.model.forward(to_relay)
     if bench.model.stream:
         bench.relay.forward(to_relay)
@@ -225,23 +235,26 @@ def _nothing_is_ours() -> Iterator[None]:
     udp.set_own_addresses([])
 
 
+Rounds = list[tuple[list[Permit | Bind], set[int], list[ToPeer | Send | ToClient]]]
+ROUNDS = st.lists(st.tuples(POLICY, OPEN, TRAFFIC), min_size=1, max_size=3)
+
+
+async def run_rounds(rounds: Rounds, family: int, *, stream: bool) -> None:
+    """Policy, then traffic, some times over, through the relay and through the model."""
+    async with Bench(family, stream=stream) as bench:
+        for policy, opened, traffic in rounds:
+            install(bench, policy, opened)
+            await pass_traffic(bench, traffic)
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["datagrams", "stream"])
 @pytest.mark.parametrize("family", [4, 6])
 @settings(max_examples=60, deadline=None)
-@given(rounds=st.lists(st.tuples(POLICY, OPEN, TRAFFIC), min_size=1, max_size=3))
+@given(rounds=ROUNDS)
 def test_random_traffic_comes_out_as_the_model_says(
-    runner: asyncio.Runner,
-    family: int,
-    stream: bool,
-    rounds: list[tuple[list[Permit | Bind], set[int], list[ToPeer | ToClient]]],
+    runner: asyncio.Runner, family: int, stream: bool, rounds: Rounds
 ) -> None:
-    async def run() -> None:
-        async with Bench(family, stream=stream) as bench:
-            for policy, opened, traffic in rounds:
-                install(bench, policy, opened)
-                await pass_traffic(bench, traffic)
-
-    runner.run(run())
+    runner.run(run_rounds(rounds, family, stream=stream))
 
 
 async def settle(bench: Bench) -> None:
