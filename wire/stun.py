@@ -21,7 +21,7 @@ from wire.stun_values import MAGIC_COOKIE, StunError
 HEADER_BYTES = 20
 TRANSACTION_ID_BYTES = 12
 FINGERPRINT_XOR = 0x5354554E
-MAX_ATTRIBUTES = 64
+MAX_ATTRIBUTES = 128  # a CreatePermission of 1500 bytes has room for 110 peers
 KEY_CACHE = 1024  # keys used last, made ready for HMAC
 SHA1_BYTES = 20
 SHA256_BYTES = 32

@@ -311,8 +311,9 @@ cdef object open_socket(socket_t *s, int receive_buffer_bytes, bint tell_local):
         close_fd(s.fd)
         s.fd = -1
         raise OSError(error, os.strerror(error))
-    getsockname(s.fd, <sockaddr *>&name, &size)
-    s.bound.port = ntohs(name.sin6_port)        # where an IPv4 name has it, too
+    if not s.bound.port:
+        getsockname(s.fd, <sockaddr *>&name, &size)
+        s.bound.port = ntohs(name.sin6_port)    # where an IPv4 name has it, too
 
 
 cdef void set_buffer(int fd, int forced, int asked, int size) noexcept:

@@ -65,10 +65,11 @@ class Authenticator:
         )
 
     def authenticate(self, message: stun.Message, flow: Flow, now: float, *, known_user: str | None) -> Identity:
-        """Who sent `message`; raises Refused. `known_user` may go on with a REST name whose time is over."""
-        # 1. No integrity: 401 with REALM, NONCE and PASSWORD-ALGORITHMS.
-        if not message.has_integrity:
-            raise self.challenge(401, flow, now, "")
+        """Who sent `message`, which has an integrity; raises Refused.
+
+        `known_user` may go on with a REST name whose time is over.
+        """
+        # 1. No integrity: 401 with REALM, NONCE and PASSWORD-ALGORITHMS, which `challenge` is.
         # 2. Integrity, but no USERNAME or USERHASH, REALM or NONCE: 400.
         nonce = message.get(Attribute.NONCE)
         if nonce is None or message.get(Attribute.REALM) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class RecentAnswers:
 
     def __init__(self, seconds: float = RETRANSMISSION_SECONDS) -> None:
         self._seconds = seconds
-        self._answers: dict[tuple[Flow, int], _Answer] = {}
+        self._answers: OrderedDict[tuple[Flow, int], _Answer] = OrderedDict()  # oldest first, found at once
         self.bytes = 0
 
     def __len__(self) -> int:

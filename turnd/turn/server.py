@@ -159,26 +159,33 @@ class TurnServer:
         return allocation
 
     def _request(self, message: stun.Message, flow: Flow, now: float) -> bytes | None:
+        if not message.has_integrity:
+            return self._refuse(message, flow, now)
         recent = self._recent.get(message.method)
         known = None if recent is None else recent.find(flow, message.data, now)
         if known is not None:
-            return self._count(flow, "success", known)
+            return self._count(flow, "success" if known[0] & 1 == 0 else "error", known)
         allocation = self.registry.find(flow, now)
         known_user = self._known_user(message, now) if allocation is None else allocation.username
         try:
             identity = self.authenticator.authenticate(message, flow, now, known_user=known_user)
         except Refused as refused:
-            if refused.reason:
-                self.auth_failures[refused.reason] += 1
-            if not self.may_answer(flow.client[0], now):
-                return self._count(flow, "limited")
-            return self._count(flow, "unauthenticated", _error(message, refused))
+            return self._refuse(message, flow, now, refused)
         request = requests.Request(message, flow, now, identity, allocation)
         self.registry.mobility.asked(request)
         response = self._handle(message, request)
         if response is not None and recent is not None:
             recent.keep(flow, message.data, response, now)
         return response
+
+    def _refuse(self, message: stun.Message, flow: Flow, now: float, refused: Refused | None = None) -> bytes | None:
+        """The answer to who has not proved to be anybody, by default that this is to be done; limited by source."""
+        if refused is not None and refused.reason:
+            self.auth_failures[refused.reason] += 1
+        if not self.may_answer(flow.client[0], now):
+            return self._count(flow, "limited")
+        refused = refused or self.authenticator.challenge(401, flow, now, "")
+        return self._count(flow, "unauthenticated", _error(message, refused))
 
     def _known_user(self, message: stun.Message, now: float) -> str | None:
         """Whose allocation a request speaks of on a 5-tuple without one: ConnectionBind does, and a ticket."""
