@@ -91,6 +91,7 @@ _U16 = struct.Struct("!H")
 _U32 = struct.Struct("!I")
 _U64 = struct.Struct("!Q")
 _ADDRESS = struct.Struct("!xBH")
+_IPV4_ADDRESS = struct.Struct("!xBHI")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 _COOKIE_BYTES = _U32.pack(MAGIC_COOKIE)
 
@@ -195,8 +196,9 @@ def decode_address(value: bytes) -> Address:
 def encode_xor_address(address: Address, transaction_id: bytes) -> bytes:
     """XOR-MAPPED-ADDRESS, XOR-PEER-ADDRESS and XOR-RELAYED-ADDRESS."""
     packed = _pack_host(address[0])
-    family = Family.IPV4 if len(packed) == 4 else Family.IPV6
-    return _ADDRESS.pack(family, address[1] ^ 0x2112) + _mask(packed, transaction_id)
+    if len(packed) == 4:
+        return _IPV4_ADDRESS.pack(1, address[1] ^ 0x2112, int.from_bytes(packed, "big") ^ MAGIC_COOKIE)
+    return _ADDRESS.pack(Family.IPV6, address[1] ^ 0x2112) + _mask(packed, transaction_id)
 
 
 def decode_xor_address(value: bytes, transaction_id: bytes) -> Address:

@@ -63,6 +63,9 @@ cdef class Receiver:
     cdef void *next_touched         # private
     cdef bint keep(self, const packet_t *packet, int tag) noexcept nogil      # False: the bound was reached, counted
     cdef list take(self)            # [(tag, data: bytes, source: (host, port), local: (host, port)), ...]
+    # Gives the same to respond(list), and sends what it returns: for each datagram, in order, bytes (no more than a
+    # datagram holds) to where it came from, or None. Only in `dispatch`.
+    cdef object answer(self, socket_t *handle, respond)
     cdef void wake(self) noexcept nogil
     cdef object dispatch(self)
 

@@ -82,6 +82,21 @@ cdef object dispatch_touched():
             _loop.call_exception_handler({"message": f"{type(receiver).__name__} failed", "exception": error})
 
 
+cdef list datagrams_to_python(const queue_t *queue):
+    cdef list result = []
+    cdef const datagram_t *d = queue.head
+    cdef const datagram_t *previous = NULL
+    local = None
+    while d != NULL:
+        if previous == NULL or not endpoint_equal(&d.local, &previous.local):   # mostly it is the same for all
+            local = endpoint_to_python(&d.local)
+        result.append((
+            d.tag, PyBytes_FromStringAndSize(<const char *>d.data, d.length), endpoint_to_python(&d.remote), local))
+        previous = d
+        d = d.next
+    return result
+
+
 # ---- the classes ----------------------------------------------------------------------------------------------------
 
 cdef class Receiver:
@@ -122,17 +137,27 @@ cdef class Receiver:
         return True
 
     cdef list take(self):
-        cdef list result = []
-        cdef datagram_t *d
-        while self.kept.head != NULL:
-            d = pop(self.kept)
-            try:
-                result.append((
-                    d.tag, PyBytes_FromStringAndSize(<char *>d.data, d.length),
-                    endpoint_to_python(&d.remote), endpoint_to_python(&d.local)))
-            finally:
-                free(d)
-        return result
+        cdef queue_t batch = self.kept[0]
+        memset(self.kept, 0, sizeof(queue_t))
+        try:
+            return datagrams_to_python(&batch)
+        finally:
+            clear(&batch)
+
+    cdef object answer(self, socket_t *s, respond):
+        cdef queue_t batch = self.kept[0]
+        cdef datagram_t *d = batch.head
+        cdef bytes data
+        memset(self.kept, 0, sizeof(queue_t))
+        try:
+            if d != NULL:
+                for data in respond(datagrams_to_python(&batch)):
+                    if data is not None:
+                        memcpy(udp_reserve(<int>len(data)), <const char *>data, len(data))
+                        udp_commit(s, &d.remote, &d.local, <int>len(data))
+                    d = d.next
+        finally:
+            clear(&batch)
 
     cdef void wake(self) noexcept nogil:
         global touched_receivers
@@ -360,11 +385,18 @@ cdef class Poller:
             self.fd = -1
 
     def _drain(self):
+        """Looks again at once while there was something: cheaper than a turn of the loop, which is not kept long."""
         global draining
-        draining = True
-        with nogil:
-            serve_ready(self.fd)
-        settle()
+        cdef bint came = True
+        cdef int _turn
+        for _turn in range(MAX_DRAINS):
+            draining = True
+            with nogil:
+                came = serve_ready(self.fd)
+            if not came:
+                draining = False
+                return
+            settle()
 
 
 cdef Poller poller_of(loop):

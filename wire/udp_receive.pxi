@@ -132,8 +132,11 @@ cdef void receive_icmp(socket_t *s) noexcept nogil:
             s.receive_icmp(s.context, &message)
 
 
-cdef void serve_ready(int poller) noexcept nogil:
-    """Serves the sockets that are ready, in rounds of one batch each, within bounds; each round leaves together."""
+cdef bint serve_ready(int poller) noexcept nogil:
+    """Serves the sockets that are ready, in rounds of one batch each, within bounds; each round leaves together.
+
+    Whether there were any.
+    """
     cdef int _turn, i, ready
     cdef bint more
     cdef uint32_t events
@@ -152,4 +155,5 @@ cdef void serve_ready(int poller) noexcept nogil:
                 more = True
         udp_flush()
         if not more:
-            return
+            return ready > 0 or _turn > 0
+    return True

@@ -3,6 +3,7 @@
 cdef enum:
     BATCH = 64                          # datagrams (or GRO runs) in one system call
     MAX_ROUNDS = 8                      # of recvmmsg in one drain, of delivery in memory in one turn
+    MAX_DRAINS = 8                      # one after another in a turn of the loop
     MAX_PACKETS = 256                   # handed to `receive` at once
     MAX_COMMITTED = 256                 # messages between two flushes
     RECEIVE_BYTES = 65536               # the longest datagram or GRO run

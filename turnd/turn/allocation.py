@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple, Protocol, Self
@@ -67,33 +66,28 @@ class Relay(Protocol):
         """Gives everything up at once, the port included."""
 
 
-class TcpRelay(ABC):
+class TcpRelay:
     """A listener of a TCP allocation (RFC 6062) and its connections with peers, by number.
 
-    What becomes of them it tells `turnd.turn.tcp_connections.TcpConnections`. A class, to be told from a `Relay`.
+    What becomes of them it tells `turnd.turn.tcp_connections.TcpConnections`. A class, to be told from a `Relay`;
+    what has sockets is derived from it.
     """
 
-    @abstractmethod
     def connect(self, number: int, peer: Address) -> None:
         """Begins a connection from the relayed address; tells `connected` or `failed`, never before it returns."""
 
-    @abstractmethod
     def bind(self, number: int, flow: Flow) -> None:
         """Joins it to the client's connection `flow`, behind the answer that is written there next."""
 
-    @abstractmethod
     def end(self, number: int) -> None:
         """Closes one, in whatever state; tells nothing."""
 
-    @abstractmethod
     def pair(self, first: Self) -> None:
         """Makes this the second relay of one allocation: its limit is that of `first`."""
 
-    @abstractmethod
     def limit(self, bytes_per_second: int) -> None:
         """What the allocation may relay in each direction; 0: unlimited."""
 
-    @abstractmethod
     def close(self) -> None:
         """Closes everything at once, the port included; tells `ended` of each connection."""
 
@@ -190,7 +184,8 @@ class Allocation:
     @property
     def is_tcp(self) -> bool:
         """Whether it relays TCP (RFC 6062)."""
-        return any(isinstance(each.relay, TcpRelay) for each in self.relays.values())
+        first = next(iter(self.relays.values()), None)  # both families are of one kind
+        return first is not None and isinstance(first.relay, TcpRelay)
 
     @property
     def expires_at(self) -> float:

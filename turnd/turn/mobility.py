@@ -172,7 +172,7 @@ class Mobility:
     def asked(self, request: Request) -> None:
         """A request of the client from where it is expected is use too, unless it is the one that shows the ticket."""
         allocation, message = request.allocation, request.message
-        if allocation is None or allocation.username != request.identity.username:
+        if not self.arriving or allocation is None or allocation.username != request.identity.username:
             return
         if message.method != Method.ALLOCATE and message.get(Attribute.MOBILITY_TICKET) is None:
             self.used(allocation, request.flow)

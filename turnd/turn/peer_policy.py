@@ -187,7 +187,7 @@ class PeerPolicy:
     def _judge(self, host: str) -> Verdict:
         """The verdict on a peer's address, as it stood in XOR-PEER-ADDRESS."""
         address = ip_address(host)
-        disguised = address != LOOPBACK_IPV6 and any(address in network for network in MAPPED)
+        disguised = address.version == 6 and address != LOOPBACK_IPV6 and any(address in each for each in MAPPED)
         opened = not disguised and any(address in network for network in self._allow)
         if str(address) in self._own:
             return ALLOWED if opened else OWN_PORTS_ONLY

@@ -272,7 +272,7 @@ class Registry:
 
     def _look_again(self, allocation: Allocation) -> None:
         """Keeps an entry of the queue no later than the next expiry; those that came too early are moved then."""
-        due = min(each.expires_at for each in allocation.relays.values())
+        due = min([each.expires_at for each in allocation.relays.values()])
         if due >= allocation.timer_at:
             return
         allocation.timer_at = due

@@ -1,6 +1,6 @@
 """The compiled classes of the relay path; their structures are in relay_table.pxd."""
 
-from wire.udp cimport Receiver, endpoint_t
+from wire.udp cimport Receiver, UdpSocket, endpoint_t
 
 from turnd.turn.relay_table cimport path_t, peer_t, relay_t, table_t
 
@@ -12,6 +12,7 @@ cdef class ClientReceiver(Receiver):
     cdef readonly RelayPath path
     cdef table_t table
     cdef object on_messages
+    cdef UdpSocket udp
     cdef _resize(self, int capacity)
     cdef _add(self, relay_t *relay)
     cdef _remove(self, relay_t *relay)

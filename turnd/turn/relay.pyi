@@ -33,12 +33,16 @@ class ClientReceiver(Receiver):
     """Receives on one UDP listening socket: forwards ChannelData, gives STUN to `on_messages` as one list a batch."""
 
     def __init__(
-        self, path: RelayPath, on_messages: Callable[[list[tuple[int, bytes, Address, Address]]], None]
+        self, path: RelayPath, on_messages: Callable[[list[tuple[int, bytes, Address, Address]]], list[bytes | None]]
     ) -> None:
-        """`on_messages` gets (0, message, client, local); what is neither is dropped as `malformed`.
+        """`on_messages` gets (0, message, client, local) and returns an answer or None for each, in order.
+
+        What is neither ChannelData nor STUN is dropped as `malformed`.
 
         A relay without a socket stands for a client that is expected (RFC 8016): its ChannelData go there too.
         """
+    def attach_socket(self, udp: UdpSocket) -> None:
+        """The socket this object was made the receiver of, by which answers leave."""
     def __len__(self) -> int:
         """How many relays have their client here."""
 

@@ -324,9 +324,12 @@ cdef class ClientReceiver(Receiver):
         free(self.table.slots)
 
     cdef object dispatch(self):
-        messages = self.take()
-        if messages:
-            self.on_messages(messages)
+        if self.udp is None:
+            raise RuntimeError("no socket attached")
+        self.answer(self.udp.handle, self.on_messages)
+
+    def attach_socket(self, UdpSocket udp not None):
+        self.udp = udp
 
     cdef _resize(self, int capacity):
         cdef relay_t **old = self.table.slots

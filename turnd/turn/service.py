@@ -174,6 +174,7 @@ class TurnService:
             udp = UdpSocket(self._loop, (host, self.port), receiver, component="turn")
         except OSError as error:
             raise OSError(error.errno, f"UDP {host} port {self.port}: {error.strerror}") from error
+        receiver.attach_socket(udp)
         port = udp.local_address[1]
         try:
             self._servers.append(await self._create_server(host, port, None))
@@ -267,16 +268,17 @@ class TurnService:
 
     # Datagrams and streams.
 
-    def _datagrams(self, messages: Datagrams) -> None:
+    def _datagrams(self, messages: Datagrams) -> list[bytes | None]:
+        answers: list[bytes | None] = []
         for _, data, client, local in messages:
             flow = Flow("udp", client, local)
             if is_channel_data(data):
                 self.arrived(flow, [data])
-                continue
-            response = self._receive(data, flow)
-            if response is not None:
-                self._listener(flow)[1].send(response, client, local)
+                answers.append(None)
+            else:
+                answers.append(self._receive(data, flow))
         self._schedule()
+        return answers
 
     def _listener(self, flow: Flow) -> tuple[ClientReceiver, UdpSocket]:
         """The listener a UDP flow came in by."""

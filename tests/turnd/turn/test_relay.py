@@ -33,9 +33,10 @@ class Bench:
         self.family = family
         self.path = RelayPath(b"seedseed")
         self.stun: list[tuple[int, bytes, Address, Address]] = []
-        self.receiver = ClientReceiver(self.path, self.stun.extend)
+        self.receiver = ClientReceiver(self.path, self._keep)
         host = LOOPBACK[family][0]
         self.listener = UdpSocket(self.loop, (host, 0), self.receiver, component="turn")
+        self.receiver.attach_socket(self.listener)
         self.client = self._socket(host)
         self.peers = [self._socket(each) for each in LOOPBACK[family]]
         self.addresses: list[Address] = [peer.getsockname()[:2] for peer in self.peers]
@@ -54,6 +55,10 @@ class Bench:
         for relay in (self.relay, self.model):
             relay.permit(self.addresses[4][0], self.at(live=True), False)
             relay.bind_channel(SENTINEL_CHANNEL, self.addresses[4], self.at(live=True))
+
+    def _keep(self, messages: list[tuple[int, bytes, Address, Address]]) -> list[bytes | None]:
+        self.stun += messages
+        return [None] * len(messages)
 
     def _socket(self, host: str) -> socket.socket:
         made = socket.socket(socket.AF_INET6 if self.family == 6 else socket.AF_INET, socket.SOCK_DGRAM)
@@ -449,3 +454,18 @@ async def test_the_hop_between_two_relays_stays_in_memory() -> None:
         bench.from_client(channel_data(0x4000, b"no more"))
         await until(lambda: bench.dropped() == {"denied": 1})
         other.close()
+
+
+async def test_answers_go_back_where_their_requests_came_from() -> None:
+    async with Bench() as bench:
+        requests = [stun.encode(1, 0, bytes([number]) * 12) for number in range(3)]
+        answering = ClientReceiver(bench.path, lambda messages: [None, *(each[1] + b"!" for each in messages[1:])])
+        listener = UdpSocket(bench.loop, ("127.0.0.1", 0), answering, component="turn")
+        answering.attach_socket(listener)
+        senders = [bench.client, *bench.peers[:2]]
+        for sender, request in zip(senders, requests, strict=True):
+            sender.sendto(request, listener.local_address)
+        for sender, request in list(zip(senders, requests, strict=True))[1:]:
+            assert await asyncio.wait_for(bench.loop.sock_recv(sender, 100), 5) == request + b"!"
+        assert listener.counters()["datagrams_out"] == 2
+        listener.close()

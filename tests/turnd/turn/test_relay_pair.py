@@ -115,8 +115,9 @@ async def test_a_relay_can_get_another_client(stream: bool) -> None:
 
 async def test_what_has_come_for_a_stream_is_written_before_it_is_left() -> None:
     async with Bench(stream=True) as bench:
-        leaving = ClientReceiver(bench.path, lambda messages: bench.relay.leave())
+        leaving = ClientReceiver(bench.path, lambda messages: [bench.relay.leave() for _ in messages])
         listener = UdpSocket(bench.loop, ("127.0.0.1", 0), leaving, component="turn")
+        leaving.attach_socket(listener)
         bench.client.sendto(stun.encode(1, 0, bytes(12)), listener.local_address)
         bench.from_peer(4, SENTINEL)
         await until(lambda: bool(bench.written) or "closed" in bench.dropped())
