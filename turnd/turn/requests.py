@@ -66,7 +66,9 @@ def _wanted(message: stun.Message, *, tcp: bool) -> Wanted:
     # 5. RESERVATION-TOKEN excludes EVEN-PORT and a choice of family: 400.
     token, even_port = message.get(Attribute.RESERVATION_TOKEN), message.get(Attribute.EVEN_PORT)
     requested = message.get(Attribute.REQUESTED_ADDRESS_FAMILY)
-    additional = message.get(Attribute.ADDITIONAL_ADDRESS_FAMILY) or message.get(DRAFT_ADDITIONAL_ADDRESS_FAMILY)
+    additional = message.get(Attribute.ADDITIONAL_ADDRESS_FAMILY)
+    if additional is None:
+        additional = message.get(DRAFT_ADDITIONAL_ADDRESS_FAMILY)
     if token is not None and {even_port, requested, additional} != {None}:
         raise Refused(400)
     # 6. REQUESTED-ADDRESS-FAMILY excludes ADDITIONAL-ADDRESS-FAMILY: 400.

@@ -107,6 +107,7 @@ def test_dont_fragment_is_supported(client: Client) -> None:
         (Attribute.RESERVATION_TOKEN, b"short"),
         (Attribute.REQUESTED_ADDRESS_FAMILY, b"\1"),
         (Attribute.ADDITIONAL_ADDRESS_FAMILY, stun.encode_family(1)),
+        (Attribute.ADDITIONAL_ADDRESS_FAMILY, b""),
     ],
 )
 def test_malformed_attributes_are_400(client: Client, attribute: tuple[int, bytes]) -> None:
