@@ -19,6 +19,7 @@ from typing import cast
 
 from turnd.turn.allocation import FAMILIES, TRANSPORTS, Allocation, Flow, RelayedAddress
 from turnd.turn.byte_rate import Directions
+from turnd.turn.client_connections import ClientConnections
 from turnd.turn.connection import TurnClient, TurnConnection
 from turnd.turn.credentials import Credentials, StoredKeys
 from turnd.turn.dtls_leg import DtlsLeg, Pem
@@ -28,7 +29,6 @@ from turnd.turn.peer_policy import Near
 from turnd.turn.relay import ClientReceiver, Relay, RelayPath
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.server import TurnServer
-from turnd.turn.source_limit import SourceCounter
 from turnd.turn.stream import is_channel_data
 from turnd.turn.tcp_listener import TcpListener
 from wire.measure import Measure
@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 Address = tuple[str, int]
 Datagrams = list[tuple[int, bytes, Address, Address]]
 
-MAX_CONNECTIONS = 2000
-MAX_UNPROVED_OF_SOURCE = 250  # connections without an allocation from one source
-IDLE_SECONDS = 30.0  # how long a connection may be without an allocation
 HANDSHAKE_SECONDS = 10.0
 SHUTDOWN_SECONDS = 2.0
 PORT_ATTEMPTS = 8
@@ -89,16 +86,12 @@ class TurnService:
         sfu_port: int,
         tls: Callable[[], ssl.SSLContext | None],
         pem: Callable[[], Pem | None] = lambda: None,
-        max_connections: int = MAX_CONNECTIONS,
-        max_unproved_of_source: int = MAX_UNPROVED_OF_SOURCE,
-        idle_seconds: float = IDLE_SECONDS,
+        connections: ClientConnections | None = None,
     ) -> None:
         """`tls` and `pem` give the certificate, chain and key, for TLS and for DTLS; None: there is none."""
         self._settings = settings
         self._loop = loop
         self._tls = tls
-        self._max_connections = max_connections
-        self._idle_seconds = idle_seconds
         self._path = RelayPath(secrets.token_bytes(16))
         for family in FAMILIES:
             if sfu_port:
@@ -127,9 +120,7 @@ class TurnService:
         self._expected: dict[Flow, Relay] = {}  # stand-ins, where UDP clients are expected
         self._servers: list[asyncio.Server] = []
         self._dtls = DtlsLeg(self, loop, pem, cookie_secret=secrets.token_bytes(32), changed=self._schedule)
-        self._connections: dict[Flow, TurnClient] = {}
-        self._idle_until: dict[TurnClient, float] = {}  # in order of time
-        self._unproved = SourceCounter(max_unproved_of_source)  # those of _idle_until
+        self._connections = ClientConnections() if connections is None else connections
         self._orphans = 0
         self._timer: asyncio.Handle | None = None  # what is due at once is no TimerHandle in uvloop: it tells no time
         self._timer_at = inf
@@ -310,32 +301,14 @@ class TurnService:
 
     def connected(self, connection: TurnClient, flow: Flow) -> bool:
         """Takes a new connection in; False when there are too many, in all or of its source."""
-        if len(self._connections) >= self._max_connections or flow in self._connections:
-            return False
-        if not self._unproved.enter(flow.client[0]):
-            return False
-        self._connections[flow] = connection
-        self._idle_until[connection] = self._loop.time() + self._idle_seconds
+        taken = self._connections.enter(connection, flow, self._loop.time())
         self._schedule()
-        return True
+        return taken
 
     def disconnected(self, connection: TurnClient, flow: Flow) -> None:
         """Forgets a connection, and ends its allocation, if that cannot be moved."""
-        if self._connections.get(flow) is connection:
-            del self._connections[flow]
+        if self._connections.leave(connection, flow):
             self._core.registry.release_flow(flow, self._loop.time())
-        self._end_idle(connection, flow)
-
-    def _begin_idle(self, flow: Flow) -> None:
-        """A connection, if it is one and still there, has no allocation any more."""
-        connection = self._connections.get(flow)
-        if connection is not None:
-            self._unproved.enter(flow.client[0], force=True)
-            self._idle_until[connection] = self._loop.time() + self._idle_seconds
-
-    def _end_idle(self, connection: TurnClient, flow: Flow) -> None:
-        if self._idle_until.pop(connection, None) is not None:
-            self._unproved.leave(flow.client[0])
 
     def arrived(self, flow: Flow, messages: list[bytes]) -> None:
         """ChannelData from where no allocation was served; its client may have been expected there."""
@@ -370,9 +343,7 @@ class TurnService:
 
     def _data_connection(self, flow: Flow) -> TurnConnection:
         """The connection of a client that is bound to one of a peer; it lives as long as that."""
-        connection = cast("TurnConnection", self._connections[flow])
-        self._end_idle(connection, flow)
-        return connection
+        return cast("TurnConnection", self._connections.end_idle(flow))
 
     def tell(self, flow: Flow, message: bytes) -> None:
         """See `RelayHost`."""
@@ -384,7 +355,7 @@ class TurnService:
     def allocated(self, allocation: Allocation) -> None:
         """See `RelayHost`."""
         if allocation.is_tcp:
-            self._end_idle(self._connections[allocation.flow], allocation.flow)
+            self._connections.end_idle(allocation.flow)
             for each in allocation.relays.values():
                 cast("TcpListener", each.relay).serve(allocation)
             return
@@ -397,9 +368,7 @@ class TurnService:
         if flow.transport == "udp":
             relays[0].serve_datagrams(*self._listener(flow), flow.client, flow.local)  # and with it the other one
         else:
-            connection = self._connections[flow]
-            self._end_idle(connection, flow)
-            connection.allocated(relays)
+            self._connections.end_idle(flow).allocated(relays)
 
     def closed(self, allocation: Allocation, relayed: RelayedAddress) -> None:
         """See `RelayHost`."""
@@ -412,7 +381,7 @@ class TurnService:
 
     def released(self, allocation: Allocation) -> None:
         """See `RelayHost`."""
-        self._begin_idle(allocation.flow)
+        self._connections.begin_idle(allocation.flow, self._loop.time())
 
     def expect(self, flow: Flow) -> None:
         """See `RelayHost`."""
@@ -420,9 +389,7 @@ class TurnService:
             stand_in = self._expected[flow] = Relay(self._path)
             stand_in.serve_datagrams(*self._listener(flow), flow.client, flow.local)
         else:
-            connection = self._connections[flow]
-            self._end_idle(connection, flow)
-            connection.expected()
+            self._connections.end_idle(flow).expected()
 
     def unexpect(self, flow: Flow) -> None:
         """See `RelayHost`."""
@@ -436,7 +403,7 @@ class TurnService:
         connection = self._connections.get(flow)
         if connection is not None:
             connection.left()
-            self._begin_idle(flow)
+            self._connections.begin_idle(flow, self._loop.time())
 
     def moved(self, allocation: Allocation, old_flow: Flow) -> None:
         """See `RelayHost`."""
@@ -453,9 +420,8 @@ class TurnService:
     # Time.
 
     def _next_timer(self) -> float | None:
-        idle = next(iter(self._idle_until.values()), None)
-        times = [self._core.registry.next_timer(), self._core.tcp.next_timer(), self._dtls.next_timer(), idle]
-        return min((at for at in times if at is not None), default=None)
+        timed = (self._core.registry, self._core.tcp, self._dtls, self._connections)
+        return min((at for each in timed if (at := each.next_timer()) is not None), default=None)
 
     def _schedule(self) -> None:
         """Keeps the one timer no later than the next thing to do."""
@@ -472,12 +438,7 @@ class TurnService:
         self._core.registry.handle_timer(now)
         self._core.tcp.handle_timer(now)
         self._dtls.handle_timer(now)
-        for connection, due in list(self._idle_until.items()):
-            if due > now:
-                break
-            if connection.flow is not None:
-                self._end_idle(connection, connection.flow)
-            connection.abort()
+        self._connections.handle_timer(now)
         self._schedule()
 
     # Measures.

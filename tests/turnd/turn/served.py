@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
+from turnd.turn.client_connections import ClientConnections
 from turnd.turn.credentials import rest_credentials
 from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService, TurnSettings
@@ -92,9 +93,11 @@ async def served(options: Options | None = None) -> AsyncIterator[TurnService]:
         sfu_port=options.sfu_port,
         tls=lambda: context,
         pem=lambda: options.pem,
-        max_connections=options.max_connections,
-        max_unproved_of_source=options.max_unproved_of_source,
-        idle_seconds=options.idle_seconds,
+        connections=ClientConnections(
+            options.max_connections,
+            unproved_of_source=options.max_unproved_of_source,
+            idle_seconds=options.idle_seconds,
+        ),
     )
     udp.set_own_addresses(options.own)
     service.set_own_addresses(options.own, ())

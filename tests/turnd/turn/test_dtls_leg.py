@@ -223,7 +223,7 @@ async def test_close_notify_ends_the_allocation(certificate: Pair) -> None:
         peer.close()
         await until(lambda: connections(service) == 0)
         assert allocations(service) == 0
-        assert len(service._unproved) == 0
+        assert service._connections.idle_sources == 0
 
 
 async def test_a_request_in_the_datagram_that_ends_the_connection_leaves_no_allocation(certificate: Pair) -> None:
@@ -341,7 +341,7 @@ async def test_connections_of_one_source_without_an_allocation_are_bounded(certi
         for peer in (first, second, other):
             peer.close()
         await until(lambda: connections(service) == 0)
-        assert len(service._unproved) == 0
+        assert service._connections.idle_sources == 0
 
 
 async def test_connections_are_bounded_in_all(certificate: Pair) -> None:
@@ -399,7 +399,7 @@ async def test_a_flood_of_hellos_from_forged_sources_leaves_nothing(certificate:
         assert answered == 11000
         leg = service._dtls
         assert (leg._clients, leg._successors, leg._handshaking, leg.next_timer()) == ({}, {}, {}, None)
-        assert (service._connections, len(service._unproved)) == ({}, 0)
+        assert (len(service._connections), service._connections.idle_sources) == (0, 0)
 
 
 async def test_many_connections_leave_nothing(certificate: Pair) -> None:
@@ -412,7 +412,7 @@ async def test_many_connections_leave_nothing(certificate: Pair) -> None:
             await until(lambda: connections(service) == 0)
         leg = service._dtls
         assert (leg._clients, leg._successors, leg._handshaking) == ({}, {}, {})
-        assert (allocations(service), service._idle_until) == (0, {})
+        assert (allocations(service), service._connections.idle) == (0, 0)
 
 
 @pytest.fixture(scope="module")

@@ -56,8 +56,8 @@ def held(service: TurnService) -> dict[str, int]:
         "timers": len(core.registry._queue),
         "answers": sum(len(each) for each in core._recent.values()),
         "connections": len(service._connections),
-        "idle": len(service._idle_until),
-        "sources": len(service._unproved),
+        "idle": service._connections.idle,
+        "sources": service._connections.idle_sources,
         "tcp": len(core.tcp),
         "buckets": len(core._limiter._tokens) - BUCKETS,
     }

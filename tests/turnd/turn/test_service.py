@@ -292,7 +292,7 @@ async def test_connections_of_one_source_without_an_allocation_are_bounded() -> 
         for connection in (first, second):
             connection.connection_lost(None)
         assert not far_stream(service, 5)[1].aborted
-        assert len(service._unproved) == 1
+        assert service._connections.idle_sources == 1
 
 
 async def test_channel_data_on_a_stream_without_allocation_is_counted() -> None:
@@ -346,4 +346,4 @@ async def test_what_is_due_at_once_does_not_keep_the_next_from_being_served() ->
             connection = TurnConnection(service)
             connection.flow = flow
             assert service.connected(connection, flow)
-        await until(lambda: not service._idle_until)
+        await until(lambda: not service._connections.idle)

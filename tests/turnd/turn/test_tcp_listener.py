@@ -306,7 +306,7 @@ async def until_still(service: TurnService, direction: str) -> None:
 
 async def test_a_data_connection_is_not_idle(service: TurnService, control: StreamClient, peer: Peer) -> None:
     async with joined(service, control, peer) as (data, far):
-        assert not service._idle_until
+        assert not service._connections.idle
         await exchange(data, far, 10)
 
 
