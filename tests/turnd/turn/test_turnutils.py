@@ -87,7 +87,16 @@ async def uclient(service: TurnService, *arguments: str, secret: str = SECRET) -
 
 
 COMMANDS = {
-    "channels_udp": ["-e PEER -X -g", "-e PEER -c", "-e PEER -D", "-e PEER -G", "-e PEER -m 10", "-y", "-y -c -m 4"],
+    "channels_udp": [
+        "-e PEER -X -g",
+        "-e PEER -c",
+        "-e PEER -D",
+        "-e PEER -G",
+        "-e PEER -m 10",
+        "-B -m 10 -y",
+        "-y",
+        "-y -c -m 4",
+    ],
     "indications_udp": ["-e PEER -s -X", "-e PEER -s -c", "-y -s"],
     "channels_tcp": ["-e PEER -t", "-y -t", "-e PEER -t -c -m 4"],
     "indications_tcp": ["-e PEER -t -s", "-y -t -s"],
@@ -183,6 +192,24 @@ async def test_tls_with_a_verified_certificate(certificate: tuple[Path, Path]) -
         code, output = await uclient(service, "-y", "-t", "-S", "-E", str(certificate[0]), "-n", "5", "-c")
         assert code == 0, output
         assert "tot_send_msgs=10, tot_recv_msgs=10" in output
+
+
+async def test_a_second_channel_for_a_peer_is_refused() -> None:
+    async with served(Options(allow_peers=("127.0.0.0/8",), limits=LIMITS)) as service, peer() as port:
+        code, output = await uclient(service, "-N", "-e", "127.0.0.1", "-r", str(port), "-n", "1")
+        assert code not in (0, None)
+        assert "channel bind: error 400" in output
+
+
+@pytest.mark.parametrize("mode", ["-O", "-R"])
+async def test_what_the_tool_does_to_attack_costs_others_nothing(mode: str) -> None:
+    """-O asks again and again and goes; -R says what makes no sense and never ends by itself."""
+    async with served(Options(allow_peers=("127.0.0.0/8",), limits=LIMITS)) as service, peer() as port:
+        attack = asyncio.create_task(uclient(service, mode, "-e", "127.0.0.1", "-r", str(port), "-m", "4", "-n", "5"))
+        await check(service, port, "-e PEER -X -g")
+        attack.cancel()
+        await asyncio.wait({attack})
+        assert measure(service, "stun_requests_total", transport="udp", result="fault") == 0
 
 
 async def test_a_wrong_secret_fails() -> None:
