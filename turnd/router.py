@@ -97,11 +97,27 @@ async def _body(
 
 
 class _Search(asyncio.DatagramProtocol):
-    """Holds the URL in the router's first usable answer; answers of others are not looked at."""
+    """Holds the URL in the router's first usable answer; answers of others are not looked at.
+
+    It closes its transport itself: nobody else has it when the search is given up while the endpoint is being made.
+    """
 
     def __init__(self, router: str, found: asyncio.Future[str]) -> None:
         self._router = router
         self._found = found
+        self._transport: asyncio.BaseTransport | None = None
+        self._closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        if self._closed:
+            transport.close()
+
+    def close(self) -> None:
+        """Ends the transport, or the one that is yet to come."""
+        self._closed = True
+        if self._transport is not None:
+            self._transport.close()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if addr[0] == self._router and not self._found.done():
@@ -112,8 +128,9 @@ class _Search(asyncio.DatagramProtocol):
 async def _search(loop: asyncio.AbstractEventLoop, gateway: str, port: int) -> str:
     """Asks the router itself, and the group, since older ones listen there only."""
     found: asyncio.Future[str] = loop.create_future()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Search(gateway, found), ("0.0.0.0", 0))
+    protocol = _Search(gateway, found)
     try:
+        transport, _ = await loop.create_datagram_endpoint(lambda: protocol, ("0.0.0.0", 0))
         for seconds in SEARCH_SECONDS:
             for host in (gateway, upnp_igd.SSDP_GROUP):
                 transport.sendto(upnp_igd.search(host, port), (host, port))
@@ -121,5 +138,5 @@ async def _search(loop: asyncio.AbstractEventLoop, gateway: str, port: int) -> s
             if done:
                 return found.result()
     finally:
-        transport.close()
+        protocol.close()
     raise RouterError("no answer by UPnP")

@@ -32,6 +32,24 @@ async def test_a_router_without_nat_pmp_is_asked_by_upnp() -> None:
     assert made.actions == [f'"urn:schemas-upnp-org:service:{kind}{action}"' for kind in kinds]
 
 
+def open_files() -> set[str]:
+    return {each.name for each in Path("/proc/self/fd").iterdir()}
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+async def test_a_search_that_is_given_up_at_any_step_leaves_no_socket(steps: int) -> None:
+    loop = asyncio.get_running_loop()
+    before = open_files()
+    task = loop.create_task(router._search(loop, "127.0.0.1", NOBODY))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    async with asyncio.timeout(5):
+        while open_files() - before:  # noqa: ASYNC110 - a closed socket wakes nobody
+            await asyncio.sleep(0)
+
+
 async def test_an_answer_that_leads_to_another_machine_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router, "SEARCH_SECONDS", (0.2,))
     async with upnp_router(told("203.0.113.9")) as (made, port):
