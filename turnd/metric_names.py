@@ -63,6 +63,7 @@ METRICS: dict[str, Declaration] = {
     "turn_relayed_bytes_total": _counter("Payload bytes relayed.", "direction"),
     "turn_relayed_packets_total": _counter("Datagrams relayed.", "direction"),
     "turn_dropped_packets_total": _counter("Datagrams not relayed.", "reason"),
+    "turn_dropped_bytes_total": _counter("Payload bytes not relayed because of a bound of bandwidth.", "reason"),
     "turn_icmp_total": _counter("ICMP errors about relayed datagrams told to clients."),
     "turn_tcp_allocations": _gauge("Allocations that relay TCP now."),
     "turn_tcp_connections": _gauge("Connections between TCP allocations and peers now.", "state"),

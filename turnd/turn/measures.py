@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from turnd.turn.relay import DROP_REASONS, RelayPath
+from turnd.turn.relay import BANDWIDTH_REASONS, DROP_REASONS, RelayPath
 from wire.measure import Measure
 
 if TYPE_CHECKING:
@@ -49,3 +49,5 @@ def relayed_of(path: RelayPath, tcp: Directions, orphans: int) -> Iterator[Measu
     udp["dropped_no_allocation"] += orphans
     for reason in DROP_REASONS:
         yield Measure("turn_dropped_packets_total", {"reason": reason}, udp[f"dropped_{reason}"])
+    for reason in BANDWIDTH_REASONS:
+        yield Measure("turn_dropped_bytes_total", {"reason": reason}, udp[f"dropped_bytes_{reason}"])

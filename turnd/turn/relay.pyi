@@ -12,6 +12,7 @@ Address = tuple[str, int]
 
 MAX_RELAY_PEERS: int
 DROP_REASONS: tuple[str, ...]
+BANDWIDTH_REASONS: tuple[str, ...]
 
 class RelayPath:
     """What all relays of the process share: totals, and the ports of ours that clients may reach through a relay."""
@@ -25,8 +26,8 @@ class RelayPath:
     def limit(self, bytes_per_second: int) -> None:
         """What all relays together may pass in each direction, one second's worth at once; 0: unlimited."""
     def counters(self) -> dict[str, int]:
-        """`packets_…` and `bytes_to_peer`/`_to_client` (payload), `icmp_to_client`, and `dropped_<reason>` for each of
-        DROP_REASONS.
+        """`packets_…` and `bytes_to_peer`/`_to_client` (payload), `icmp_to_client`, `dropped_<reason>` for each of
+        DROP_REASONS, and `dropped_bytes_<reason>` for each of BANDWIDTH_REASONS.
         """
 
 class ClientReceiver(Receiver):

@@ -20,6 +20,7 @@ from turnd.turn.relay_messages cimport (
     write_indication,
 )
 from turnd.turn.relay_table cimport (
+    ALLOCATION_BANDWIDTH,
     CLOSED,
     DENIED,
     DROPS,
@@ -81,6 +82,7 @@ DROP_REASONS = (
     "allocation_bandwidth",
     "total_bandwidth",
 )
+BANDWIDTH_REASONS = DROP_REASONS[<int>ALLOCATION_BANDWIDTH:]
 
 include "relay_to_peer.pxi"
 include "relay_to_client.pxi"
@@ -140,6 +142,8 @@ cdef class RelayPath:
         }
         for reason in range(<int>DROPS):
             result["dropped_" + DROP_REASONS[reason]] = self.state.dropped[reason]
+        for reason in range(<int>ALLOCATION_BANDWIDTH, <int>DROPS):
+            result["dropped_bytes_" + DROP_REASONS[reason]] = self.state.dropped_bytes[reason]
         return result
 
 

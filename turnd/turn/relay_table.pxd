@@ -54,6 +54,7 @@ cdef struct path_t:
     uint64_t bytes_to_client
     uint64_t icmp_to_client
     uint64_t dropped[DROPS]
+    uint64_t dropped_bytes[DROPS]   # of what is over a bound of bandwidth alone
     budget_t total
 
 cdef struct peer_t:
@@ -108,6 +109,13 @@ cdef inline void count_drop(path_t *path, drop_t reason) noexcept nogil:
     path.dropped[<int>reason] += 1
 
 
+cdef inline bint count_excess(path_t *path, drop_t reason, uint32_t length) noexcept nogil:
+    """Counts a drop over a bound of bandwidth, in bytes too; False."""
+    count_drop(path, reason)
+    path.dropped_bytes[<int>reason] += length
+    return False
+
+
 cdef inline bint same_address(const endpoint_t *a, const endpoint_t *b) noexcept nogil:
     return a.high == b.high and a.low == b.low
 
@@ -118,17 +126,17 @@ cdef inline uint32_t channel_slot(uint32_t channel) noexcept nogil:
 
 cdef inline bint has_tokens(bucket_t *bucket, uint32_t length, uint64_t now) noexcept nogil:
     """Whether `length` bytes may pass now."""
-    cdef uint64_t elapsed
-    if not bucket.bytes_per_second or bucket.tokens >= <int64_t>length:
+    cdef uint64_t elapsed, gained, rate = bucket.bytes_per_second
+    if not rate or bucket.tokens >= <int64_t>length:
         return True
     elapsed = now - bucket.filled_us
-    bucket.filled_us = now
     if elapsed >= 1_000_000:
-        bucket.tokens = <int64_t>bucket.bytes_per_second
+        bucket.filled_us = now
+        bucket.tokens = <int64_t>rate
     else:
-        bucket.tokens = min(
-            bucket.tokens + <int64_t>(elapsed * bucket.bytes_per_second // 1_000_000),
-            <int64_t>bucket.bytes_per_second)
+        gained = elapsed * rate // 1_000_000
+        bucket.filled_us += (gained * 1_000_000 + rate - 1) // rate  # time too short for a byte is not lost
+        bucket.tokens = min(bucket.tokens + <int64_t>gained, <int64_t>rate)
     return bucket.tokens >= <int64_t>length
 
 
@@ -137,11 +145,9 @@ cdef inline bint within_budget(relay_t *relay, bint to_peer, uint32_t length, ui
     cdef bucket_t *own = &relay.budget.to_peer if to_peer else &relay.budget.to_client
     cdef bucket_t *total = &relay.path.total.to_peer if to_peer else &relay.path.total.to_client
     if not has_tokens(own, length, now):
-        count_drop(relay.path, ALLOCATION_BANDWIDTH)
-        return False
+        return count_excess(relay.path, ALLOCATION_BANDWIDTH, length)
     if not has_tokens(total, length, now):
-        count_drop(relay.path, TOTAL_BANDWIDTH)
-        return False
+        return count_excess(relay.path, TOTAL_BANDWIDTH, length)
     own.tokens -= length
     total.tokens -= length
     return True

@@ -86,6 +86,7 @@ class ModelRelay:
         if self.bytes_per_second:
             if self.left[direction] < size:
                 self._drop("allocation_bandwidth")
+                self.path.counters["dropped_bytes_allocation_bandwidth"] += size
                 return False
             self.left[direction] -= size
         self.path.counters[f"packets_{direction}"] += 1

@@ -151,6 +151,7 @@ async def test_what_is_over_the_limit_is_dropped_by_name(whose: str) -> None:
             bench.from_client(channel_data(SENTINEL_CHANNEL, bytes(500)))
             bench.from_peer(4, bytes(500))
         await until(lambda: bench.dropped() == {f"{whose}_bandwidth": 2})
+        assert bench.path.counters()[f"dropped_bytes_{whose}_bandwidth"] == 2 * 500
         (bench.relay if whose == "allocation" else bench.path).limit(0)
         bench.from_client(channel_data(SENTINEL_CHANNEL, SENTINEL))
         bench.from_peer(4, SENTINEL)
@@ -167,12 +168,13 @@ async def test_a_pair_has_one_limit() -> None:
         await until(lambda: bench.dropped() == {"allocation_bandwidth": 1})
 
 
-async def test_time_fills_the_limit_again() -> None:
+@pytest.mark.parametrize("limit", [40_000, 1000])  # a byte comes in less and in more time than asking again takes
+async def test_time_fills_the_limit_again_however_often_it_is_asked(limit: int) -> None:
     async with Bench() as bench:
-        bench.relay.limit(40_000)
+        bench.relay.limit(limit)
         passed = asyncio.Event()
-        bench.relay.send(bench.addresses[4], bytes(40_000))
-        assert len(await bench.at_peer(4)) == 40_000
+        bench.relay.send(bench.addresses[4], bytes(limit))
+        assert len(await bench.at_peer(4)) == limit
 
         def again() -> None:
             bench.relay.send(bench.addresses[4], b"again")
