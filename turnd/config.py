@@ -87,9 +87,9 @@ class TurnConfig:
     """Peer addresses that one allocation may permit."""
     max_channels: int = field(default=MAX_CHANNELS, metadata=_by(values.integer(0, MAX_CHANNELS)))
     """Channels that one allocation may bind."""
-    allocation_bps: int = field(default=ALLOCATION_BPS, metadata=_by(values.integer(0)))
+    allocation_bps: int = field(default=ALLOCATION_BPS, metadata=_by(values.bits_per_second))
     """Bits per second that one allocation may relay in each direction; 0 is unlimited."""
-    total_bps: int = field(default=TOTAL_BPS, metadata=_by(values.integer(0)))
+    total_bps: int = field(default=TOTAL_BPS, metadata=_by(values.bits_per_second))
     """The same of all allocations together; those of UDP and of TCP are counted apart."""
     tcp_relay: bool = field(default=False, metadata=_by(values.boolean))
     """Whether TCP is relayed as well (RFC 6062), under the same peer policy."""
@@ -262,6 +262,9 @@ def _conflicts(config: Config) -> list[str]:
             errors.append(
                 f"sfu.port = {config.sfu.port}: must differ from {key}: a browser may share a socket between them"
             )
+    first, last = config.turn.relay_ports
+    if not set(range(first, last + 1)) - {config.sfu.port, *(port for _, port in udp)}:
+        errors.append(f"turn.relay_ports = [{first}, {last}]: must have a port that turnd does not hold itself")
     listeners: list[tuple[str, Endpoint]] = [
         (key, Endpoint(host, port)) for key, port in udp for host in config.turn.listen
     ]

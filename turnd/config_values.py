@@ -77,6 +77,16 @@ def integer(low: int, high: int | None = None) -> Callable[[object], int]:
 
 port = integer(1, 65535)
 
+MIN_BPS = 16_000  # one second's worth passes at once, and has to hold a datagram
+MAX_BPS = 10**12
+
+
+def bits_per_second(value: object) -> int:
+    """A bound of bandwidth; 0 is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or (value != 0 and not MIN_BPS <= value <= MAX_BPS):
+        raise RefusedError(f"must be a whole number from {MIN_BPS} to {MAX_BPS}, or 0 for no bound")
+    return value
+
 
 def port_range(value: object) -> tuple[int, int]:
     """`[first, last]`, unprivileged ports."""
