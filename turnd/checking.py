@@ -42,7 +42,8 @@ def description(config: Config) -> Iterator[str]:
         yield f"  page for this machine, redirect     {http.listen} (TCP)"
     yield f"  STUN and TURN                       port {turn.port} (UDP, TCP) on {listen}"
     yield f"  TURN over DTLS and TLS              port {turn.tls_port} (UDP, TCP) on {listen}"
-    yield f"  TURN relay addresses                ports {turn.relay_ports[0]}-{turn.relay_ports[1]} (UDP)"
+    relayed = "UDP, TCP" if turn.tcp_relay else "UDP"
+    yield f"  TURN relay addresses                ports {turn.relay_ports[0]}-{turn.relay_ports[1]} ({relayed})"
     yield f"  all media                           port {config.sfu.port} (UDP)"
     if config.metrics.listen:
         yield f"  metrics and health                  {config.metrics.listen} (TCP)"

@@ -47,6 +47,12 @@ def test_check_says_what_would_be_served_and_changes_nothing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_check_names_the_protocols_of_relay_ports(tmp_path: Path) -> None:
+    assert "40000-40100 (UDP)" in turnd(tmp_path, "check").stdout
+    (tmp_path / "turnd.toml").write_text("[turn]\ntcp_relay = true\n")
+    assert "40000-40100 (UDP, TCP)" in turnd(tmp_path, "check", "--config", "turnd.toml").stdout
+
+
 def test_check_says_what_is_not_enforced_yet(tmp_path: Path) -> None:
     assert "not enforced" not in turnd(tmp_path, "check").stdout
     (tmp_path / "turnd.toml").write_text("[sfu]\nuplink_bps = 1000000\n")
