@@ -70,11 +70,13 @@ async def answered(port: int) -> None:
                 return
 
 
-async def uclient(service: TurnService, *arguments: str, secret: str = SECRET) -> tuple[int | None, str]:
+async def uclient(
+    service: TurnService, *arguments: str, secret: str = SECRET, host: str = "127.0.0.1"
+) -> tuple[int | None, str]:
     """(exit code, output) of turnutils_uclient against the service."""
     port = service.tls_port if "-S" in arguments else service.port
     process = await asyncio.create_subprocess_exec(
-        "turnutils_uclient", *arguments, "-u", "user", "-W", secret, "-p", str(port), "127.0.0.1",
+        "turnutils_uclient", *arguments, "-u", "user", "-W", secret, "-p", str(port), host,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
@@ -116,10 +118,10 @@ COMMANDS = {
 }
 
 
-async def check(service: TurnService, peer_port: int, command: str) -> None:
+async def check(service: TurnService, peer_port: int, command: str, host: str = "127.0.0.1") -> None:
     """Runs one command; what it sent came back, all of it."""
     arguments = command.replace("PEER", f"127.0.0.1 -r {peer_port}").replace("PORT", str(peer_port))
-    code, output = await uclient(service, *arguments.split(), "-n", str(MESSAGES))
+    code, output = await uclient(service, *arguments.split(), "-n", str(MESSAGES), host=host)
     assert code == 0, (command, output)
     summary = SUMMARY.findall(output)
     assert summary, (command, output)
@@ -144,6 +146,23 @@ async def test_nothing_is_lost(group: str, certificate: tuple[Path, Path]) -> No
             assert measure(service, "stun_requests_total", transport=transport, result="success") > 0
         drops = {each.labels["reason"]: each.value for each in service.measures() if each.name == DROPPED}
         assert not any(drops.values()), drops
+
+
+async def test_clients_that_come_by_ipv6_lose_nothing(certificate: tuple[Path, Path]) -> None:
+    """To peers of both families, over each transport."""
+    options = Options(
+        listen=("::1",),
+        certificate=certificate,
+        allow_peers=("127.0.0.0/8", "::1/128"),
+        own=("127.0.0.1", "::1"),
+        limits=LIMITS,
+    )
+    async with served(options) as service, peer() as port:
+        async with asyncio.TaskGroup() as tasks:
+            for command in ("-x -e ::1 -r PORT", "-e PEER -c", "-x -y -t", "-S -x -y -c", "-S -e PEER", "-t -S -x -y -c"):
+                tasks.create_task(check(service, port, command, host="::1"))
+        for transport in TRANSPORTS:
+            assert measure(service, "stun_requests_total", transport=transport, result="success") > 0
 
 
 async def test_tcp_is_relayed(certificate: tuple[Path, Path]) -> None:
