@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tests.turnd.conftest import Local
 from tests.turnd.test_daemon import presented, reload
-from tests.turnd.turn.wire_client import UDP, WireClient, error_code, wire_client
+from tests.turnd.turn.core import UDP, error_code
+from tests.turnd.turn.peers import echo
+from tests.turnd.turn.turn_client import TurnClient, turn_client
 from turnd.turn.credentials import stored_keys
 from wire.stun import Method
 
@@ -16,17 +18,7 @@ Start = Callable[..., Awaitable[Local]]
 CHANNEL = 0x4000
 
 
-class Echo(asyncio.DatagramProtocol):
-    """A peer that sends everything back where it came from."""
-
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.transport.sendto(data, addr)
-
-
-async def relays(client: WireClient) -> None:
+async def relays(client: TurnClient) -> None:
     client.channel_data(CHANNEL, b"there and back")
     assert await client.received() == (CHANNEL, b"there and back")
 
@@ -43,13 +35,12 @@ async def test_an_allocation_relays_across_a_reload_of_certificate_users_secrets
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert await process.wait() == 0
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Echo, local_addr=("127.0.0.1", 0))
-    peer = transport.get_extra_info("sockname")
     keys = stored_keys("anna", "turnd", "pass")
     async with (
-        wire_client(daemon.turn_port, user=("anna", "pass")) as datagrams,
-        wire_client(daemon.turn_port, "tcp", user=("anna", "pass")) as stream,
-        wire_client(daemon.turn_port, user=("ben", "word")) as late,
+        echo() as peer,
+        turn_client(daemon.turn_port, user=("anna", "pass")) as datagrams,
+        turn_client(daemon.turn_port, "tcp", user=("anna", "pass")) as stream,
+        turn_client(daemon.turn_port, user=("ben", "word")) as late,
     ):
         for client in (datagrams, stream):
             await client.allocate()
@@ -73,4 +64,3 @@ async def test_an_allocation_relays_across_a_reload_of_certificate_users_secrets
         assert error_code(await late.request(Method.ALLOCATE, UDP)) == 486
         assert await stream.refresh(0) == 0
         assert error_code(await late.request(Method.ALLOCATE, UDP)) == 0
-    transport.close()

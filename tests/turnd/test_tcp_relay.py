@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 
 from tests.turnd.conftest import Local
 from tests.turnd.turn.core import error_code
-from tests.turnd.turn.stream_client import TCP, StreamClient, listening, opened
+from tests.turnd.turn.peers import listening
+from tests.turnd.turn.turn_client import TCP, StreamClient, stream_client
 from wire.stun import Method
 
 Start = Callable[..., Awaitable[Local]]
@@ -15,15 +16,13 @@ ANNA = ("anna", "her password")
 
 
 async def anna(stack: AsyncExitStack, daemon: Local) -> StreamClient:
-    client = await stack.enter_async_context(opened(daemon.https_port, secure=True))
-    client.credentials = ANNA
-    return client
+    return await stack.enter_async_context(stream_client(daemon.https_port, "tls", user=ANNA))
 
 
 async def test_tcp_is_not_relayed_by_default(local: Start) -> None:
     daemon = await local(turn={"users": dict([ANNA])})
     async with AsyncExitStack() as stack:
-        assert error_code(await (await anna(stack, daemon)).call(Method.ALLOCATE, TCP)) == 442
+        assert error_code(await (await anna(stack, daemon)).request(Method.ALLOCATE, TCP)) == 442
 
 
 async def test_tcp_is_relayed_where_configuration_says_so(local: Start) -> None:
@@ -31,8 +30,8 @@ async def test_tcp_is_relayed_where_configuration_says_so(local: Start) -> None:
     async with AsyncExitStack() as stack:
         peer = await stack.enter_async_context(listening())
         control, data = await anna(stack, daemon), await anna(stack, daemon)
-        await control.allocate()
-        await data.bind(await control.connect(peer.address))
+        await control.allocate_tcp()
+        await data.bind_connection(await control.connect(peer.address))
         far = await peer.connection()
         far.writer.write(b"hello")
         assert await data.read(5) == b"hello"

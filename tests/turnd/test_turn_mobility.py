@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from tests.turnd.conftest import Local
-from tests.turnd.turn.core import error_code
-from tests.turnd.turn.stream_client import opened
-from tests.turnd.turn.wire_client import UDP, wire_client
+from tests.turnd.turn.core import UDP, error_code
+from tests.turnd.turn.turn_client import turn_client
 from wire.stun import Attribute, Method
 
 Start = Callable[..., Awaitable[Local]]
@@ -17,16 +16,15 @@ WISH = (Attribute.MOBILITY_TICKET, b"")
 
 async def test_nothing_moves_by_default(local: Start) -> None:
     daemon = await local(turn={"users": dict([ANNA])})
-    async with wire_client(daemon.turn_port, user=ANNA) as client:
+    async with turn_client(daemon.turn_port, user=ANNA) as client:
         assert error_code(await client.request(Method.ALLOCATE, UDP, WISH)) == 405
 
 
 async def test_an_allocation_outlives_its_connection_where_configuration_says_so(local: Start) -> None:
     daemon = await local(turn={"users": dict([ANNA]), "mobility": True})
-    async with wire_client(daemon.turn_port, user=ANNA) as udp:
-        async with opened(daemon.https_port, secure=True) as tls:
-            tls.credentials = ANNA
-            answer = await tls.call(Method.ALLOCATE, UDP, WISH)
+    async with turn_client(daemon.turn_port, user=ANNA) as udp:
+        async with turn_client(daemon.https_port, "tls", user=ANNA) as tls:
+            answer = await tls.request(Method.ALLOCATE, UDP, WISH)
         ticket = answer.get(Attribute.MOBILITY_TICKET)
         assert ticket
         assert error_code(await udp.request(Method.REFRESH, (Attribute.MOBILITY_TICKET, ticket))) == 0

@@ -6,17 +6,15 @@ It is a datagram transport for aioice's TURN client, or speaks message by messag
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Container
 from typing import Any
 
 from wire import stun
 from wire.dtls import DtlsConnection, DtlsContext
-from wire.stun import Attribute, MessageClass, Method
+from wire.stun import MessageClass, Method
 from wire.udp import CallbackReceiver, UdpSocket
 
 Address = tuple[str, int]
-UDP = (Attribute.REQUESTED_TRANSPORT, stun.encode_transport(17))
 
 
 class DtlsPeer(asyncio.DatagramTransport):
@@ -129,22 +127,8 @@ class DtlsPeer(asyncio.DatagramTransport):
 
     async def binding(self) -> stun.Message:
         """The answer to a Binding request: the connection is good in both directions."""
-        return await self.call(stun.encode(Method.BINDING, MessageClass.REQUEST, bytes(12)))
-
-    async def call(self, request: bytes) -> stun.Message:
-        self.sendto(request)
+        self.sendto(stun.encode(Method.BINDING, MessageClass.REQUEST, bytes(12)))
         return stun.parse(await self.receive())
-
-    async def signed(
-        self, user: tuple[str, str], method: int, *attributes: tuple[int, bytes], transaction: bytes = b""
-    ) -> bytes:
-        """A request with credentials, after a challenge."""
-        challenge = await self.call(stun.encode(Method.ALLOCATE, MessageClass.REQUEST, b"0" * 12, [UDP]))
-        proof = [(Attribute.USERNAME, user[0].encode())]
-        proof += [(name, challenge.get(name) or b"") for name in (Attribute.REALM, Attribute.NONCE)]
-        transaction = transaction or os.urandom(12)  # the same request twice would be a retransmission
-        key = stun.long_term_key(user[0], "turnd", user[1])
-        return stun.encode(method, MessageClass.REQUEST, transaction, [*attributes, *proof], key=key)
 
 
 class _Endpoint(asyncio.DatagramProtocol):

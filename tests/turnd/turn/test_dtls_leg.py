@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import socket
 from collections.abc import AsyncIterator
@@ -13,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.turnd.turn.dtls_peer import UDP, DtlsPeer, far_peer, kernel_peer
-from tests.turnd.turn.served import RSA, Options, credentials, make_certificate, measure, served, until
-from turnd.turn.server import Limits
+from tests.turnd.turn.core import UDP
+from tests.turnd.turn.dtls_peer import DtlsPeer, far_peer, kernel_peer
+from tests.turnd.turn.served import RSA, Options, make_certificate, measure, served, until
+from tests.turnd.turn.turn_client import DtlsClient
+from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService
 from wire import stun
 from wire.dtls import MAX_SEND_BYTES, Drop, DtlsContext
-from wire.stun import Attribute, Method
+from wire.stun import Method
 from wire.udp import CallbackReceiver, UdpSocket
 
 Address = tuple[str, int]
@@ -83,19 +84,7 @@ def handshakes(service: TurnService, result: str) -> int:
 
 
 async def allocate(peer: DtlsPeer) -> None:
-    answer = await peer.call(await peer.signed(credentials(), Method.ALLOCATE, UDP))
-    assert answer.message_class == stun.MessageClass.SUCCESS
-
-
-async def bind(peer: DtlsPeer, address: Address) -> None:
-    transaction = os.urandom(12)
-    attributes = [
-        (Attribute.CHANNEL_NUMBER, stun.encode_channel(0x4000)),
-        (Attribute.XOR_PEER_ADDRESS, stun.encode_xor_address(address, transaction)),
-    ]
-    request = await peer.signed(credentials(), Method.CHANNEL_BIND, *attributes, transaction=transaction)
-    answer = await peer.call(request)
-    assert answer.message_class == stun.MessageClass.SUCCESS
+    await DtlsClient(peer).allocate()
 
 
 class Echo:
@@ -203,7 +192,7 @@ async def test_channel_data_is_as_long_as_its_data_up_to_a_whole_record(certific
         peer = await peers.near()
         await peer.connect()
         await allocate(peer)
-        await bind(peer, echo.address)
+        assert await DtlsClient(peer).bind(0x4000, echo.address) == 0
         for size in (1, 2, 3, 4, 1200, MAX_SEND_BYTES - 4):
             message = b"\x40\0" + size.to_bytes(2, "big") + bytes(size)
             peer.sendto(message)
@@ -230,7 +219,9 @@ async def test_a_request_in_the_datagram_that_ends_the_connection_leaves_no_allo
     async with serving(secure(certificate)) as (service, peers):
         peer = await peers.near()
         await peer.connect()
-        peer.dtls.send(await peer.signed(credentials(), Method.ALLOCATE, UDP))
+        client = DtlsClient(peer)
+        await client.challenge()
+        peer.dtls.send(client.signed(Method.ALLOCATE, UDP))
         datagrams = peer.dtls.datagrams_to_send()
         peer.dtls.close()
         peer.send_datagram(b"".join([*datagrams, *peer.dtls.datagrams_to_send()]))

@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.turnd.turn.peers import echo
 from tests.turnd.turn.served import Options, measure, served, until
-from tests.turnd.turn.wire_client import WireClient, wire_client
+from tests.turnd.turn.turn_client import Address, turn_client
 from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService
 from wire import stun
-from wire.stun import Attribute, Method
-from wire.udp import CallbackReceiver, UdpSocket
-
-Address = tuple[str, int]
+from wire.stun import Attribute
 
 WARM_UP, MEASURED = 500, 1500
 AT_ONCE = 10
@@ -52,25 +48,10 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@asynccontextmanager
-async def echo() -> AsyncIterator[Address]:
-    """A peer that sends everything back where it came from."""
-
-    def answer(datagrams: list[tuple[int, bytes, Address, Address]]) -> None:
-        for _, data, source, local in datagrams:
-            peer.send(data, source, local)
-
-    peer = UdpSocket(asyncio.get_running_loop(), ("127.0.0.1", 0), CallbackReceiver(answer), component="sfu")
-    try:
-        yield peer.local_address
-    finally:
-        peer.close()
-
-
 async def live(port: int, serial: int, peer: Address) -> None:
     """One allocation: challenge, Allocate, ChannelBind or CreatePermission, a datagram each way, the end."""
     transport = "tcp" if serial % 3 == 2 else "udp"
-    async with wire_client(port, transport) as client:
+    async with turn_client(port, transport) as client:
         await client.allocate(*((BOTH,) if serial % 5 == 0 else (RESERVING,) if serial % 97 == 1 else ()))
         if serial % 2:
             assert await client.bind(CHANNEL, peer) == 0
@@ -78,18 +59,10 @@ async def live(port: int, serial: int, peer: Address) -> None:
             assert await client.received() == (CHANNEL, b"hello")
         else:
             assert await client.permit(peer) == 0
-            send(client, peer)
+            client.indicate(peer, b"hello")
             assert await client.received() == (peer, b"hello")
         if transport == "udp" or serial % 4 < 2:
             assert await client.refresh(0) == 0
-
-
-def send(client: WireClient, peer: Address) -> None:
-    transaction_id = bytes(12)
-    address = Attribute.XOR_PEER_ADDRESS, stun.encode_xor_address(peer, transaction_id)
-    client.write(
-        stun.encode(Method.SEND, stun.MessageClass.INDICATION, transaction_id, [address, (Attribute.DATA, b"hello")])
-    )
 
 
 async def live_many(service: TurnService, serials: range, peer: Address) -> None:

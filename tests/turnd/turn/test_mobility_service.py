@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -12,38 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.turnd.turn.core import relayed
+from tests.turnd.turn.core import UDP, error_code, relayed
+from tests.turnd.turn.peers import UdpPeer, echo
 from tests.turnd.turn.served import Options, credentials, measure, served, until
-from tests.turnd.turn.test_service_families import BOTH, echo
-from tests.turnd.turn.wire_client import UDP, WireClient, error_code, wire_client
+from tests.turnd.turn.test_service_families import BOTH
+from tests.turnd.turn.turn_client import StreamClient, TurnClient, port_of, turn_client
 from turnd.turn.service import TurnService
 from wire import stun
 from wire.stun import Attribute, Method
 
-HOST = "127.0.0.1"
 CHANNEL = 0x4001
 WISH = (Attribute.MOBILITY_TICKET, b"")
 MOVES = [*itertools.product(("udp", "tcp"), repeat=2), ("udp", "dtls"), ("dtls", "tcp"), ("dtls", "dtls")]
 OPTIONS = Options(allow_peers=("127.0.0.0/8",), own=(), mobility=True)
-
-
-class Peer:
-    """A socket far away. Our own addresses are not set, so that everything takes the kernel's way."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.bind((HOST, 0))
-        self.address: tuple[str, int] = self._socket.getsockname()
-
-    def send(self, data: bytes, to: tuple[str, int]) -> None:
-        self._socket.sendto(data, (HOST, to[1]))
-
-    async def receive(self) -> bytes:
-        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._socket, 65536), 5)
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @pytest.fixture
@@ -54,8 +34,8 @@ async def service(certificate: tuple[Path, Path]) -> AsyncIterator[TurnService]:
 
 
 @pytest.fixture
-def peer(service: TurnService) -> Iterator[Peer]:
-    peer = Peer()
+def peer(service: TurnService) -> Iterator[UdpPeer]:
+    peer = UdpPeer()
     yield peer
     peer.close()
 
@@ -63,7 +43,7 @@ def peer(service: TurnService) -> Iterator[Peer]:
 class Call:
     """A client with a channel to the peer: its address, its ticket, and one sender and receiver."""
 
-    def __init__(self, service: TurnService, peer: Peer, places: AsyncExitStack) -> None:
+    def __init__(self, service: TurnService, peer: UdpPeer, places: AsyncExitStack) -> None:
         self.service = service
         self.peer = peer
         self.address = ("", 0)
@@ -71,9 +51,9 @@ class Call:
         self._places = places
         self._user = credentials()
 
-    async def _place(self, transport: str) -> WireClient:
-        port = self.service.tls_port if transport == "dtls" else self.service.port
-        return await self._places.enter_async_context(wire_client(port, transport, user=self._user))
+    async def _place(self, transport: str) -> TurnClient:
+        made = turn_client(port_of(self.service, transport), transport, user=self._user)
+        return await self._places.enter_async_context(made)
 
     async def begin(self, transport: str) -> None:
         self.first = await self._place(transport)
@@ -86,13 +66,13 @@ class Call:
         assert error_code(answer) == 0
         self.ticket = answer.get(Attribute.MOBILITY_TICKET) or b""
 
-    async def show(self, transport: str) -> WireClient:
+    async def show(self, transport: str) -> TurnClient:
         """The client at a new place, where it has shown its ticket and done nothing else."""
         client = await self._place(transport)
         self._keep(await client.request(Method.REFRESH, (Attribute.MOBILITY_TICKET, self.ticket)))
         return client
 
-    async def both_ways(self, client: WireClient, count: int = 20) -> None:
+    async def both_ways(self, client: TurnClient, count: int = 20) -> None:
         """What is sent each way by the channel arrives at the other end, in order."""
         data = [b"%d" % number * (number + 1) for number in range(count)]
         for each in data:
@@ -104,7 +84,7 @@ class Call:
 
 
 @asynccontextmanager
-async def call(service: TurnService, peer: Peer, transport: str) -> AsyncIterator[Call]:
+async def call(service: TurnService, peer: UdpPeer, transport: str) -> AsyncIterator[Call]:
     async with AsyncExitStack() as places:
         made = Call(service, peer, places)
         await made.begin(transport)
@@ -123,7 +103,7 @@ def drops(service: TurnService) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("old", "new"), MOVES)
-async def test_a_call_goes_on_at_the_new_place(service: TurnService, peer: Peer, old: str, new: str) -> None:
+async def test_a_call_goes_on_at_the_new_place(service: TurnService, peer: UdpPeer, old: str, new: str) -> None:
     async with call(service, peer, old) as made:
         await made.both_ways(made.first)
         client = await made.show(new)
@@ -138,10 +118,10 @@ async def test_relayed_addresses_of_both_families_come_along(old: str, new: str)
     options = Options(own=("127.0.0.1", "::1"), allow_peers=("127.0.0.0/8", "::1/128"), mobility=True)
     async with (
         served(options) as service,
-        echo("127.0.0.1") as peer,
+        echo() as peer,
         echo("::1") as peer_ipv6,
-        wire_client(service.port, old) as first,
-        wire_client(service.port, new, user=(first.username, first.password)) as client,
+        turn_client(service.port, old) as first,
+        turn_client(service.port, new, user=(first.username, first.password)) as client,
     ):
         ticket = (await first.request(Method.ALLOCATE, UDP, BOTH, WISH)).get(Attribute.MOBILITY_TICKET) or b""
         assert await first.bind(0x4000, peer) == await first.bind(0x4001, peer_ipv6) == 0
@@ -154,7 +134,7 @@ async def test_relayed_addresses_of_both_families_come_along(old: str, new: str)
 
 @pytest.mark.parametrize(("old", "new"), MOVES)
 async def test_until_the_new_place_is_used_the_old_one_is_served(
-    service: TurnService, peer: Peer, old: str, new: str
+    service: TurnService, peer: UdpPeer, old: str, new: str
 ) -> None:
     async with call(service, peer, old) as made:
         client = await made.show(new)
@@ -164,12 +144,14 @@ async def test_until_the_new_place_is_used_the_old_one_is_served(
         assert await peer.receive() == b"here I am"
         peer.send(b"welcome", made.address)
         assert await client.received() == (CHANNEL, b"welcome")
-        assert made.first.data.empty()
+        assert await made.first.is_quiet()
         assert moved(service) == 1
 
 
 @pytest.mark.parametrize(("old", "new"), MOVES)
-async def test_what_the_client_leaves_behind_is_dropped(service: TurnService, peer: Peer, old: str, new: str) -> None:
+async def test_what_the_client_leaves_behind_is_dropped(
+    service: TurnService, peer: UdpPeer, old: str, new: str
+) -> None:
     async with call(service, peer, old) as made:
         client = await made.show(new)
         await made.both_ways(client, 1)
@@ -181,7 +163,7 @@ async def test_what_the_client_leaves_behind_is_dropped(service: TurnService, pe
 
 @pytest.mark.parametrize(("old", "new"), [("tcp", "udp"), ("tcp", "tcp"), ("dtls", "dtls")])
 async def test_a_broken_connection_keeps_the_allocation_for_its_client(
-    service: TurnService, peer: Peer, old: str, new: str
+    service: TurnService, peer: UdpPeer, old: str, new: str
 ) -> None:
     async with call(service, peer, old) as made:
         made.first.close()
@@ -195,7 +177,9 @@ async def test_a_broken_connection_keeps_the_allocation_for_its_client(
         await made.both_ways(client)
 
 
-async def test_a_stream_that_breaks_while_its_client_is_on_the_way_hands_over(service: TurnService, peer: Peer) -> None:
+async def test_a_stream_that_breaks_while_its_client_is_on_the_way_hands_over(
+    service: TurnService, peer: UdpPeer
+) -> None:
     async with call(service, peer, "tcp") as made:
         client = await made.show("udp")
         made.first.close()
@@ -204,7 +188,7 @@ async def test_a_stream_that_breaks_while_its_client_is_on_the_way_hands_over(se
         assert await client.received() == (CHANNEL, b"there you are")
 
 
-async def test_an_old_stream_that_closes_does_not_end_what_has_moved(service: TurnService, peer: Peer) -> None:
+async def test_an_old_stream_that_closes_does_not_end_what_has_moved(service: TurnService, peer: UdpPeer) -> None:
     async with call(service, peer, "tcp") as made:
         client = await made.show("tcp")
         await made.both_ways(client)
@@ -216,17 +200,17 @@ async def test_an_old_stream_that_closes_does_not_end_what_has_moved(service: Tu
 async def test_an_old_stream_has_no_allocation_any_more_and_ends_in_time() -> None:
     options = replace(OPTIONS, idle_seconds=0.2)
     async with served(options) as service:
-        peer = Peer()
+        peer = UdpPeer()
         async with call(service, peer, "tcp") as made:
             client = await made.show("tcp")
             await asyncio.wait_for(made.both_ways(client), 5)
-            await asyncio.wait_for(made.first.lost.wait(), 5)
-            assert not client.lost.is_set()
+            assert isinstance(made.first, StreamClient)
+            assert await made.first.ended()
             await made.both_ways(client)
         peer.close()
 
 
-async def test_a_new_stream_that_breaks_unused_leaves_the_old_place_served(service: TurnService, peer: Peer) -> None:
+async def test_a_new_stream_that_breaks_unused_leaves_the_old_place_served(service: TurnService, peer: UdpPeer) -> None:
     async with call(service, peer, "udp") as made:
         client = await made.show("tcp")
         client.close()
@@ -235,30 +219,30 @@ async def test_a_new_stream_that_breaks_unused_leaves_the_old_place_served(servi
         await made.both_ways(await made.show("udp"))
 
 
-async def test_large_channel_data_are_taken_where_the_client_is_expected(service: TurnService, peer: Peer) -> None:
+async def test_large_channel_data_are_taken_where_the_client_is_expected(service: TurnService, peer: UdpPeer) -> None:
     async with call(service, peer, "udp") as made:
         client = await made.show("tcp")
         client.channel_data(CHANNEL, bytes(5000))
         assert await peer.receive() == bytes(5000)
 
 
-async def test_a_burst_that_is_the_first_use_arrives_whole_and_in_order(service: TurnService, peer: Peer) -> None:
+async def test_a_burst_that_is_the_first_use_arrives_whole_and_in_order(service: TurnService, peer: UdpPeer) -> None:
     async with call(service, peer, "udp") as made:
         client = await made.show("udp")
         await made.both_ways(client, 200)
         assert drops(service) == {}
 
 
-async def test_channel_data_of_strangers_reach_nobody(service: TurnService, peer: Peer) -> None:
+async def test_channel_data_of_strangers_reach_nobody(service: TurnService, peer: UdpPeer) -> None:
     async with call(service, peer, "udp") as made:
         await made.show("udp")
-        async with wire_client(service.port) as stranger:
+        async with turn_client(service.port) as stranger:
             stranger.channel_data(CHANNEL, b"x")
             await until(lambda: drops(service) == {"no_allocation": 1})
             assert moved(service) == 0
 
 
-async def test_an_ended_allocation_leaves_nobody_expected(service: TurnService, peer: Peer) -> None:
+async def test_an_ended_allocation_leaves_nobody_expected(service: TurnService, peer: UdpPeer) -> None:
     async with call(service, peer, "udp") as made:
         client = await made.show("udp")
         assert await made.first.refresh(0) == 0
@@ -269,7 +253,7 @@ async def test_an_ended_allocation_leaves_nobody_expected(service: TurnService, 
 
 
 async def test_reload_switches_it_on_and_off() -> None:
-    async with served() as service, wire_client(service.port) as client:
+    async with served() as service, turn_client(service.port) as client:
         assert error_code(await client.request(Method.ALLOCATE, UDP, WISH)) == 405
         service.reload(OPTIONS.turn_settings())
         assert error_code(await client.request(Method.ALLOCATE, UDP, WISH)) == 0

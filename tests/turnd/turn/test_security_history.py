@@ -5,7 +5,6 @@ Advisories and commits are coturn's. Where a whole feature was the fault and is 
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
@@ -14,6 +13,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from itertools import product
 from pathlib import Path
@@ -22,8 +22,9 @@ from random import Random
 import pytest
 
 from tests.turnd.turn.core import INSIDE, PEER, PUBLIC, UDP, Client, House, error_code
-from tests.turnd.turn.raw_client import HOST, RawClient, udp_peer
+from tests.turnd.turn.peers import UdpPeer
 from tests.turnd.turn.served import Options, measure, served, until
+from tests.turnd.turn.turn_client import HOST, datagram_client, turn_client
 from turnd import logs
 from turnd.config import Config
 from turnd.turn.allocation import Flow
@@ -32,7 +33,7 @@ from turnd.turn.peer_policy import Near, PeerPolicy
 from turnd.turn.service import TurnService
 from wire import stun
 from wire.dtls import DtlsContext
-from wire.stun import Attribute, MessageClass, Method
+from wire.stun import Attribute, Method
 
 IPV6 = (Attribute.REQUESTED_ADDRESS_FAMILY, stun.encode_family(2))
 EVEN = (Attribute.EVEN_PORT, stun.encode_even_port(reserve_next=False))
@@ -128,26 +129,16 @@ def test_6c13608c_ranges_are_compared_as_numbers_not_byte_by_byte() -> None:
 
 async def test_cve_2018_4059_a_relay_does_not_reach_what_listens_here() -> None:
     """Neither TURN itself nor any other port of this machine."""
-    other, address = udp_peer()
-    async with served() as service:
-        client = await RawClient().open(service, "udp")
-        await client.allocate()
-        await client.permit(address)  # as for any relay of ours, which the ports are looked up for later
-        for port in (service.port, address[1], 22, 53):
-            transaction_id = secrets.token_bytes(12)
-            value = stun.encode_xor_address((HOST, port), transaction_id)
-            channel = (Attribute.CHANNEL_NUMBER, stun.encode_channel(0x4000))
-            answer = await client.call(
-                Method.CHANNEL_BIND, [channel, (Attribute.XOR_PEER_ADDRESS, value)], transaction_id
-            )
-            assert error_code(answer) == 403
-            send = [(Attribute.XOR_PEER_ADDRESS, value), (Attribute.DATA, b"get")]
-            await client.write(stun.encode(Method.SEND, MessageClass.INDICATION, transaction_id, send))
-        await until(lambda: measure(service, "turn_dropped_packets_total", reason="denied") == 4)
-        client.close()
-    with pytest.raises(BlockingIOError):
-        other.recv(100)
-    other.close()
+    async with served() as service, turn_client(service.port) as client:
+        with closing(UdpPeer()) as other:
+            await client.allocate()
+            assert await client.permit(other.address) == 0  # as any relay of ours; ports are looked up for later
+            for port in (service.port, other.address[1], 22, 53):
+                assert await client.bind(0x4000, (HOST, port)) == 403
+                client.indicate((HOST, port), b"get")
+            await until(lambda: measure(service, "turn_dropped_packets_total", reason="denied") == 4)
+            with pytest.raises(BlockingIOError):
+                other.socket.recv(100)
 
 
 # Parsers (2026)
@@ -182,21 +173,20 @@ def test_cve_2026_40613_odd_lengths_at_every_alignment_are_answered_or_dropped(a
 
 async def test_cve_2026_40613_datagrams_at_odd_addresses_are_relayed() -> None:
     """A run of datagrams of odd size, which the kernel hands over in one piece: they begin at every alignment."""
-    async with served(Options(allow_peers=("127.0.0.0/8",))) as service:
-        client = await RawClient().open(service, "udp")
-        relay = await client.allocate()
-        peer, address = udp_peer()
-        await client.bind(0x4000, address)
-        for size in (1, 2, 3, 5, 7, 9):
-            messages = [b"\x40\0" + struct.pack("!H", size) + bytes([number]) * size for number in range(16)]
-            segment = [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", 4 + size))]
-            client.socket.sendmsg([b"".join(messages)], segment)
-            got = [await asyncio.wait_for(asyncio.get_running_loop().sock_recv(peer, 2000), 5) for _ in messages]
-            assert got == [message[4:] for message in messages]
-            peer.sendmsg([b"".join(got)], [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", size))], 0, relay)
-            assert [await client.read() for _ in messages] == messages
-        peer.close()
-        client.close()
+    options = Options(allow_peers=("127.0.0.0/8",))
+    async with served(options) as service, datagram_client(service.port) as client:
+        [relay] = await client.allocate()
+        with closing(UdpPeer()) as peer:
+            assert await client.bind(0x4000, peer.address) == 0
+            for size in (1, 2, 3, 5, 7, 9):
+                messages = [b"\x40\0" + struct.pack("!H", size) + bytes([number]) * size for number in range(16)]
+                segment = [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", 4 + size))]
+                client.socket.sendmsg([b"".join(messages)], segment)
+                got = [await peer.receive() for _ in messages]
+                assert got == [message[4:] for message in messages]
+                segment = [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", size))]
+                peer.socket.sendmsg([b"".join(got)], segment, 0, relay)
+                assert [await client.message() for _ in messages] == messages
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 31, 255, 256, 1000, 60000])

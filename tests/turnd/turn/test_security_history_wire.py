@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 import secrets
 from collections import Counter
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
 
 from tests.turnd.turn.core import UDP, Client, House
-from tests.turnd.turn.raw_client import HOST, RawClient, udp_peer
+from tests.turnd.turn.peers import UdpPeer
 from tests.turnd.turn.served import Options, served
+from tests.turnd.turn.turn_client import HOST, turn_client
 from turnd.turn.nonce import NonceAuthority
 from turnd.turn.relay_ports import PortPool
 from wire import stun
@@ -58,27 +60,25 @@ def test_cve_2020_4067_padding_of_every_answer_is_zero(house: House) -> None:
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_cve_2020_4067_padding_of_relayed_data_is_zero(transport: str) -> None:
     """Data indications, and on streams ChannelData: a short datagram after a long one of ones."""
-    async with served(Options(allow_peers=("127.0.0.0/8",))) as service:
-        client = await RawClient().open(service, transport)
-        relay = await client.allocate()
-        peer, address = udp_peer()
-        await client.permit(address)
-        for bound in (False, True):
-            if bound:
-                await client.bind(0x4000, address)
-            for size in (1, 2, 3, 5):
-                peer.sendto(b"\xff" * 1200, relay)
-                assert len(await client.read()) > 1200
-                peer.sendto(b"\xff" * size, relay)
-                message = await client.read()
-                if not bound:
-                    assert paddings(message)[-1] == bytes(-size % 4)
-                else:
-                    assert message == b"\x40\x00\0" + bytes([size]) + b"\xff" * size + (
-                        bytes(-size % 4) if transport == "tcp" else b""
-                    )
-        peer.close()
-        client.close()
+    options = Options(allow_peers=("127.0.0.0/8",))
+    async with served(options) as service, turn_client(service.port, transport) as client:
+        [relay] = await client.allocate()
+        with closing(UdpPeer()) as peer:
+            assert await client.permit(peer.address) == 0
+            for bound in (False, True):
+                if bound:
+                    assert await client.bind(0x4000, peer.address) == 0
+                for size in (1, 2, 3, 5):
+                    peer.send(b"\xff" * 1200, relay)
+                    assert len(await client.message()) > 1200
+                    peer.send(b"\xff" * size, relay)
+                    message = await client.message()
+                    if not bound:
+                        assert paddings(message)[-1] == bytes(-size % 4)
+                    else:
+                        assert message == b"\x40\x00\0" + bytes([size]) + b"\xff" * size + (
+                            bytes(-size % 4) if transport == "tcp" else b""
+                        )
 
 
 async def test_cve_2025_69217_ports_tokens_and_nonces_come_from_secrets() -> None:
@@ -121,18 +121,15 @@ def test_cve_2025_69217_relay_ports_are_drawn_evenly_and_in_no_order() -> None:
 
 
 async def test_cve_2025_69217_transaction_ids_of_indications_are_not_in_order() -> None:
-    async with served(Options(allow_peers=("127.0.0.0/8",))) as service:
-        client = await RawClient().open(service, "udp")
-        relay = await client.allocate()
-        peer, address = udp_peer()
-        await client.permit(address)
-        ids = []
-        for _ in range(1000):
-            peer.sendto(b"x", relay)
-            ids.append(int.from_bytes((await client.read())[8:20], "big"))
+    async with served(Options(allow_peers=("127.0.0.0/8",))) as service, turn_client(service.port) as client:
+        [relay] = await client.allocate()
+        with closing(UdpPeer()) as peer:
+            assert await client.permit(peer.address) == 0
+            ids = []
+            for _ in range(1000):
+                peer.send(b"x", relay)
+                ids.append(int.from_bytes((await client.message())[8:20], "big"))
         assert len(set(ids)) == 1000
         assert balanced(ids, 96)
         steps = Counter(after - before for before, after in pairwise(ids))
         assert max(steps.values()) == 1
-        peer.close()
-        client.close()

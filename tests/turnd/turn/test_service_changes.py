@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 
+from tests.turnd.turn.core import UDP, error_code
+from tests.turnd.turn.peers import echo
 from tests.turnd.turn.served import SECRET, Options, measure, served
-from tests.turnd.turn.wire_client import UDP, error_code, wire_client
+from tests.turnd.turn.turn_client import HOST, turn_client
 from turnd.turn.credentials import rest_credentials
 from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService
 from wire import udp
 from wire.stun import Method
-from wire.udp import CallbackReceiver, UdpSocket
 
-Address = tuple[str, int]
-HOST = "127.0.0.1"
 FIRST, SECOND = "192.88.2.1", "192.88.2.2"  # outside addresses
 CHANNEL = 0x4000
 LOOPBACK = ("127.0.0.0/8",)
-
-
-@asynccontextmanager
-async def echo() -> AsyncIterator[Address]:
-    """A peer that sends everything back where it came from."""
-
-    def answer(datagrams: list[tuple[int, bytes, Address, Address]]) -> None:
-        for _, data, source, local in datagrams:
-            peer.send(data, source, local)
-
-    peer = UdpSocket(asyncio.get_running_loop(), (HOST, 0), CallbackReceiver(answer), component="sfu")
-    try:
-        yield (HOST, peer.local_address[1])
-    finally:
-        peer.close()
 
 
 def through_the_kernel() -> tuple[int, int]:
@@ -57,9 +37,9 @@ async def test_the_outside_address_changes_while_allocations_live(transport: str
     async with served() as service:
         move(service, FIRST)
         async with (
-            wire_client(service.port, transport) as old,
-            wire_client(service.port, transport) as friend,
-            wire_client(service.port, transport) as new,
+            turn_client(service.port, transport) as old,
+            turn_client(service.port, transport) as friend,
+            turn_client(service.port, transport) as new,
         ):
             [old_address] = await old.allocate()
             [friend_address] = await friend.allocate()
@@ -96,10 +76,10 @@ async def test_a_reload_of_everything_leaves_living_allocations_alone() -> None:
     async with (
         served(before) as service,
         echo() as peer,
-        wire_client(service.port, user=("anna", "pass")) as kept,
-        wire_client(service.port, "tcp") as rotated,
-        wire_client(service.port, user=("ben", "word")) as dropped,
-        wire_client(service.port, user=rest_credentials("fresh", "carl", 600, 4e9)) as late,
+        turn_client(service.port, user=("anna", "pass")) as kept,
+        turn_client(service.port, "tcp") as rotated,
+        turn_client(service.port, user=("ben", "word")) as dropped,
+        turn_client(service.port, user=rest_credentials("fresh", "carl", 600, 4e9)) as late,
     ):
         clients = (kept, rotated, dropped)
         for client in clients:
@@ -120,8 +100,8 @@ async def test_a_draining_service_relays_on_and_refuses_only_what_is_new() -> No
     async with (
         served(Options(allow_peers=LOOPBACK)) as service,
         echo() as peer,
-        wire_client(service.port) as client,
-        wire_client(service.port) as late,
+        turn_client(service.port) as client,
+        turn_client(service.port) as late,
     ):
         await client.allocate()
         service.drain()

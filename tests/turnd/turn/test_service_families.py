@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.turnd.turn.peers import echo
 from tests.turnd.turn.served import Options, measure, served, until
-from tests.turnd.turn.wire_client import WireClient, wire_client
+from tests.turnd.turn.turn_client import TurnClient, turn_client
 from turnd.turn.service import TurnService
 from wire import stun
 from wire.stun import Attribute
-from wire.udp import CallbackReceiver, UdpSocket
 
-Address = tuple[str, int]
 BOTH = (Attribute.ADDITIONAL_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV6))
 IPV4 = (Attribute.REQUESTED_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV4))
 IPV6 = (Attribute.REQUESTED_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV6))
 
 
 @asynccontextmanager
-async def echo(host: str) -> AsyncIterator[Address]:
-    """A peer that sends everything back where it came from."""
-
-    def answer(datagrams: list[tuple[int, bytes, Address, Address]]) -> None:
-        for _, data, source, local in datagrams:
-            peer.send(data, source, local)
-
-    peer = UdpSocket(asyncio.get_running_loop(), (host, 0), CallbackReceiver(answer), component="sfu")
-    try:
-        yield (host, peer.local_address[1])
-    finally:
-        peer.close()
-
-
-@asynccontextmanager
-async def dual(transport: str) -> AsyncIterator[tuple[TurnService, WireClient]]:
+async def dual(transport: str) -> AsyncIterator[tuple[TurnService, TurnClient]]:
     """A client with a relayed address of each family, an IPv4 peer on channel 0x4000, an IPv6 peer on 0x4001."""
     options = Options(own=("127.0.0.1", "::1"), allow_peers=("127.0.0.0/8", "::1/128"))
     async with (
         served(options) as service,
-        echo("127.0.0.1") as peer,
+        echo() as peer,
         echo("::1") as peer_ipv6,
-        wire_client(service.port, transport) as client,
+        turn_client(service.port, transport) as client,
     ):
         assert [host for host, _ in await client.allocate(BOTH)] == ["127.0.0.1", "::1"]
         assert await client.bind(0x4000, peer) == 0

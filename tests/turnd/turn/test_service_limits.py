@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.turnd.turn.served import Options, measure, served, until
-from tests.turnd.turn.wire_client import wire_client
+from tests.turnd.turn.turn_client import turn_client
 from turnd.turn.limits import Limits
 from wire.udp import CallbackReceiver, UdpSocket
 
@@ -25,7 +25,7 @@ async def test_what_is_over_the_bandwidth_is_dropped_and_counted(scope: str) -> 
         component="sfu",
     )  # fmt: skip
     options = Options(allow_peers=("127.0.0.0/8",), limits=limits)
-    async with served(options) as service, wire_client(service.port) as client:
+    async with served(options) as service, turn_client(service.port) as client:
         await client.allocate()
         await client.bind(0x4000, ("127.0.0.1", peer.local_address[1]))
         for _ in range(20):

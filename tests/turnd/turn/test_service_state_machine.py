@@ -17,12 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tests.turnd.turn.served import Options, served
-from tests.turnd.turn.wire_client import WireClient, wire_client
+from tests.turnd.turn.turn_client import Address, TurnClient, turn_client
 from wire import stun
-from wire.stun import Attribute, MessageClass, Method
+from wire.stun import Attribute
 from wire.udp import CallbackReceiver, UdpSocket
-
-Address = tuple[str, int]
 
 OPTIONS = Options(own=("127.0.0.1",), allow_peers=("127.0.0.0/8", "::1/128"))
 BOTH = (Attribute.ADDITIONAL_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV6))
@@ -54,7 +52,7 @@ class Peer:
 class Held:
     """What one client was granted."""
 
-    def __init__(self, client: WireClient, relayed: list[Address]) -> None:
+    def __init__(self, client: TurnClient, relayed: list[Address]) -> None:
         self.client = client
         self.relayed = {family_of(address): address for address in relayed}
         self.permitted: set[str] = set()
@@ -89,7 +87,7 @@ class ServiceMachine(RuleBasedStateMachine):
         service = await self.stack.enter_async_context(served(OPTIONS))
         self.peers = [Peer(asyncio.get_running_loop(), host) for host in PEER_HOSTS]
         for transport in ("udp", "tcp"):
-            client = await self.stack.enter_async_context(wire_client(service.port, transport))
+            client = await self.stack.enter_async_context(turn_client(service.port, transport))
             relayed = await client.allocate(BOTH)
             held = Held(client, [("::1" if family_of(each) == 6 else "127.0.0.1", each[1]) for each in relayed])
             self.held.append(held)
@@ -129,10 +127,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.run(self.send_one(self.held[who], self.peers[number], self.held[who].may_say(data)))
 
     async def send_one(self, held: Held, peer: Peer, data: bytes) -> None:
-        transaction_id = bytes(12)
-        address = (Attribute.XOR_PEER_ADDRESS, stun.encode_xor_address(peer.address, transaction_id))
-        attributes = [address, (Attribute.DATA, data)]
-        held.client.write(stun.encode(Method.SEND, MessageClass.INDICATION, transaction_id, attributes))
+        held.client.indicate(peer.address, data)
         if held.passes(peer.address):
             assert await peer.next() == (held.relayed[family_of(peer.address)], data)
 
@@ -193,7 +188,8 @@ class ServiceMachine(RuleBasedStateMachine):
                     await self.send_one(held, peer, b"last")
                     await self.answer_one(held, peer, b"last")
         assert all(peer.datagrams.empty() for peer in self.peers)
-        assert all(held.client.data.empty() for held in self.held)
+        for held in self.held:
+            assert await held.client.is_quiet()
 
     async def finish(self) -> None:
         for peer in self.peers:

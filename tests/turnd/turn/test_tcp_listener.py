@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.turnd.turn.core import error_code
+from tests.turnd.turn.peers import TcpPeer, listening
 from tests.turnd.turn.served import Options, measure, served, tls_context, until
-from tests.turnd.turn.stream_client import HOST, TCP, Peer, StreamClient, listening, opened, port_of
+from tests.turnd.turn.turn_client import HOST, TCP, StreamClient, port_of, stream_client
 from turnd.shared_port import SharedPort
 from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService
@@ -35,7 +36,7 @@ async def service(certificate: tuple[Path, Path]) -> AsyncIterator[TurnService]:
 
 
 @pytest.fixture
-async def peer() -> AsyncIterator[Peer]:
+async def peer() -> AsyncIterator[TcpPeer]:
     async with listening() as peer:
         yield peer
 
@@ -43,18 +44,18 @@ async def peer() -> AsyncIterator[Peer]:
 @pytest.fixture
 async def control(service: TurnService) -> AsyncIterator[StreamClient]:
     """A client with a TCP allocation."""
-    async with opened(service.port) as client:
-        await client.allocate()
+    async with stream_client(service.port) as client:
+        await client.allocate_tcp()
         yield client
 
 
 @asynccontextmanager
 async def joined(
-    service: TurnService, control: StreamClient, peer: Peer, *, secure: bool = False
+    service: TurnService, control: StreamClient, peer: TcpPeer, *, transport: str = "tcp"
 ) -> AsyncIterator[tuple[StreamClient, StreamClient]]:
     """A data connection and the peer's end of it."""
-    async with opened(port_of(service, secure=secure), secure=secure) as data:
-        await data.bind(await control.connect(peer.address))
+    async with stream_client(port_of(service, transport), transport) as data:
+        await data.bind_connection(await control.connect(peer.address))
         yield data, await peer.connection()
 
 
@@ -67,11 +68,11 @@ async def exchange(one: StreamClient, other: StreamClient, size: int) -> None:
     assert got == sent
 
 
-@pytest.mark.parametrize("secure", [False, True])
-async def test_bytes_pass_as_they_are_both_ways(secure: bool, service: TurnService, peer: Peer) -> None:
-    async with opened(port_of(service, secure=secure), secure=secure) as control:
-        relayed = await control.allocate()
-        async with joined(service, control, peer, secure=secure) as (data, far):
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+async def test_bytes_pass_as_they_are_both_ways(transport: str, service: TurnService, peer: TcpPeer) -> None:
+    async with stream_client(port_of(service, transport), transport) as control:
+        relayed = await control.allocate_tcp()
+        async with joined(service, control, peer, transport=transport) as (data, far):
             assert far.writer.get_extra_info("peername") == (HOST, relayed[1])
             await exchange(data, far, 4 * MEGABYTE)
             assert measure(service, "turn_relayed_bytes_total", direction="to_peer") == 4 * MEGABYTE
@@ -81,25 +82,27 @@ async def test_bytes_pass_as_they_are_both_ways(secure: bool, service: TurnServi
 
 
 async def test_what_the_peer_sends_before_the_bind_waits(
-    service: TurnService, control: StreamClient, peer: Peer
+    service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
     connection_id = await control.connect(peer.address)
     far = await peer.connection()
     far.writer.write(b"220 ready\r\n")
-    async with opened(service.port) as data:
-        await data.bind(connection_id)
+    async with stream_client(service.port) as data:
+        await data.bind_connection(connection_id)
         assert await data.read(11) == b"220 ready\r\n"
 
 
 async def test_what_the_client_sends_right_behind_the_bind_is_data(
-    service: TurnService, control: StreamClient, peer: Peer
+    service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
-    async with opened(service.port) as data:
-        await data.bind(await control.connect(peer.address), followed_by=b"\xff\x80 not STUN")
+    async with stream_client(service.port) as data:
+        await data.bind_connection(await control.connect(peer.address), followed_by=b"\xff\x80 not STUN")
         assert await (await peer.connection()).read(11) == b"\xff\x80 not STUN"
 
 
-async def test_one_allocation_has_several_connections(service: TurnService, control: StreamClient, peer: Peer) -> None:
+async def test_one_allocation_has_several_connections(
+    service: TurnService, control: StreamClient, peer: TcpPeer
+) -> None:
     async with (
         listening() as second,
         joined(service, control, peer) as (data, far),
@@ -110,38 +113,38 @@ async def test_one_allocation_has_several_connections(service: TurnService, cont
 
 
 async def test_a_permitted_peer_comes(service: TurnService) -> None:
-    async with opened(service.port) as control, opened(service.port) as data:
-        relayed = await control.allocate()
-        await control.permit(HOST)
-        async with opened(relayed[1]) as far:
+    async with stream_client(service.port) as control, stream_client(service.port) as data:
+        relayed = await control.allocate_tcp()
+        assert await control.permit((HOST, 1)) == 0
+        async with stream_client(relayed[1]) as far:
             connection_id, address = await control.attempt()
             assert address == far.writer.get_extra_info("sockname")
-            await data.bind(connection_id)
+            await data.bind_connection(connection_id)
             await exchange(data, far, MEGABYTE)
 
 
 async def test_a_peer_without_permission_is_closed_at_once(service: TurnService) -> None:
-    async with opened(service.port) as control:
-        relayed = await control.allocate()
-        async with opened(relayed[1]) as far:
+    async with stream_client(service.port) as control:
+        relayed = await control.allocate_tcp()
+        async with stream_client(relayed[1]) as far:
             assert await far.ended()
         assert measure(service, "turn_tcp_connections_total", result="not_permitted") == 1
-        assert error_code(await control.call(Method.REFRESH)) == 0
-        assert not control.indications
+        assert error_code(await control.request(Method.REFRESH)) == 0
+        assert not control.kept
 
 
 async def test_a_peer_that_refuses(service: TurnService, control: StreamClient) -> None:
     with socket.socket() as closed:
         closed.bind((HOST, 0))
-        answer = await control.call(Method.CONNECT, peers=(closed.getsockname(),))
+        answer = await control.request(Method.CONNECT, peers=(closed.getsockname(),))
     assert error_code(answer) == 447
     assert measure(service, "turn_tcp_connections_total", result="failed") == 1
 
 
-async def test_this_machine_is_out_of_reach_by_default(peer: Peer) -> None:
-    async with served(Options(tcp_relay=True)) as service, opened(service.port) as control:
-        await control.allocate()
-        assert error_code(await control.call(Method.CONNECT, peers=(peer.address,))) == 403
+async def test_this_machine_is_out_of_reach_by_default(peer: TcpPeer) -> None:
+    async with served(Options(tcp_relay=True)) as service, stream_client(service.port) as control:
+        await control.allocate_tcp()
+        assert error_code(await control.request(Method.CONNECT, peers=(peer.address,))) == 403
         assert measure(service, "turn_denied_peers_total", reason="own") == 1
         assert peer.came.empty()
 
@@ -149,12 +152,16 @@ async def test_this_machine_is_out_of_reach_by_default(peer: Peer) -> None:
 async def test_two_clients_meet_when_configuration_opens_this_machine(
     service: TurnService, control: StreamClient
 ) -> None:
-    async with opened(service.port) as other, opened(service.port) as here, opened(service.port) as there:
-        relayed = await other.allocate()
-        await other.permit(HOST)
-        await here.bind(await control.connect(relayed))
+    async with (
+        stream_client(service.port) as other,
+        stream_client(service.port) as here,
+        stream_client(service.port) as there,
+    ):
+        relayed = await other.allocate_tcp()
+        assert await other.permit((HOST, 1)) == 0
+        await here.bind_connection(await control.connect(relayed))
         connection_id, _ = await other.attempt()
-        await there.bind(connection_id)
+        await there.bind_connection(connection_id)
         await exchange(here, there, 1000)
 
 
@@ -165,9 +172,9 @@ async def test_peers_of_both_families() -> None:
         served(options) as service,
         listening() as peer,
         listening("::1") as other,
-        opened(service.port) as control,
+        stream_client(service.port) as control,
     ):
-        assert error_code(await control.call(Method.ALLOCATE, TCP, additional)) == 0
+        assert error_code(await control.request(Method.ALLOCATE, TCP, additional)) == 0
         async with joined(service, control, peer) as (data, far), joined(service, control, other) as (data6, far6):
             await exchange(data, far, 1000)
             await exchange(data6, far6, 1000)
@@ -176,11 +183,11 @@ async def test_peers_of_both_families() -> None:
 # Ends.
 
 
-@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
 async def test_the_end_of_the_client_is_passed_on(
-    secure: bool, service: TurnService, control: StreamClient, peer: Peer
+    transport: str, service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
-    async with joined(service, control, peer, secure=secure) as (data, far):
+    async with joined(service, control, peer, transport=transport) as (data, far):
         data.writer.write(b"question")
         data.writer.close()
         assert await far.rest() == b"question"
@@ -188,11 +195,11 @@ async def test_the_end_of_the_client_is_passed_on(
         await until(lambda: measure(service, "turn_tcp_connections", state="bound") == 0)
 
 
-@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
 async def test_the_end_of_the_peer_is_passed_on(
-    secure: bool, service: TurnService, control: StreamClient, peer: Peer
+    transport: str, service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
-    async with joined(service, control, peer, secure=secure) as (data, far):
+    async with joined(service, control, peer, transport=transport) as (data, far):
         far.writer.write(bytes(MEGABYTE))
         far.writer.close()
         assert len(await data.rest()) == MEGABYTE
@@ -201,7 +208,7 @@ async def test_the_end_of_the_peer_is_passed_on(
 
 
 async def test_a_half_closed_client_still_hears_the_peer(
-    service: TurnService, control: StreamClient, peer: Peer
+    service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
     async with joined(service, control, peer) as (data, far):
         data.writer.write(b"question")
@@ -213,7 +220,7 @@ async def test_a_half_closed_client_still_hears_the_peer(
 
 
 async def test_a_half_closed_peer_still_hears_the_client(
-    service: TurnService, control: StreamClient, peer: Peer
+    service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
     async with joined(service, control, peer) as (data, far):
         far.writer.write_eof()
@@ -225,7 +232,7 @@ async def test_a_half_closed_peer_still_hears_the_client(
 
 @pytest.mark.parametrize("broken", ["client", "peer"])
 async def test_a_broken_connection_ends_the_other(
-    broken: str, service: TurnService, control: StreamClient, peer: Peer
+    broken: str, service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
     async with joined(service, control, peer) as ends:
         reset, other = ends if broken == "client" else reversed(ends)
@@ -236,14 +243,14 @@ async def test_a_broken_connection_ends_the_other(
 
 
 @pytest.mark.parametrize("how", ["refresh", "close"])
-async def test_everything_ends_with_the_allocation(how: str, service: TurnService, peer: Peer) -> None:
-    async with opened(service.port) as control, listening() as second:
-        relayed = await control.allocate()
+async def test_everything_ends_with_the_allocation(how: str, service: TurnService, peer: TcpPeer) -> None:
+    async with stream_client(service.port) as control, listening() as second:
+        relayed = await control.allocate_tcp()
         async with joined(service, control, peer) as (data, far):
             await control.connect(second.address)
             pending = await second.connection()
             if how == "refresh":
-                assert error_code(await control.call(Method.REFRESH, (Attribute.LIFETIME, bytes(4)))) == 0
+                assert error_code(await control.request(Method.REFRESH, (Attribute.LIFETIME, bytes(4)))) == 0
             else:
                 control.writer.close()
             assert all(await asyncio.gather(data.ended(), far.ended(), pending.ended()))
@@ -253,9 +260,9 @@ async def test_everything_ends_with_the_allocation(how: str, service: TurnServic
             assert measure(service, "turn_tcp_connections", state=state) == 0
 
 
-async def test_connections_end_with_the_service(peer: Peer) -> None:
-    async with served(OPTIONS) as service, opened(service.port) as control:
-        await control.allocate()
+async def test_connections_end_with_the_service(peer: TcpPeer) -> None:
+    async with served(OPTIONS) as service, stream_client(service.port) as control:
+        await control.allocate_tcp()
         async with joined(service, control, peer) as (data, far):
             await control.connect((HOST, service.port))  # pending
             await service.close()
@@ -266,7 +273,7 @@ async def test_connections_end_with_the_service(peer: Peer) -> None:
 
 
 async def test_a_peer_that_does_not_read_stops_the_client_and_nobody_else(
-    service: TurnService, control: StreamClient, peer: Peer
+    service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
     async with listening() as second, joined(service, control, peer) as (data, far):
         far.writer.transport.pause_reading()
@@ -279,11 +286,11 @@ async def test_a_peer_that_does_not_read_stops_the_client_and_nobody_else(
         assert await far.read(64 * MEGABYTE) == bytes(64 * MEGABYTE)
 
 
-@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
 async def test_a_client_that_does_not_read_stops_the_peer_and_nobody_else(
-    secure: bool, service: TurnService, control: StreamClient, peer: Peer
+    transport: str, service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
-    async with listening() as second, joined(service, control, peer, secure=secure) as (data, far):
+    async with listening() as second, joined(service, control, peer, transport=transport) as (data, far):
         data.writer.transport.pause_reading()
         far.writer.write(bytes(64 * MEGABYTE))
         await until_still(service, "to_client")
@@ -304,32 +311,32 @@ async def until_still(service: TurnService, direction: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_data_connection_is_not_idle(service: TurnService, control: StreamClient, peer: Peer) -> None:
+async def test_a_data_connection_is_not_idle(service: TurnService, control: StreamClient, peer: TcpPeer) -> None:
     async with joined(service, control, peer) as (data, far):
         assert not service._connections.idle
         await exchange(data, far, 10)
 
 
 async def test_the_service_looks_when_a_connection_should_have_been_bound(service: TurnService) -> None:
-    async with opened(service.port) as control:
-        relayed = await control.allocate()
-        await control.permit(HOST)
-        async with opened(relayed[1]):
+    async with stream_client(service.port) as control:
+        relayed = await control.allocate_tcp()
+        assert await control.permit((HOST, 1)) == 0
+        async with stream_client(relayed[1]):
             await control.attempt()
             assert service._timer_at <= asyncio.get_running_loop().time() + WAIT_SECONDS
 
 
-async def test_the_system_has_no_more_files_for_a_moment(service: TurnService, peer: Peer) -> None:
-    async with opened(service.port) as control:
-        relayed = await control.allocate()
-        await control.permit(HOST)
+async def test_the_system_has_no_more_files_for_a_moment(service: TurnService, peer: TcpPeer) -> None:
+    async with stream_client(service.port) as control:
+        relayed = await control.allocate_tcp()
+        assert await control.permit((HOST, 1)) == 0
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with socket.socket() as far:
             far.setblocking(False)
             resource.setrlimit(resource.RLIMIT_NOFILE, (far.fileno() + 1, hard))
             try:
                 await asyncio.get_running_loop().sock_connect(far, relayed)
-                assert error_code(await control.call(Method.CONNECT, peers=(peer.address,))) == 447
+                assert error_code(await control.request(Method.CONNECT, peers=(peer.address,))) == 447
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             _, address = await control.attempt()
@@ -342,8 +349,8 @@ async def test_a_port_that_somebody_has_is_not_taken() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         options = Options(tcp_relay=True, relay_ports=(port, port))
-        async with served(options) as service, opened(service.port) as control:
-            answer = await control.call(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, stun.encode_transport(6)))
+        async with served(options) as service, stream_client(service.port) as control:
+            answer = await control.request(Method.ALLOCATE, TCP)
             assert error_code(answer) == 508
 
 
@@ -351,23 +358,23 @@ async def test_a_port_can_be_had_again_at_once() -> None:
     options = Options(tcp_relay=True, relay_ports=(52500, 52500), allow_peers=("127.0.0.0/8",))
     async with served(options) as service:
         for _ in range(3):  # each with a peer of its own: for the same one the kernel waits
-            async with listening() as peer, opened(service.port) as control:
-                assert (await control.allocate())[1] == 52500
+            async with listening() as peer, stream_client(service.port) as control:
+                assert (await control.allocate_tcp())[1] == 52500
                 async with joined(service, control, peer) as (data, far):
                     await exchange(data, far, 100)
-                    await control.call(Method.REFRESH, (Attribute.LIFETIME, bytes(4)))
+                    await control.request(Method.REFRESH, (Attribute.LIFETIME, bytes(4)))
 
 
 # The page's port.
 
 
-async def test_over_the_port_of_the_page(service: TurnService, peer: Peer, certificate: tuple[Path, Path]) -> None:
+async def test_over_the_port_of_the_page(service: TurnService, peer: TcpPeer, certificate: tuple[Path, Path]) -> None:
     loop = asyncio.get_running_loop()
     shared = SharedPort(loop, asyncio.Protocol, service.stream_protocol)
-    async with tls_server(shared, certificate) as port, opened(port, secure=True) as control:
-        await control.allocate()
-        async with opened(port, secure=True) as data:
-            await data.bind(await control.connect(peer.address))
+    async with tls_server(shared, certificate) as port, stream_client(port, "tls") as control:
+        await control.allocate_tcp()
+        async with stream_client(port, "tls") as data:
+            await data.bind_connection(await control.connect(peer.address))
             far = await peer.connection()
             await exchange(data, far, MEGABYTE)
             far.writer.close()
