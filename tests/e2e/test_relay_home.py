@@ -117,13 +117,13 @@ async def test_the_address_is_learned_from_the_box_and_relays_under_it_meet_in_m
 
         await until("the address is learned", probe, 10)
         server = await credentials(scene.daemon)
-        assert [url.split(":")[1] for url in server["urls"]] == [PUBLIC] * 4 + [INSIDE] * 4
+        assert [url.split(":")[1] for url in server["urls"]] == [PUBLIC] * 5 + [INSIDE] * 5
         await scene.everything_arrives(server, PUBLIC)
 
 
 async def test_relays_meet_in_memory_though_the_box_tells_nothing(scene: Scene) -> None:
     await scene.daemon.start()
     server = await credentials(scene.daemon)
-    assert [url.split(":")[1] for url in server["urls"]] == [INSIDE] * 4
+    assert [url.split(":")[1] for url in server["urls"]] == [INSIDE] * 5
     outside = {**server, "urls": [url.replace(INSIDE, PUBLIC) for url in server["urls"]]}
     await scene.everything_arrives(outside, INSIDE)

@@ -139,7 +139,7 @@ def embedded_ipv4(address: IpAddress) -> list[tuple[IPv4Address, str]]:
     return found
 
 
-class _Denied(NamedTuple):
+class _Range(NamedTuple):
     """A range as it is looked for: the addresses whose bits under `mask` are `base`."""
 
     mask: int
@@ -147,8 +147,12 @@ class _Denied(NamedTuple):
     reason: str
 
 
-def _range(network: IpNetwork, reason: str) -> _Denied:
-    return _Denied(int(network.netmask), int(network.network_address), reason)
+def _range(network: IpNetwork, reason: str = "") -> _Range:
+    return _Range(int(network.netmask), int(network.network_address), reason)
+
+
+def _is_in(ranges: Iterable[_Range], number: int) -> bool:
+    return any(number & mask == base for mask, base, _ in ranges)
 
 
 _SPECIAL = {
@@ -162,8 +166,9 @@ class PeerPolicy:
 
     def __init__(self, own: Collection[str] = (), allow: Iterable[IpNetwork] = (), near: Near | None = None) -> None:
         self._own = frozenset(canonical(host) for host in own)
-        self._allow = tuple(allow)
-        beside: dict[int, set[_Denied]] = {4: set(), 6: set()}
+        opened = list(allow)
+        self._allow = {version: [_range(each) for each in opened if each.version == version] for version in (4, 6)}
+        beside: dict[int, set[_Range]] = {4: set(), 6: set()}
         for network, reason in self._beside(near or Near()):
             beside[network.version].add(_range(network, reason))
         self._table = {version: (*_SPECIAL[version], *beside[version]) for version in (4, 6)}
@@ -188,7 +193,7 @@ class PeerPolicy:
         """The verdict on a peer's address, as it stood in XOR-PEER-ADDRESS."""
         address = ip_address(host)
         disguised = address.version == 6 and address != LOOPBACK_IPV6 and any(address in each for each in MAPPED)
-        opened = not disguised and any(address in network for network in self._allow)
+        opened = not disguised and _is_in(self._allow[address.version], int(address))
         if str(address) in self._own:
             return ALLOWED if opened else OWN_PORTS_ONLY
         reason = self._denied(address)
@@ -204,4 +209,4 @@ class PeerPolicy:
             reasons += [reason, self._denied(inner), "own" if str(inner) in self._own else ""]
         if isinstance(address, IPv6Address) and not any(address in network for network in GLOBAL_IPV6):
             reasons.append("special")
-        return min(filter(None, reasons), key=DENY_REASONS.index, default="")
+        return min(filter(None, reasons), key=DENY_REASONS.index, default="") if reasons else ""
