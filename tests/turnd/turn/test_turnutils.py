@@ -159,7 +159,14 @@ async def test_clients_that_come_by_ipv6_lose_nothing(certificate: tuple[Path, P
     )
     async with served(options) as service, peer() as port:
         async with asyncio.TaskGroup() as tasks:
-            for command in ("-x -e ::1 -r PORT", "-e PEER -c", "-x -y -t", "-S -x -y -c", "-S -e PEER", "-t -S -x -y -c"):
+            for command in (
+                "-x -e ::1 -r PORT",
+                "-e PEER -c",
+                "-x -y -t",
+                "-S -x -y -c",
+                "-S -e PEER",
+                "-t -S -x -y -c",
+            ):
                 tasks.create_task(check(service, port, command, host="::1"))
         for transport in TRANSPORTS:
             assert measure(service, "stun_requests_total", transport=transport, result="success") > 0
