@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from tests.turnd.conftest import Local
-from tests.turnd.turn.core import error_code
+from tests.turnd.turn.core import TCP, error_code
 from tests.turnd.turn.peers import listening
-from tests.turnd.turn.turn_client import TCP, StreamClient, stream_client
+from tests.turnd.turn.turn_client import StreamClient, stream_client
 from wire.stun import Method
 
 Start = Callable[..., Awaitable[Local]]

@@ -6,6 +6,7 @@ import pytest
 
 from tests.turnd.turn.core import Client, House, error_code
 from tests.turnd.turn.served import make_certificate
+from tests.turnd.turn.tcp_core import TcpClient
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,23 @@ def client(house: House) -> Client:
 def allocated(client: Client) -> Client:
     assert error_code(client.allocate()) == 0
     return client
+
+
+@pytest.fixture
+def tcp_house() -> House:
+    """It relays TCP too."""
+    return House(tcp_relay=True)
+
+
+@pytest.fixture
+def control(tcp_house: House) -> TcpClient:
+    """A client with a TCP allocation."""
+    client = TcpClient(tcp_house, transport="tcp")
+    assert error_code(client.allocate_tcp()) == 0
+    return client
+
+
+@pytest.fixture
+def data(tcp_house: House) -> TcpClient:
+    """Another connection of the same user."""
+    return TcpClient(tcp_house, 50001, transport="tcp")

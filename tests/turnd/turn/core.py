@@ -25,6 +25,7 @@ PEER = ("8.8.4.4", 5000)
 OTHER_PEER = ("9.9.9.9", 5000)
 LOCAL = (INSIDE, 3478)
 UDP = (Attribute.REQUESTED_TRANSPORT, stun.encode_transport(17))
+TCP = (Attribute.REQUESTED_TRANSPORT, stun.encode_transport(6))
 Attributes = Sequence[tuple[int, bytes]]
 
 

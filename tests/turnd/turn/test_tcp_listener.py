@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.turnd.turn.core import error_code
+from tests.turnd.turn.core import TCP, error_code
 from tests.turnd.turn.peers import TcpPeer, listening
 from tests.turnd.turn.served import Options, measure, served, tls_context, until
-from tests.turnd.turn.turn_client import HOST, TCP, StreamClient, port_of, stream_client
+from tests.turnd.turn.turn_client import HOST, StreamClient, port_of, stream_client
 from turnd.shared_port import SharedPort
 from turnd.turn.limits import Limits
 from turnd.turn.service import TurnService

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.turnd.conftest import trusting
-from tests.turnd.turn.core import UDP, error_code
+from tests.turnd.turn.core import TCP, UDP, error_code
 from tests.turnd.turn.dtls_peer import DtlsPeer, kernel_peer
 from tests.turnd.turn.served import credentials
 from turnd.turn.service import TurnService
@@ -19,7 +19,6 @@ from wire.stun import Attribute, MessageClass, Method
 
 Address = tuple[str, int]
 HOST = "127.0.0.1"
-TCP = (Attribute.REQUESTED_TRANSPORT, stun.encode_transport(6))
 SECONDS = 10
 STREAM_BUFFER_BYTES = 65536
 
