@@ -15,6 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from turnd import __version__
@@ -99,8 +100,9 @@ def _credentials(options: argparse.Namespace, config: Config) -> int:
     except StateError as error:
         _complain([str(error)])
         return EXIT_CANNOT_RUN
-    hosts = [config.http.public_host] if config.http.public_host else list(config.addresses.public[:1]) or _hosts_here()
     turn = config.turn
+    told = [config.http.public_host] if config.http.public_host else list(config.addresses.public[:1])
+    hosts = told or _hosts_here(turn.listen)
     tls_ports = [turn.tls_port]
     if config.http.tls_listen and config.http.tls_listen.port:
         tls_ports.append(config.http.tls_listen.port)
@@ -121,8 +123,11 @@ def _credentials(options: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def _hosts_here() -> list[str]:
-    """The outside address, when the router tells it, and the best one here: who is in the LAN needs no hairpin NAT."""
+def _hosts_here(listen: Sequence[str]) -> list[str]:
+    """The outside address, when the router tells it, and the best one here: who is in the LAN needs no hairpin NAT.
+
+    Those here are the addresses in `listen`, where no wildcard is among them.
+    """
     from turnd.addresses import local_addresses
     from turnd.outside_address import RouterError
     from turnd.router import ask_router
@@ -132,8 +137,9 @@ def _hosts_here() -> list[str]:
             return await ask_router(asyncio.get_running_loop(), gateway)
 
     local = local_addresses()
-    hosts = [local.candidates[0]]
-    if local.gateway:
+    everywhere = any(ip_address(host).is_unspecified for host in listen)
+    hosts = [local.candidates[0]] if everywhere else list(listen)
+    if local.gateway and not all(ip_address(host).is_loopback for host in hosts):
         with contextlib.suppress(RouterError, TimeoutError):
             outside = asyncio.run(ask(local.gateway))
             hosts = list(dict.fromkeys((outside, *hosts))) if outside not in local.every else [outside]

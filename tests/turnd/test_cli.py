@@ -91,6 +91,13 @@ def test_credentials_are_one_json_object_of_a_kept_secret(tmp_path: Path) -> Non
     assert (tmp_path / "state" / "turn-secret").stat().st_mode & 0o777 == 0o600
 
 
+def test_credentials_are_for_where_it_listens(tmp_path: Path) -> None:
+    (tmp_path / "turnd.toml").write_text('[turn]\nlisten = ["127.0.0.1", "::1"]\n')
+    urls = json.loads(turnd(tmp_path, "credentials", "--config", "turnd.toml").stdout)["urls"]
+    assert {url.partition(":")[2].partition("?")[0] for url in urls} >= {"127.0.0.1:3478", "[::1]:3478"}
+    assert {url.partition(":")[2].rpartition(":")[0] for url in urls} == {"127.0.0.1", "[::1]"}
+
+
 def test_a_damaged_secret_is_told_plainly(tmp_path: Path) -> None:
     turnd(tmp_path, "credentials")
     (tmp_path / "state" / "turn-secret").write_bytes(b"\0" * 65)
