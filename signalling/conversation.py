@@ -80,7 +80,10 @@ class Reception:
         self.version = version
         self.clock = clock
         self.wall = wall
+        self.leaving = False
+        """No newcomers; who has a seat can take it back."""
         self.draining = False
+        """No joins at all."""
         self.joins = SourceLimiter(*JOINS)
         self.wrong_passwords = SourceLimiter(*WRONG_PASSWORDS)
 
@@ -194,7 +197,7 @@ class Conversation:
     def _refuse_early(self, join: Join) -> bool:
         """Refuses what need not be looked at: whether it did."""
         reception, now = self._reception, self._reception.clock()
-        if reception.draining:
+        if reception.draining or (reception.leaving and not join.resume):
             self._refuse_join("draining", "the server restarts", join.request, retry_ms=DRAINING_RETRY_MS)
         elif not is_loopback(self._source) and not reception.joins.take(self._source, now):
             reception.counters.rate_limited["join"] += 1
@@ -224,6 +227,9 @@ class Conversation:
             reception.counters.reconnects["resumed" if seat is not None else "unknown"] += 1
         resumed = seat is not None
         if seat is None:
+            if reception.leaving:
+                self._refuse_join("draining", "the server restarts", join.request, retry_ms=DRAINING_RETRY_MS)
+                return
             if not self._may_guess(join):
                 return
             addresses = await reception.addresses.of(self._host)

@@ -190,6 +190,10 @@ class SignallingService:
             raise RuntimeError("the signalling service has not been started")
         return _HttpProtocol(server, loop=self._loop, **self._protocol_options)
 
+    def refuse_newcomers(self) -> None:
+        """Refuses joins but those of participants who come back."""
+        self._reception.leaving = True
+
     def drain(self) -> None:
         """Refuses joins and sends everybody away to come back a little later."""
         self._reception.draining = True

@@ -1,7 +1,7 @@
 """The daemon: builds every service, starts, reloads, drains and stops them, on one event loop.
 
 Owns all services and listeners, the state directory and the certificate. Signals: SIGTERM and SIGINT drain (a second
-one ends at once), SIGHUP reads the configuration anew.
+one ends at once), SIGUSR1 waits before that until everybody has left by themselves, SIGHUP reads the configuration.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,8 +89,9 @@ class Daemon:
         self._say = say
         self._started_at = loop.time()
         self._draining = False
-        self._hurry = asyncio.Event()
-        self._stop = asyncio.Event()
+        self._ending = asyncio.Event()  # SIGUSR1, and with the next two
+        self._stop = asyncio.Event()  # SIGTERM
+        self._hurry = asyncio.Event()  # SIGTERM again
         self._loop_errors = 0
         self._reloads = {"ok": 0, "failed": 0}
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -123,7 +124,8 @@ class Daemon:
         """Starts, serves until told to end, drains, stops. PortError, CertificateError, StateError at the start."""
         try:
             await self.start()
-            await self._stop.wait()
+            await self._ending.wait()
+            await self.outlast()
             await self.drain()
         finally:
             self._notifier.stopping()
@@ -135,6 +137,7 @@ class Daemon:
         self._loop.set_exception_handler(self._handle_loop_error)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._ending.set)
         self._loop.add_signal_handler(signal.SIGHUP, self.reload)
         self._lag.start()
         wire.udp.set_uring(True)
@@ -161,6 +164,21 @@ class Daemon:
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
+        self._ending.set()
+
+    async def outlast(self) -> None:
+        """Refuses newcomers and waits, as long as it takes, until the last participant and allocation have gone.
+
+        Nobody is sent away, and who has lost the connection can come back. `stop` ends the wait.
+        """
+        self._draining = True
+        self.turn.drain()
+        if self.signalling is not None:
+            self.signalling.refuse_newcomers()
+        if not self._stop.is_set():
+            log.info("ending when the last one has left")
+        while (self._occupied() or self.turn.occupied) and not self._stop.is_set():
+            await self._wait_for(self._stop)
 
     async def drain(self) -> None:
         """Refuses newcomers, tells those who are there, and waits until they have left, DRAIN_SECONDS at most.
@@ -170,17 +188,17 @@ class Daemon:
         """
         log.info("draining", extra={"seconds": DRAIN_SECONDS})
         self._notifier.stopping()
-        self._draining = True
-        self.turn.drain()
         if self.signalling is not None:
             self.signalling.drain()
         give_up_at = self._loop.time() + DRAIN_SECONDS
         while self._occupied() and not self._hurry.is_set() and self._loop.time() < give_up_at:
-            try:
-                async with asyncio.timeout(DRAIN_LOOK_SECONDS):
-                    await self._hurry.wait()
-            except TimeoutError:
-                continue
+            await self._wait_for(self._hurry)
+
+    async def _wait_for(self, event: asyncio.Event) -> None:
+        """Until it is time to look again whether all have left, unless the event comes first."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_LOOK_SECONDS):
+                await event.wait()
 
     async def close(self) -> None:
         """Ends everything, last made first. What fails to end is logged and does not hold up the rest."""

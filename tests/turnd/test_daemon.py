@@ -49,11 +49,11 @@ def cpu_seconds(process: asyncio.subprocess.Process) -> float:
 
 
 async def join(
-    http: aiohttp.ClientSession, base: str, name: str = "Ada"
+    http: aiohttp.ClientSession, base: str, name: str = "Ada", **more: str
 ) -> tuple[aiohttp.ClientWebSocketResponse, Any]:
     """A WebSocket in the room `garden`, and the server's first word."""
     ws = await http.ws_connect(f"{base}/r/garden/ws")
-    await ws.send_json({"type": "join", "version": 1, "name": name})
+    await ws.send_json({"type": "join", "version": 1, "name": name, **more})
     return ws, await ws.receive_json(timeout=10)
 
 

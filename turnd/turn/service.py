@@ -239,6 +239,11 @@ class TurnService:
         """Refuses new allocations with 508; those there are go on."""
         self._core.draining = True
 
+    @property
+    def occupied(self) -> bool:
+        """Whether there are allocations."""
+        return bool(self._core.registry.allocations)
+
     async def close(self) -> None:
         """Ends all allocations, connections and listeners."""
         if self._timer is not None:
