@@ -275,30 +275,30 @@ async def test_connections_end_with_the_service(peer: TcpPeer) -> None:
 async def test_a_peer_that_does_not_read_stops_the_client_and_nobody_else(
     service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
-    async with listening() as second, joined(service, control, peer) as (data, far):
-        far.writer.transport.pause_reading()
-        data.writer.write(bytes(64 * MEGABYTE))
-        await until_still(service, "to_peer")
-        assert measure(service, "turn_relayed_bytes_total", direction="to_peer") < 32 * MEGABYTE
-        async with joined(service, control, second) as (other_data, other_far):
-            await exchange(other_data, other_far, MEGABYTE)
-        far.writer.transport.resume_reading()
-        assert await far.read(64 * MEGABYTE) == bytes(64 * MEGABYTE)
+    async with joined(service, control, peer) as (data, far):
+        await waits_for(far, data, "to_peer", service, control)
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
 async def test_a_client_that_does_not_read_stops_the_peer_and_nobody_else(
     transport: str, service: TurnService, control: StreamClient, peer: TcpPeer
 ) -> None:
-    async with listening() as second, joined(service, control, peer, transport=transport) as (data, far):
-        data.writer.transport.pause_reading()
-        far.writer.write(bytes(64 * MEGABYTE))
-        await until_still(service, "to_client")
-        assert measure(service, "turn_relayed_bytes_total", direction="to_client") < 32 * MEGABYTE
-        async with joined(service, control, second) as (other_data, other_far):
-            await exchange(other_data, other_far, MEGABYTE)
-        data.writer.transport.resume_reading()
-        assert await data.read(64 * MEGABYTE) == bytes(64 * MEGABYTE)
+    async with joined(service, control, peer, transport=transport) as (data, far):
+        await waits_for(data, far, "to_client", service, control)
+
+
+async def waits_for(
+    slow: StreamClient, sender: StreamClient, direction: str, service: TurnService, control: StreamClient
+) -> None:
+    """While `slow` does not read, `sender` is stopped and others are not; then everything arrives."""
+    slow.writer.transport.pause_reading()
+    sender.write(bytes(64 * MEGABYTE))
+    await until_still(service, direction)
+    assert measure(service, "turn_relayed_bytes_total", direction=direction) < 32 * MEGABYTE
+    async with listening() as second, joined(service, control, second) as (data, far):
+        await exchange(data, far, MEGABYTE)
+    slow.writer.transport.resume_reading()
+    assert await slow.read(64 * MEGABYTE) == bytes(64 * MEGABYTE)
 
 
 async def until_still(service: TurnService, direction: str) -> None:

@@ -129,15 +129,20 @@ async def check(service: TurnService, peer_port: int, command: str, host: str = 
     assert sent == received >= MESSAGES, (command, output)
 
 
-@pytest.mark.parametrize("group", COMMANDS)
-async def test_nothing_is_lost(group: str, certificate: tuple[Path, Path]) -> None:
-    options = Options(
+def of_both_families(certificate: tuple[Path, Path], *, listen: tuple[str, ...] = ("127.0.0.1",)) -> Options:
+    """Peers on the loopback, by IPv4 and IPv6."""
+    return Options(
+        listen=listen,
         certificate=certificate,
         allow_peers=("127.0.0.0/8", "::1/128"),
         own=("127.0.0.1", "::1"),
         limits=LIMITS,
     )
-    async with served(options) as service, peer() as port:
+
+
+@pytest.mark.parametrize("group", COMMANDS)
+async def test_nothing_is_lost(group: str, certificate: tuple[Path, Path]) -> None:
+    async with served(of_both_families(certificate)) as service, peer() as port:
         async with asyncio.TaskGroup() as tasks:
             for command in COMMANDS[group]:
                 tasks.create_task(check(service, port, command))
@@ -150,14 +155,7 @@ async def test_nothing_is_lost(group: str, certificate: tuple[Path, Path]) -> No
 
 async def test_clients_that_come_by_ipv6_lose_nothing(certificate: tuple[Path, Path]) -> None:
     """To peers of both families, over each transport."""
-    options = Options(
-        listen=("::1",),
-        certificate=certificate,
-        allow_peers=("127.0.0.0/8", "::1/128"),
-        own=("127.0.0.1", "::1"),
-        limits=LIMITS,
-    )
-    async with served(options) as service, peer() as port:
+    async with served(of_both_families(certificate, listen=("::1",))) as service, peer() as port:
         async with asyncio.TaskGroup() as tasks:
             for command in (
                 "-x -e ::1 -r PORT",
