@@ -25,11 +25,6 @@ MAX_MOVES = 10  # of one allocation at once (RFC 8016)
 MOVE_SECONDS = 10.0  # one more move after each
 
 
-def family_of(host: str) -> int:
-    """4 or 6."""
-    return 6 if ":" in host else 4
-
-
 class Flow(NamedTuple):
     """A client's 5-tuple. `transport` is one of TRANSPORTS; addresses are canonical text."""
 
@@ -186,11 +181,6 @@ class Allocation:
         """Whether it relays TCP (RFC 6062)."""
         first = next(iter(self.relays.values()), None)  # both families are of one kind
         return first is not None and isinstance(first.relay, TcpRelay)
-
-    @property
-    def expires_at(self) -> float:
-        """When its last relayed address ends."""
-        return max((each.expires_at for each in self.relays.values()), default=0.0)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from turnd.turn.peer_policy import family_of
+
 Address = tuple[str, int]
 
 CHANNEL_SECONDS = 600.0
@@ -58,7 +60,7 @@ class Channels:
     def forget_family(self, family: int) -> None:
         """Unbinds the peers of one family, 4 or 6: the relayed address they were for is gone."""
         for number, ((host, _), _) in list(self._channels.items()):
-            if (6 if ":" in host else 4) == family:
+            if family_of(host) == family:
                 self._forget(number)
 
     def _forget(self, number: int) -> None:

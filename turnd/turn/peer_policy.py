@@ -120,6 +120,11 @@ def canonical(host: str) -> str:
     return str(address)
 
 
+def family_of(host: str) -> int:
+    """4 or 6."""
+    return 6 if ":" in host else 4
+
+
 def embedded_ipv4(address: IpAddress) -> list[tuple[IPv4Address, str]]:
     """The IPv4 addresses a transition address may reach, and why it is denied whatever they are (empty: it is not).
 

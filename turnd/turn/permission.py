@@ -5,6 +5,8 @@ The compiled path enforces expiry by the clock; this is what decides and what is
 
 from __future__ import annotations
 
+from turnd.turn.peer_policy import family_of
+
 PERMISSION_SECONDS = 300.0
 MAX_PERMISSIONS = 256  # with MAX_CHANNELS no more than the packet path holds, MAX_RELAY_PEERS
 
@@ -44,4 +46,4 @@ class Permissions:
 
     def forget_family(self, family: int) -> None:
         """Forgets the addresses of one family, 4 or 6: the relayed address they were for is gone."""
-        self._expires_at = {host: end for host, end in self._expires_at.items() if (6 if ":" in host else 4) != family}
+        self._expires_at = {host: end for host, end in self._expires_at.items() if family_of(host) != family}

@@ -22,11 +22,11 @@ from turnd.turn.allocation import (
     RelayedAddress,
     RelayHost,
     Reservation,
-    family_of,
 )
 from turnd.turn.authentication import Refused
 from turnd.turn.limits import Limits
 from turnd.turn.mobility import Mobility
+from turnd.turn.peer_policy import family_of
 from turnd.turn.relay_ports import PortPool
 from wire.measure import Histogram
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from turnd.turn.allocation import STREAMS, Allocation, AnyRelay, Flow, TcpRelay, family_of, lifetime_for
+from turnd.turn.allocation import STREAMS, Allocation, AnyRelay, Flow, TcpRelay, lifetime_for
 from turnd.turn.authentication import Identity, Refused
 from turnd.turn.channel import Binding
-from turnd.turn.peer_policy import Verdict
+from turnd.turn.peer_policy import Verdict, family_of
 from turnd.turn.registry import Wanted
 from wire import stun
 from wire.stun import Attribute, Method

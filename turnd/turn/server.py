@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from turnd.turn import requests, tcp_requests
-from turnd.turn.allocation import FAMILIES, TRANSPORTS, Allocation, AnyRelay, Flow, RelayHost, TcpRelay, family_of
+from turnd.turn.allocation import FAMILIES, TRANSPORTS, Allocation, AnyRelay, Flow, RelayHost, TcpRelay
 from turnd.turn.authentication import AUTH_FAILURES, Authenticator, Identity, Refused
 from turnd.turn.credentials import Credentials
 from turnd.turn.limits import DEFAULT_LIMITS, Limits
 from turnd.turn.nonce import NONCE_SECONDS, NonceAuthority
-from turnd.turn.peer_policy import DENY_REASONS, OWN_DENIED, IpNetwork, Near, PeerPolicy, Verdict
+from turnd.turn.peer_policy import DENY_REASONS, OWN_DENIED, IpNetwork, Near, PeerPolicy, Verdict, family_of
 from turnd.turn.registry import Registry
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.retransmissions import RecentAnswers

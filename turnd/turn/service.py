@@ -17,7 +17,7 @@ from ipaddress import IPv4Network, IPv6Network
 from math import inf
 from typing import cast
 
-from turnd.turn.allocation import FAMILIES, TRANSPORTS, Allocation, Flow, RelayedAddress
+from turnd.turn.allocation import FAMILIES, TRANSPORTS, Address, Allocation, Flow, RelayedAddress
 from turnd.turn.byte_rate import Directions
 from turnd.turn.client_connections import ClientConnections
 from turnd.turn.connection import TurnClient, TurnConnection
@@ -25,25 +25,23 @@ from turnd.turn.credentials import Credentials, StoredKeys
 from turnd.turn.dtls_leg import DtlsLeg, Pem
 from turnd.turn.limits import Limits
 from turnd.turn.measures import measures_of, relayed_of
-from turnd.turn.peer_policy import Near
+from turnd.turn.peer_policy import Near, family_of
 from turnd.turn.relay import ClientReceiver, Relay, RelayPath
 from turnd.turn.relay_ports import PortPool
 from turnd.turn.server import TurnServer
 from turnd.turn.stream import is_channel_data
-from turnd.turn.tcp_listener import TcpListener
+from turnd.turn.tcp_listener import WILDCARDS, TcpListener
 from wire.measure import Measure
 from wire.udp import UdpSocket
 
 log = logging.getLogger(__name__)
 
-Address = tuple[str, int]
 Datagrams = list[tuple[int, bytes, Address, Address]]
 
 HANDSHAKE_SECONDS = 10.0
 SHUTDOWN_SECONDS = 2.0
 PORT_ATTEMPTS = 8
 RELAY_BUFFER_BYTES = 1 << 20
-WILDCARDS = {4: "0.0.0.0", 6: "::"}
 NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
@@ -279,7 +277,7 @@ class TurnService:
     def _listener(self, flow: Flow) -> tuple[ClientReceiver, UdpSocket]:
         """The listener a UDP flow came in by."""
         listener = self._listeners.get(flow.local)
-        return listener or self._listeners[WILDCARDS[6 if ":" in flow.local[0] else 4], flow.local[1]]
+        return listener or self._listeners[WILDCARDS[family_of(flow.local[0])], flow.local[1]]
 
     def receive(self, data: bytes, flow: Flow) -> bytes | None:
         """One STUN message; the answer to it."""

@@ -100,7 +100,7 @@ def test_the_ticket_brings_the_allocation_with_all_it_has(client: Client, elsewh
     assert relay.sent == [(PEER, b"from elsewhere")]
     assert set(relay.permissions) == {PEER[0]}
     assert set(relay.channels) == {0x4000}
-    assert elsewhere.house.server.registry.allocations[elsewhere.flow].expires_at == elsewhere.now + 1200
+    assert elsewhere.house.server.registry.allocations[elsewhere.flow].relays[4].expires_at == elsewhere.now + 1200
 
 
 def test_the_old_5_tuple_is_served_until_the_new_one_is_used(
