@@ -196,7 +196,7 @@ class PeerPolicy:
 
     def _judge(self, host: str) -> Verdict:
         """The verdict on a peer's address, as it stood in XOR-PEER-ADDRESS."""
-        address = ip_address(host)
+        address = IPv6Address(host) if ":" in host else IPv4Address(host)
         disguised = address.version == 6 and address != LOOPBACK_IPV6 and any(address in each for each in MAPPED)
         opened = not disguised and _is_in(self._allow[address.version], int(address))
         if str(address) in self._own:
@@ -210,8 +210,9 @@ class PeerPolicy:
         """Why a peer that is not ourselves is denied; empty when it is not."""
         number = int(address)
         reasons = [reason for mask, base, reason in self._table[address.version] if number & mask == base]
-        for inner, reason in embedded_ipv4(address):
-            reasons += [reason, self._denied(inner), "own" if str(inner) in self._own else ""]
-        if isinstance(address, IPv6Address) and not any(address in network for network in GLOBAL_IPV6):
-            reasons.append("special")
+        if isinstance(address, IPv6Address):
+            for inner, reason in embedded_ipv4(address):
+                reasons += [reason, self._denied(inner), "own" if str(inner) in self._own else ""]
+            if not any(address in network for network in GLOBAL_IPV6):
+                reasons.append("special")
         return min(filter(None, reasons), key=DENY_REASONS.index, default="") if reasons else ""
