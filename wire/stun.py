@@ -103,6 +103,7 @@ _HEADER = struct.Struct("!HHI12s")
 _PAIR = struct.Struct("!HH")
 _U16 = struct.Struct("!H")
 _U32 = struct.Struct("!I")
+_SHA1_HEAD = _PAIR.pack(_INTEGRITY, SHA1_BYTES)
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
@@ -200,6 +201,8 @@ def _attributes(
 
 def _trailers(data: bytes, position: int) -> tuple[int, int, int]:
     """Offsets of MI, MI-SHA256 and FINGERPRINT; everything else from `position` on is passed over."""
+    if position >= len(data):
+        return 0, 0, 0
     found = {_INTEGRITY: 0, _INTEGRITY_SHA256: 0, _FINGERPRINT: 0}
     size, count = len(data), 0
     while position < size:
@@ -244,7 +247,8 @@ def verify_integrity(message: Message, key: bytes, *, min_sha256_bytes: int = SH
         at, size, algorithm = message.integrity_at, SHA1_BYTES, "sha1"
     else:
         return False
-    covered = b"%b%b%b" % (data[:2], _U16.pack(at + 4 + size - HEADER_BYTES), data[4:at])
+    end = at + 4 + size
+    covered = data[:at] if end == len(data) else b"%b%b%b" % (data[:2], _U16.pack(end - HEADER_BYTES), data[4:at])
     return hmac.compare_digest(_mac(key, covered, algorithm)[:size], data[at + 4 : at + 4 + size])
 
 
@@ -291,19 +295,26 @@ def encode(
         raise StunError("the message is too long")
     kind = (method & 0x0F) | (method & 0x70) << 1 | (method & 0xF80) << 2
     kind |= (message_class & 1) << 4 | (message_class & 2) << 7
-    data = _HEADER.pack(kind, len(body), MAGIC_COOKIE, transaction_id) + body
+    length = len(body)
     if key is not None:
-        data = append_integrity(data, key, sha256=sha256)
+        length += 4 + (SHA256_BYTES if sha256 else SHA1_BYTES)
+    data = _HEADER.pack(kind, length, MAGIC_COOKIE, transaction_id) + body
+    if key is not None:
+        data = _with_integrity(data, key, sha256, SHA256_BYTES)
     return append_fingerprint(data) if fingerprint else data
 
 
 def append_integrity(data: bytes, key: bytes, *, sha256: bool = False, size: int = SHA256_BYTES) -> bytes:
     """`data`, a whole message, with an integrity behind it; `size` truncates MI-SHA256."""
-    if not sha256:
-        size = SHA1_BYTES
-    covered = b"%b%b%b" % (data[:2], _U16.pack(len(data) + 4 + size - HEADER_BYTES), data[4:])
-    digest = _mac(key, covered, "sha256" if sha256 else "sha1")[:size]
-    return covered + _PAIR.pack(_INTEGRITY_SHA256 if sha256 else _INTEGRITY, size) + digest
+    length = len(data) + 4 + (size if sha256 else SHA1_BYTES) - HEADER_BYTES
+    return _with_integrity(b"%b%b%b" % (data[:2], _U16.pack(length), data[4:]), key, sha256, size)
+
+
+def _with_integrity(covered: bytes, key: bytes, sha256: bool, size: int) -> bytes:
+    """`covered`, whose length field counts the integrity already, with it."""
+    if sha256:
+        return covered + _PAIR.pack(_INTEGRITY_SHA256, size) + _mac(key, covered, "sha256")[:size]
+    return covered + _SHA1_HEAD + _mac(key, covered, "sha1")
 
 
 def append_fingerprint(data: bytes) -> bytes:
