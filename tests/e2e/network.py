@@ -46,6 +46,9 @@ class Host:
     def __init__(self, name: str) -> None:
         self.name = name
         run("ip", "netns", "add", name)
+        # IPv6 addresses are good at once: one that turns good a second later is a changed network, for which Chromium
+        # breaks off what it loads.
+        self.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.accept_dad=0")
         self.ip("link", "set", "lo", "up")
 
     def command(self, *arguments: str) -> list[str]:

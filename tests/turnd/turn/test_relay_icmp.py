@@ -123,9 +123,7 @@ def narrow_path(network: Network, request: pytest.FixtureRequest) -> tuple[Host,
     """A host, and one behind a router whose link to it takes packets of NARROW_MTU bytes."""
     family: int = request.getfixturevalue("family")
     server, router, far = (network.host(name) for name in ("server", "router", "far"))
-    for each in (server, router, far):  # addresses are good at once
-        each.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.forwarding=1")
-    router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    router.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
     here, gateway, near, there, net = FAR[family]
     network.link(server, here, router, gateway)
     ends = network.link(router, near, far, there)
