@@ -164,7 +164,7 @@ class TurnServer:
         recent = self._recent.get(message.method)
         known = None if recent is None else recent.find(flow, message.data, now)
         if known is not None:
-            return self._count(flow, "success" if known[0] & 1 == 0 else "error", known)
+            return self._count(flow, "error" if known[1] & 0x10 else "success", known)  # C0, RFC 8489 §5
         allocation = self.registry.find(flow, now)
         known_user = self._known_user(message, now) if allocation is None else allocation.username
         try:

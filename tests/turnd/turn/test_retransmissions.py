@@ -111,6 +111,16 @@ def test_a_repeated_error_is_the_same_error(house: House, client: Client) -> Non
     assert house.server.receive(request, client.flow, client.now) == first
 
 
+@pytest.mark.parametrize(("method", "result"), [(Method.ALLOCATE, "success"), (Method.REFRESH, "error")])
+def test_a_repeated_answer_counts_as_what_it_is(house: House, client: Client, method: Method, result: str) -> None:
+    request = client.signed(method, [UDP])
+    client.receive(request)
+    before = dict(house.server.requests)
+    client.receive(request)
+    changed = {key[1] for key, number in house.server.requests.items() if number != before[key]}
+    assert changed == {result}
+
+
 @pytest.mark.parametrize("later", [0.0, 39.0, 41.0, NONCE_SECONDS, NONCE_SECONDS + 1, 65_536.0])
 def test_a_late_duplicate_never_brings_an_ended_allocation_back(house: House, client: Client, later: float) -> None:
     request = client.signed(Method.ALLOCATE, [UDP])
