@@ -332,13 +332,18 @@ cdef object open_socket(socket_t *s, int receive_buffer_bytes, bint tell_local):
     set_buffer(s.fd, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER_BYTES)
     set_option(s.fd, SOL_UDP, UDP_GRO, 1)       # a kernel before 5.0 has none: every datagram comes alone
     if bind_fd(s.fd, <sockaddr *>&name, size) < 0:
-        error = errno
-        close_fd(s.fd)
-        s.fd = -1
-        raise OSError(error, os.strerror(error))
+        refuse_opening(s)
     if not s.bound.port:
         getsockname(s.fd, <sockaddr *>&name, &size)
         s.bound.port = ntohs(name.sin6_port)    # where an IPv4 name has it, too
+
+
+cdef object refuse_opening(socket_t *s):
+    """Raises the OSError of the system call that has just failed; the socket is closed."""
+    error = errno
+    close_fd(s.fd)
+    s.fd = -1
+    raise OSError(error, os.strerror(error))
 
 
 cdef void set_buffer(int fd, int forced, int asked, int size) noexcept:
@@ -370,10 +375,7 @@ cdef class Poller:
         event.data.ptr = s
         s.poller = self.fd
         if epoll_ctl(self.fd, EPOLL_CTL_ADD, s.fd, &event) < 0:
-            error = errno
-            close_fd(s.fd)
-            s.fd = -1
-            raise OSError(error, os.strerror(error))
+            refuse_opening(s)
         self.sockets += 1
 
     cdef object leave(self):

@@ -32,7 +32,6 @@ class NonceAuthority:
         if len(secret) < MIN_SECRET_BYTES:
             raise ValueError("the nonce secret is too short")
         self._secret = secret
-        self._hmac = hmac.new(secret, digestmod="sha256")
         self._mac = lru_cache(maxsize=MAC_CACHE)(self._compute_mac)  # a nonce comes back soon, and with each request
 
     def _compute_mac(self, issued: int, client: Address, features: int) -> bytes:
@@ -43,9 +42,7 @@ class NonceAuthority:
             port.to_bytes(2, "big"),
             host.encode(),
         )
-        mac = self._hmac.copy()
-        mac.update(covered)
-        return mac.digest()[:MAC_BYTES]
+        return hmac.digest(self._secret, covered, "sha256")[:MAC_BYTES]
 
     def issue(self, client: Address, now: float, features: int) -> bytes:
         """A nonce for `client`; `features` (stun.SecurityFeature) are announced in it."""
