@@ -1,9 +1,9 @@
 """The compiled forward path: SRTP in, rewritten SRTP out. Policy sets fields on these objects, this code follows.
 
-RFC 3550, 3711 (libsrtp through pylibsrtp's own binding), 4588, 7714, 8285. State is declared in
-forward_state.pxi, the way in is in forward_in.pxi, the way out in forward_out.pxi, the Python faces that own the state
-here and in forward_transport.pxi and forward_media.pxi. All of it runs on the loop thread; nogil code touches no Python
-object.
+RFC 3550, 3711 (libsrtp through pylibsrtp's own binding), 4588, 7714, 8285. State is declared in forward_state.pxi and
+found by forward_tables.pxi, the way in is in forward_in.pxi, the way out in forward_out.pxi, the Python faces that own
+the state here and in forward_transport.pxi and forward_media.pxi. All of it runs on the loop thread; nogil code touches
+no Python object.
 
 Memory: a transport 4 KB (and 5 KB for each of its two SRTP sessions, 0.4 KB an SSRC, up to 64 KB of arrivals until they
 are taken), an idle slot 1 KB, 8 KB more once it answers NACKs and 4 KB where it has no RTX; a followed video stream
@@ -30,6 +30,7 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 
 include "forward_state.pxi"
+include "forward_tables.pxi"
 
 cdef srtp_fn srtp_protect
 cdef srtp_fn srtp_unprotect
