@@ -35,7 +35,7 @@ from signalling.messages import (
     State,
     encode,
 )
-from signalling.rooms import JoinRefusedError, Rooms, Seat
+from signalling.rooms import JoinRefusedError, Room, Rooms, Seat
 from signalling.session import (
     CLOSE_RESTART,
     INVALID,
@@ -86,6 +86,34 @@ class Reception:
         """No joins at all."""
         self.joins = SourceLimiter(*JOINS)
         self.wrong_passwords = SourceLimiter(*WRONG_PASSWORDS)
+
+    def check(self, source: str, *, returning: bool = False) -> None:
+        """JoinRefusedError when nobody may join now, or not so often from `source`; who is `returning` has a seat."""
+        if self.draining or (self.leaving and not returning):
+            raise JoinRefusedError("draining", "the server restarts", retry_ms=DRAINING_RETRY_MS)
+        if not is_loopback(source) and not self.joins.take(source, self.clock()):
+            self.counters.rate_limited["join"] += 1
+            raise JoinRefusedError("rate", "too many joins from this address", retry_ms=5000)
+
+    def check_guesses(self, room: Room | None, source: str) -> None:
+        """JoinRefusedError when the room has a password and `source` gave too many wrong ones."""
+        if room is not None and room.password.required and self.wrong_passwords.exhausted(source, self.clock()):
+            self.counters.rate_limited["password"] += 1
+            raise JoinRefusedError("rate", "too many wrong passwords from this address", retry_ms=10_000)
+
+    def wrong_password(self, source: str) -> None:
+        """Counts one against `source`."""
+        self.wrong_passwords.take(source, self.clock())
+        self.counters.auth_failures["password"] += 1
+
+    def take(self, room_name: str, join: Join, source: str, addresses: Sequence[str]) -> Seat:
+        """A new seat; JoinRefusedError."""
+        try:
+            return self.rooms.take(room_name, join, self.clock(), addresses)
+        except JoinRefusedError as error:
+            if error.code == "password":
+                self.wrong_password(source)
+            raise
 
 
 class Conversation:
@@ -185,6 +213,8 @@ class Conversation:
         started_at = self._reception.clock()
         try:
             await self._join(join, started_at)
+        except JoinRefusedError as error:
+            self._refuse_join(error.code, error.message, join.request, retry_ms=error.retry_ms)
         except Exception:
             logger.exception("joining failed")
             self._reception.counters.internal_errors += 1
@@ -194,63 +224,24 @@ class Conversation:
         self._reception.counters.joins[code] += 1
         self._carry_out(self._session.refuse_join(code, message, request, retry_ms=retry_ms))
 
-    def _refuse_early(self, join: Join) -> bool:
-        """Refuses what need not be looked at: whether it did."""
-        reception, now = self._reception, self._reception.clock()
-        if reception.draining or (reception.leaving and not join.resume):
-            self._refuse_join("draining", "the server restarts", join.request, retry_ms=DRAINING_RETRY_MS)
-        elif not is_loopback(self._source) and not reception.joins.take(self._source, now):
-            reception.counters.rate_limited["join"] += 1
-            self._refuse_join("rate", "too many joins from this address", join.request, retry_ms=5000)
-        else:
-            return False
-        return True
-
-    def _may_guess(self, join: Join) -> bool:
-        """Whether this source may try the room's password, if it has one; refuses otherwise."""
-        reception = self._reception
-        room = reception.rooms.get(self._room_name)
-        if room is None or not room.password.required:
-            return True
-        if not reception.wrong_passwords.exhausted(self._source, reception.clock()):
-            return True
-        reception.counters.rate_limited["password"] += 1
-        self._refuse_join("rate", "too many wrong passwords from this address", join.request, retry_ms=10_000)
-        return False
-
     async def _join(self, join: Join, started_at: float) -> None:
         reception = self._reception
-        if self._refuse_early(join):
-            return
+        reception.check(self._source, returning=bool(join.resume))
         seat = reception.rooms.resume(self._room_name, join) if join.resume else None
         if join.resume:
             reception.counters.reconnects["resumed" if seat is not None else "unknown"] += 1
         resumed = seat is not None
         if seat is None:
             if reception.leaving:
-                self._refuse_join("draining", "the server restarts", join.request, retry_ms=DRAINING_RETRY_MS)
-                return
-            if not self._may_guess(join):
-                return
+                raise JoinRefusedError("draining", "the server restarts", retry_ms=DRAINING_RETRY_MS)
+            reception.check_guesses(reception.rooms.get(self._room_name), self._source)
             addresses = await reception.addresses.of(self._host)
             if self._session.phase is Phase.ENDED:
                 return
-            seat = self._take(join, addresses)
-        if seat is not None:
-            self._welcome(seat, join, resumed)
-            reception.counters.joins["resumed" if resumed else "ok"] += 1
-            reception.counters.join_seconds.observe(reception.clock() - started_at)
-
-    def _take(self, join: Join, addresses: Sequence[str]) -> Seat | None:
-        reception, now = self._reception, self._reception.clock()
-        try:
-            return reception.rooms.take(self._room_name, join, now, addresses)
-        except JoinRefusedError as error:
-            if error.code == "password":
-                reception.wrong_passwords.take(self._source, now)
-                reception.counters.auth_failures["password"] += 1
-            self._refuse_join(error.code, error.message, join.request)
-            return None
+            seat = reception.take(self._room_name, join, self._source, addresses)
+        self._welcome(seat, join, resumed)
+        reception.counters.joins["resumed" if resumed else "ok"] += 1
+        reception.counters.join_seconds.observe(reception.clock() - started_at)
 
     def _welcome(self, seat: Seat, join: Join, resumed: bool) -> None:
         reception = self._reception

@@ -57,12 +57,13 @@ class RoomLimits:
 
 
 class JoinRefusedError(Exception):
-    """There is no seat for this client; `code` is for the wire."""
+    """There is no seat for this client; `code` is for the wire, `retry_ms` says when to come back if it makes sense."""
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str, *, retry_ms: int | None = None) -> None:
         super().__init__(message)
         self.code: ErrorCode = code
         self.message = message
+        self.retry_ms = retry_ms
 
 
 class Connection(Protocol):
