@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MediaFullError", "MediaListener", "MediaPeer", "MediaRoom", "SlotView", "Source"]
 
-MAX_PEERS = 200  # of a room
+MAX_PEERS = 1600  # of a room, viewers included
 MAX_PARTICIPANTS = 2048  # of all rooms: two connections each, so nobody who is in can find none
 TICK_SECONDS = 0.1
 
@@ -100,6 +100,7 @@ class MediaPeer:
         self._extra_addresses = tuple(extra_addresses)
         self._muted: set[Source] = set()
         self._answered = 0
+        self._on_stage = True
         self._left = False
 
     @property
@@ -109,6 +110,8 @@ class MediaPeer:
     def publish(self, sdp: str, tracks: Mapping[str, Source]) -> str:
         """The answer to an offer; SdpError leaves what was agreed before."""
         self._check_present()
+        if not self._on_stage:
+            raise SdpError("who is not on the stage publishes nothing")
         agreement = read_offer(sdp, {mid: Source(source) for mid, source in tracks.items()})
         now = self._endpoint.now()
         connection = self.published
@@ -177,18 +180,29 @@ class MediaPeer:
             self.published.set_muted(source, muted)
             self._room.muted_changed()
 
+    def set_stage(self, on: bool) -> None:
+        """Who is not on the stage publishes nothing: what was published ends, and `publish` is refused."""
+        self._on_stage = on
+        connection = self.published
+        if connection is not None and not on:
+            self.published = None
+            self._endpoint.unwatch(connection)
+            connection.close(self._endpoint.now())
+            self._room.publications_changed(self)
+
     def leave(self) -> None:
         """Ends both connections; the others' slots become free."""
         if self._left:
             return
         self._left = True
+        had_published = self.published is not None
         now = self._endpoint.now()
         for connection in (self.published, self.subscribed):
             if connection is not None:
                 self._endpoint.unwatch(connection)
                 connection.close(now)
         self.published = self.subscribed = None
-        self._room.left(self)
+        self._room.left(self, had_published=had_published)
 
     @property
     def slots(self) -> list[SlotView]:
@@ -334,11 +348,11 @@ class MediaRoom:
         for peer in list(self.peers.values()):
             peer.tell_speaker(self.speaker)
 
-    def left(self, peer: MediaPeer) -> None:
-        """A participant is gone."""
+    def left(self, peer: MediaPeer, *, had_published: bool) -> None:
+        """A participant is gone; who published nothing leaves no place behind."""
         self.peers.pop(peer.peer_id, None)
         self.endpoint.peers.discard(peer)
-        for other in list(self.peers.values()):
+        for other in list(self.peers.values()) if had_published else ():
             other.update()
         if self._speakers.remove(peer.peer_id):
             self._tell_speaker()

@@ -10,32 +10,32 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from signalling import messages
 from signalling.access import SourceLimiter
-from signalling.counters import Counters
-from signalling.hosts import HostAddresses, is_loopback
-from signalling.media import SdpError
-from signalling.messages import (
+from signalling.audience import MAX_VIEWERS_LISTED
+from signalling.client_messages import (
     MAX_CHAT_LENGTH,
     MAX_MESSAGE_BYTES,
     MAX_NAME_LENGTH,
+    MAX_TILES,
     Answer,
     Chat,
-    Closing,
-    Error,
+    ClientMessage,
     ErrorCode,
-    Frame,
     Join,
-    Joined,
     Leave,
     Publish,
-    Published,
     Resubscribe,
-    ServerMessage,
+    Stage,
     State,
-    encode,
+    View,
 )
-from signalling.rooms import JoinRefusedError, Room, Rooms, Seat
+from signalling.counters import Counters
+from signalling.hosts import HostAddresses, is_loopback
+from signalling.media import SdpError
+from signalling.room import Room
+from signalling.rooms import JoinRefusedError, Rooms
+from signalling.seat import ForbiddenError, Seat
+from signalling.server_messages import Closing, Error, Frame, Joined, Published, ServerMessage, encode
 from signalling.session import (
     CLOSE_RESTART,
     INVALID,
@@ -261,6 +261,9 @@ class Conversation:
             own_id=seat.id,
             resumed=resumed,
             resume={"token": seat.token, "seconds": int(limits.keep_seconds)},
+            settings=seat.room.settings,
+            role=seat.role,
+            audience=len(seat.room.viewers),
             participants=seat.room.others(seat),
             chat=seat.room.chat(),
             ice_servers=reception.ice_servers(self._host, seat.id),
@@ -270,13 +273,16 @@ class Conversation:
                 "chat": MAX_CHAT_LENGTH,
                 "message_bytes": MAX_MESSAGE_BYTES,
                 "participants": limits.participants,
+                "viewers": limits.viewers,
+                "viewers_listed": MAX_VIEWERS_LISTED,
+                "tiles": MAX_TILES,
             },
             server={"version": reception.version},
         )
 
     # --- everything else ---
 
-    def _guarded_serve(self, message: messages.ClientMessage) -> None:
+    def _guarded_serve(self, message: ClientMessage) -> None:
         seat = self._seat
         if seat is None:
             return
@@ -284,12 +290,31 @@ class Conversation:
             self._serve(seat, message)
         except SdpError as error:
             self._refuse("sdp", str(error), message.request)
+        except ForbiddenError as error:
+            self._refuse("forbidden", str(error), message.request)
         except Exception:
             logger.exception("serving a %s message failed", message.type)
             self._reception.counters.internal_errors += 1
             self._refuse("internal", "the server failed", message.request)
 
-    def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
+    def _serve(self, seat: Seat, message: ClientMessage) -> None:
+        match message:
+            case Publish() | Answer() | Resubscribe():
+                self._negotiate(seat, message)
+            case State():
+                if seat.set_state(message):
+                    seat.room.announce("changed", seat)
+            case View(tiles=tiles):
+                seat.set_view(tiles)
+            case Stage(participant=participant, on=on):
+                seat.room.set_stage(seat, participant, on, self._reception.clock())
+            case Chat(text=text):
+                seat.room.say(seat, text, self._reception.wall(), message.request)
+            case Leave():
+                self._seat = None
+                self._reception.rooms.leave(seat, self._reception.clock())
+
+    def _negotiate(self, seat: Seat, message: Publish | Answer | Resubscribe) -> None:
         match message:
             case Publish(sdp=sdp, tracks=tracks):
                 answer, changed = seat.publish(sdp, tracks)
@@ -300,11 +325,3 @@ class Conversation:
                 seat.answer(sdp, generation)
             case Resubscribe(fresh=fresh):
                 seat.subscribe(fresh=fresh, restart=not fresh)
-            case State():
-                if seat.set_state(message):
-                    seat.room.announce("changed", seat)
-            case Chat(text=text):
-                seat.room.say(seat, text, self._reception.wall(), message.request)
-            case Leave():
-                self._seat = None
-                self._reception.rooms.leave(seat, self._reception.clock())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from signalling.messages import CLIENT_TYPES, SERVER_TYPES
+from signalling.message_reader import CLIENT_TYPES
+from signalling.server_messages import SERVER_TYPES
 from signalling.session import INVALID, RATES
 from wire.measure import Histogram, Measure
 

@@ -63,6 +63,9 @@ class MediaPeer(Protocol):
     def set_muted(self, source: Source, muted: bool) -> None:
         """A muted source is not forwarded."""
 
+    def set_stage(self, on: bool) -> None:
+        """Who is not on the stage publishes nothing: what was published ends, and `publish` is refused."""
+
     def leave(self) -> None:
         """Ends both connections."""
 

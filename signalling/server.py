@@ -12,6 +12,7 @@ import logging
 import re
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -28,7 +29,9 @@ from signalling.conversation import Conversation, IceServers, Reception
 from signalling.counters import Counters
 from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, parse_authority, same_origin
 from signalling.media import MediaService
-from signalling.rooms import RoomLimits, Rooms
+from signalling.room import RoomLimits
+from signalling.rooms import Rooms
+from signalling.server_messages import Role
 from signalling.websocket import Socket
 from wire.measure import Measure
 
@@ -221,13 +224,15 @@ class SignallingService:
         now = self._clock()
         for conversation in list(self._conversations):
             conversation.handle_timer(now)
-        self._rooms.expire(now)
+        self._rooms.handle_timer(now)
 
     def measures(self) -> Iterator[Measure]:
         """Everything countable about signalling."""
         yield from self.counters.measures()
         yield Measure("rooms", {}, len(self._rooms))
-        yield Measure("participants", {"role": "participant"}, sum(1 for _ in self._rooms.seats()))
+        roles = Counter(seat.role for seat in self._rooms.seats())
+        for role in Role:
+            yield Measure("participants", {"role": role.value}, roles[role])
 
     # --- routes ---
 

@@ -13,22 +13,18 @@ from enum import Enum, auto
 from typing import Final
 
 from signalling.access import TokenBucket
-from signalling.messages import (
+from signalling.client_messages import (
     MAX_MESSAGE_BYTES,
     ClientMessage,
-    Closing,
-    Error,
     ErrorCode,
     Join,
     Leave,
     MalformedMessage,
     Ping,
     Pong,
-    ServerMessage,
-    ServerPing,
-    ServerPong,
-    decode,
 )
+from signalling.message_reader import decode
+from signalling.server_messages import Closing, Error, ServerMessage, ServerPing, ServerPong
 
 PING_SECONDS = 5.0
 TIMEOUT_SECONDS = 12.0
@@ -40,6 +36,8 @@ RATES: Final[Mapping[str, tuple[float, float]]] = {
     "message": (200, 50),
     "negotiation": (20, 4),
     "state": (20, 5),
+    "view": (20, 5),
+    "stage": (20, 5),
     "chat": (10, 2),
 }
 # So many refused messages, won back slowly, and the socket is closed.
@@ -52,6 +50,8 @@ _SCOPES: Final[Mapping[str, str]] = {
     "answer": "negotiation",
     "resubscribe": "negotiation",
     "state": "state",
+    "view": "view",
+    "stage": "stage",
     "chat": "chat",
 }
 _FATAL: Final = frozenset({"version", "too-large", "password", "room-full", "draining"})

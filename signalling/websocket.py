@@ -11,8 +11,9 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
+from signalling.client_messages import MAX_MESSAGE_BYTES
 from signalling.counters import Counters
-from signalling.messages import MAX_MESSAGE_BYTES, Closing, Frame, ServerMessage, encode
+from signalling.server_messages import Closing, Frame, ServerMessage, encode
 from signalling.session import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_OVERLOADED, CLOSE_TOO_LARGE
 
 # What may wait for one client: more than a `joined` with the longest chat, and then some.

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 
-from signalling.messages import Chat, ChatLine, Join, MalformedMessage, decode, encode
+from signalling.client_messages import Chat, Join, MalformedMessage
+from signalling.message_reader import decode
+from signalling.server_messages import ChatLine, encode
 from signalling.session import Accepted, Session
 
 

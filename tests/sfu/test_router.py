@@ -177,6 +177,24 @@ def test_a_refused_offer_leaves_what_was_agreed() -> None:
     assert len(bob.slots) == 2
 
 
+def test_who_is_not_on_the_stage_publishes_nothing() -> None:
+    endpoint, _, (ann, bob) = made("ann", "bob")
+    bob.subscribe()
+    ann.subscribe()
+    ann.publish()
+    before, receiving = ann.peer.published, ann.peer.subscribed
+    ann.peer.set_stage(False)
+    assert path_of(before).closed
+    assert before not in endpoint.timed
+    assert bob.slots == []
+    with pytest.raises(SdpError, match="stage"):
+        ann.publish()
+    ann.peer.set_stage(True)
+    ann.publish()
+    assert len(bob.slots) == 2
+    assert ann.peer.subscribed is receiving
+
+
 def test_muting_before_publishing_holds() -> None:
     _, _, (ann,) = made("ann")
     ann.peer.set_muted(Source.CAMERA, True)

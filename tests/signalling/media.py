@@ -26,6 +26,7 @@ class Peer:
         self.generation = 0
         self.answered: list[int] = []
         self.present = True
+        self.on_stage = True
 
     def publish(self, sdp: str, tracks: Mapping[str, Source]) -> str:
         if sdp.startswith("bad"):
@@ -49,6 +50,12 @@ class Peer:
 
     def set_muted(self, source: Source, muted: bool) -> None:
         (self.muted.add if muted else self.muted.discard)(source)
+
+    def set_stage(self, on: bool) -> None:
+        self.on_stage = on
+        if not on:
+            self.tracks = {}
+            self.room.show()
 
     def leave(self) -> None:
         self.present = False

@@ -10,7 +10,7 @@ import pytest
 
 from signalling.access import SourceLimiter
 from signalling.conversation import WRONG_PASSWORDS
-from signalling.rooms import RoomLimits
+from signalling.room import RoomLimits
 from signalling.server import SignallingSettings
 from tests.signalling.house import Client, House
 
@@ -37,11 +37,22 @@ async def test_join_gives_everything_a_client_needs(house: House) -> None:
         "self": client.id,
         "resumed": False,
         "resume": {"seconds": 60},
+        "settings": {"mode": "meeting", "video": "vp8", "uplink_kbps": 0},
+        "role": "host",
+        "audience": 0,
         "participants": [],
         "chat": [],
         "ice_servers": [{"urls": ["turn:127.0.0.1:3478"], "username": client.id, "credential": "c"}],
         "heartbeat": {"interval_ms": 5000, "timeout_ms": 12000},
-        "limits": {"name": 64, "chat": 4000, "message_bytes": 262144, "participants": 100},
+        "limits": {
+            "name": 64,
+            "chat": 4000,
+            "message_bytes": 262144,
+            "participants": 100,
+            "viewers": 1500,
+            "viewers_listed": 200,
+            "tiles": 64,
+        },
         "server": {"version": "1.2.3"},
     }
     assert (await client.receive())["type"] == "offer"
@@ -107,6 +118,49 @@ async def test_without_subscribe_nothing_is_offered(house: House) -> None:
     assert (await ada.receive())["type"] == "pong"
 
 
+async def test_viewer_is_brought_to_the_stage_and_back_on_the_same_socket(house: House) -> None:
+    ada = await house.join("Ada", settings={"mode": "broadcast"})
+    bob = await house.join("Bob")
+    assert (ada.joined["role"], bob.joined["role"]) == ("host", "viewer")
+    publish = {"type": "publish", "sdp": "v=0", "tracks": [{"mid": "0", "source": "camera"}]}
+    await bob.send(**publish, request="1")
+    error = await bob.receive("error")
+    assert (error["code"], error["fatal"], error["request"]) == ("forbidden", False, "1")
+    await ada.send(type="stage", participant=bob.id, on=True)
+    assert (await bob.receive("role"))["role"] == "speaker"
+    await bob.send(**publish)
+    await bob.receive("published")
+    await ada.send(type="stage", participant=bob.id, on=False)
+    assert (await bob.receive("role"))["role"] == "viewer"
+    assert not house.media.rooms[0].peers[bob.id].tracks
+    await bob.quiet()
+
+
+async def test_stage_is_the_hosts(house: House) -> None:
+    await house.join("Ada", settings={"mode": "broadcast"})
+    bob = await house.join("Bob")
+    await bob.send(type="stage", participant=bob.id, on=True, request="r")
+    error = await bob.receive("error")
+    assert (error["code"], error["fatal"], error["request"]) == ("forbidden", False, "r")
+
+
+async def test_all_hear_how_many_viewers_there_are(house: House) -> None:
+    ada = await house.join("Ada", settings={"mode": "broadcast"})
+    bob = await house.join("Bob")
+    assert bob.joined["audience"] == 1
+    house.advance(0)
+    for client in (ada, bob):
+        assert (await client.receive("audience"))["count"] == 1
+
+
+async def test_view_is_taken(house: House) -> None:
+    ada = await house.join("Ada")
+    tile = {"participant": "p", "source": "camera", "width": 320, "height": 180}
+    await ada.send(type="view", tiles=[tile], request="v")
+    await ada.quiet()
+    assert house.measure("websocket_messages_total", direction="in", type="view") == 1
+
+
 async def test_late_joiner_gets_the_chat(house: House) -> None:
     ada = await house.join("Ada")
     await ada.send(type="chat", text="salut\nà tous", request="c")
@@ -161,7 +215,7 @@ async def test_second_socket_with_the_token_replaces_the_first(house: House) -> 
     assert (await ada.receive("closing"))["reason"] == "replaced"
     assert await ada.close_code() == 1000
     await again.quiet()
-    assert house.measure("participants", role="participant") == 1
+    assert house.measure("participants", role="host") == 1
 
 
 async def test_token_opens_a_room_with_a_password(house: House) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from signalling.messages import Chat, Closing, Error, Join, Leave, ServerPing, ServerPong
+from signalling.client_messages import Chat, Join, Leave
+from signalling.server_messages import Closing, Error, ServerPing, ServerPong
 from signalling.session import JOIN_SECONDS, RATES, REFUSALS, Accepted, Effect, End, Reply, Session
 
 

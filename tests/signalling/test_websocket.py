@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from signalling.messages import MAX_MESSAGE_BYTES
+from signalling.client_messages import MAX_MESSAGE_BYTES
 from signalling.server import SignallingSettings
 from tests.signalling.house import House
 
@@ -108,7 +108,7 @@ async def test_client_that_goes_away_gives_up_its_seat(house: House) -> None:
     await ada.socket.close(code=1001)
     await bob.receive("participant", event="left")
     assert house.measure("websocket_closes_total", code="1001") == 1
-    assert house.measure("participants", role="participant") == 1
+    assert house.measure("participants", role="host") == 1
 
 
 async def test_replaced_socket_that_goes_away_gives_up_nothing(house: House) -> None:
@@ -116,4 +116,4 @@ async def test_replaced_socket_that_goes_away_gives_up_nothing(house: House) -> 
     again = await house.join("Ada", resume=ada.joined["resume"]["token"])
     await ada.socket.close(code=1001)
     await again.quiet()
-    assert house.measure("participants", role="participant") == 1
+    assert house.measure("participants", role="host") == 1

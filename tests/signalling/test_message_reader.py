@@ -8,29 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signalling.media import Source
-from signalling.messages import (
-    CLIENT_TYPES,
+from signalling.client_messages import (
     MAX_CHAT_LENGTH,
+    MAX_GENERATION,
+    MAX_ID_LENGTH,
+    MAX_MID_LENGTH,
     MAX_SDP_LENGTH,
-    SERVER_TYPES,
+    MAX_TILE_PIXELS,
+    MAX_TILES,
+    MAX_UPLINK_KBPS,
     Answer,
     Chat,
-    ChatLine,
     ClientMessage,
-    Closing,
-    Error,
     Join,
-    Joined,
     MalformedMessage,
-    ParticipantView,
+    Mode,
     Publish,
-    ServerMessage,
-    Speaker,
+    RoomSettings,
+    Stage,
     State,
-    decode,
-    encode,
+    Tile,
+    VideoCodec,
+    View,
 )
+from signalling.media import Source
+from signalling.message_reader import CLIENT_TYPES, decode
 
 
 def read(**fields: Any) -> ClientMessage:
@@ -208,9 +210,132 @@ def test_state_is_boolean(value: object) -> None:
     assert refusal(json.dumps({"type": "state", "camera": value})).code == "malformed"
 
 
+def settings(**fields: Any) -> RoomSettings:
+    return join(settings=fields).settings
+
+
+def test_settings_have_defaults() -> None:
+    assert settings() == settings(mode=None, video=None, uplink_kbps=None) == join(settings=None).settings
+    assert settings() == RoomSettings(mode=Mode.MEETING, video=VideoCodec.VP8, uplink_kbps=0)
+
+
+def test_settings_are_read() -> None:
+    read_settings = settings(mode="broadcast", video="av1", uplink_kbps=8000)
+    assert read_settings == RoomSettings(mode=Mode.BROADCAST, video=VideoCodec.AV1, uplink_kbps=8000)
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        [],
+        "meeting",
+        {"mode": "party"},
+        {"mode": ["meeting"]},
+        {"video": "h265"},
+        {"uplink_kbps": -1},
+        {"uplink_kbps": 1.5},
+    ],
+)
+def test_unfit_settings_are_refused(unfit: object) -> None:
+    assert refusal(json.dumps({"type": "join", "version": 1, "name": "Ada", "settings": unfit})).code == "malformed"
+
+
+def test_uplink_of_a_room_is_bounded() -> None:
+    assert settings(uplink_kbps=MAX_UPLINK_KBPS).uplink_kbps == MAX_UPLINK_KBPS
+    with pytest.raises(MalformedMessage):
+        settings(uplink_kbps=MAX_UPLINK_KBPS + 1)
+
+
+def tile(**fields: Any) -> dict[str, Any]:
+    return {"participant": "p", "source": "camera", "width": 320, "height": 180, **fields}
+
+
+def view(*tiles: object) -> View:
+    message = read(type="view", tiles=tiles)
+    assert isinstance(message, View)
+    return message
+
+
+def test_view_lists_pictures() -> None:
+    seen = view(tile(), tile(source="screen", pinned=True)).tiles
+    assert seen == (
+        Tile(participant="p", source=Source.CAMERA, width=320, height=180, pinned=False),
+        Tile(participant="p", source=Source.SCREEN, width=320, height=180, pinned=True),
+    )
+    assert view().tiles == ()
+
+
+@pytest.mark.parametrize("side", ["width", "height"])
+def test_side_of_a_picture_is_bounded(side: str) -> None:
+    assert view(tile(**{side: 1}), tile(participant="q", **{side: MAX_TILE_PIXELS}))
+    for pixels in (0, MAX_TILE_PIXELS + 1):
+        with pytest.raises(MalformedMessage):
+            view(tile(**{side: pixels}))
+
+
+def test_number_of_pictures_is_bounded() -> None:
+    tiles = [tile(participant=str(number)) for number in range(MAX_TILES + 1)]
+    assert len(view(*tiles[1:]).tiles) == MAX_TILES
+    with pytest.raises(MalformedMessage):
+        view(*tiles)
+
+
+def test_id_of_a_participant_is_bounded() -> None:
+    assert view(tile(participant="x" * MAX_ID_LENGTH))
+    assert read(type="stage", participant="x" * MAX_ID_LENGTH, on=True)
+    for unfit in ("", "x" * (MAX_ID_LENGTH + 1), 5, None):
+        with pytest.raises(MalformedMessage):
+            view(tile(participant=unfit))
+        with pytest.raises(MalformedMessage):
+            read(type="stage", participant=unfit, on=True)
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        "camera",
+        tile(source="microphone"),
+        tile(source=None),
+        tile(width="320"),
+        tile(width=320.5),
+        tile(height=None),
+        tile(pinned=1),
+    ],
+)
+def test_unfit_picture_is_refused(unfit: object) -> None:
+    assert refusal(json.dumps({"type": "view", "tiles": [unfit]})).code == "malformed"
+
+
+def test_picture_is_listed_once() -> None:
+    with pytest.raises(MalformedMessage):
+        view(tile(), tile(width=640))
+
+
+@pytest.mark.parametrize("tiles", [None, {}, "x"])
+def test_view_is_a_list(tiles: object) -> None:
+    assert refusal(json.dumps({"type": "view", "tiles": tiles})).code == "malformed"
+
+
+def test_stage_says_who_and_whether() -> None:
+    assert read(type="stage", participant="p", on=False) == Stage(participant="p", on=False)
+
+
+@pytest.mark.parametrize("on", [None, 0, "true"])
+def test_stage_needs_to_say_whether(on: object) -> None:
+    assert refusal(json.dumps({"type": "stage", "participant": "p", "on": on})).code == "malformed"
+
+
+def test_bounds_of_publish_and_answer() -> None:
+    assert read(type="publish", sdp="v", tracks=[{"mid": "x" * MAX_MID_LENGTH, "source": "camera"}])
+    assert read(type="answer", sdp="v", generation=MAX_GENERATION)
+    with pytest.raises(MalformedMessage):
+        read(type="answer", sdp="v", generation=MAX_GENERATION + 1)
+
+
+_KEYS = st.text() | st.sampled_from(["mode", "video", "uplink_kbps", "participant", "source", "width", "height", "mid"])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(CLIENT_TYPES),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=4),
     max_leaves=8,
 )
 _FIELDS = (
@@ -226,6 +351,10 @@ _FIELDS = (
     "fresh",
     "text",
     "camera",
+    "settings",
+    "tiles",
+    "participant",
+    "on",
 )
 
 
@@ -252,37 +381,3 @@ def test_a_name_that_is_taken_stays_as_it_is(text: str) -> None:
         return
     assert name.encode()
     assert join(name=name).name == name
-
-
-def test_absent_values_are_left_out() -> None:
-    assert json.loads(encode(Closing(reason="left")).text) == {"type": "closing", "reason": "left"}
-    assert json.loads(encode(Closing(reason="draining", retry_ms=0)).text)["retry_ms"] == 0
-
-
-def test_nobody_speaking_is_said_as_null() -> None:
-    assert json.loads(encode(Speaker(participant=None)).text) == {"type": "speaker", "participant": None}
-
-
-def test_request_goes_back() -> None:
-    assert json.loads(encode(Error(code="sdp", message="m", request="r")).text) == {
-        "type": "error", "code": "sdp", "message": "m", "fatal": False, "request": "r",
-    }  # fmt: skip
-
-
-def test_joined_is_written_as_documented() -> None:
-    view = ParticipantView(id="p", name="Zoë", microphone=True, camera=False, screen=False, connected=True)
-    line = ChatLine(id="c", participant="p", name="Zoë", text="salut", time=1.5)
-    joined = Joined(
-        room="garden", own_id="me", resumed=False, resume={"token": "t", "seconds": 60}, participants=[view],
-        chat=[line], ice_servers=[{"urls": ["turn:x"]}], heartbeat={}, limits={}, server={},
-    )  # fmt: skip
-    written = json.loads(encode(joined).text)
-    assert written["self"] == "me"
-    assert written["participants"] == [
-        {"id": "p", "name": "Zoë", "microphone": True, "camera": False, "screen": False, "connected": True}
-    ]
-    assert written["chat"] == [{"id": "c", "participant": "p", "name": "Zoë", "text": "salut", "time": 1.5}]
-
-
-def test_every_server_message_is_counted_under_its_type() -> None:
-    assert {kind.type for kind in ServerMessage.__subclasses__()} == set(SERVER_TYPES)

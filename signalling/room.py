@@ -1,0 +1,248 @@
+"""A room: its seats, who is on its stage, who is told what, and the chat.
+
+In a meeting everybody is on the stage. In a broadcast room the others are viewers, whom only hosts are shown. Rooms
+belong to `signalling.rooms.Rooms`; clocks are parameters.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from signalling.access import RoomPassword, new_id, new_token
+from signalling.audience import Audience as Viewers
+from signalling.client_messages import Mode, RoomSettings
+from signalling.media import MediaRoom
+from signalling.seat import ForbiddenError, Seat
+from signalling.server_messages import (
+    Audience,
+    ChatLine,
+    ParticipantEvent,
+    ParticipantView,
+    Role,
+    ServerMessage,
+    encode,
+)
+
+MAX_CHAT_LINES = 200
+MAX_CHAT_BYTES = 256 * 1024
+MAX_FORMER_HOSTS = 16
+# How long a broadcast room goes on with nobody on its stage.
+EMPTY_STAGE_SECONDS = 600.0
+
+Event = Literal["joined", "changed", "left"]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLimits:
+    """How much is let in."""
+
+    rooms: int = 1000
+    """Rooms at a time."""
+    participants: int = 100
+    """Seats in a meeting or on a stage, kept ones included."""
+    viewers: int = 1500
+    """Seats in the audience of a broadcast room, kept ones included."""
+    keep_seconds: float = 60.0
+    """How long a seat outlives its socket."""
+
+
+class Room:
+    """Seats in the order they were taken, the stage in the order it was entered."""
+
+    def __init__(
+        self, name: str, password: str, settings: RoomSettings, limits: RoomLimits, media: MediaRoom, now: float
+    ) -> None:
+        self.name = name
+        self.password = RoomPassword(password)
+        self.settings = settings
+        self.media = media
+        self.began_at = now
+        self.seats: dict[str, Seat] = {}
+        self.stage: dict[str, Seat] = {}
+        self.viewers = Viewers()
+        self.stage_empty_at: float | None = now
+        self._limits = limits
+        self._tokens: dict[str, Seat] = {}
+        self._had_host = False
+        self._former_hosts: deque[str] = deque(maxlen=MAX_FORMER_HOSTS)
+        self._chat: deque[tuple[ChatLine, int]] = deque()
+        self._chat_bytes = 0
+
+    @property
+    def broadcast(self) -> bool:
+        """Whether there are viewers."""
+        return self.settings.mode is Mode.BROADCAST
+
+    def chat(self) -> list[ChatLine]:
+        """The last lines, oldest first."""
+        return [line for line, _ in self._chat]
+
+    def hosts(self) -> list[Seat]:
+        """Who says who is on the stage."""
+        return [seat for seat in self.stage.values() if seat.role is Role.HOST]
+
+    def others(self, seat: Seat) -> list[ParticipantView]:
+        """All that `seat` is shown, in order: the stage, and to a host the listed viewers."""
+        viewers: Iterable[Seat] = self.viewers.listed.values() if seat.role is Role.HOST else ()
+        return [other.view() for others in (self.stage.values(), viewers) for other in others if other is not seat]
+
+    # --- coming and going ---
+
+    def seat_of(self, token: str) -> Seat | None:
+        """The seat that a resume token stands for."""
+        return self._tokens.get(token)
+
+    def was_host(self, token: str) -> bool:
+        """Whether this is the resume token of a host whose seat has ended."""
+        return token in self._former_hosts
+
+    def role_of_next(self, token: str, asked: Role | None) -> Role:
+        """What the next to come is. `asked`: what the server itself lets in as, for a client that is nobody's host."""
+        if asked is not None:
+            return Role.VIEWER if self.broadcast and asked is Role.VIEWER else Role.SPEAKER
+        if not self._had_host or self.was_host(token):
+            return Role.HOST
+        return Role.VIEWER if self.broadcast else Role.SPEAKER
+
+    def has_place(self, role: Role) -> bool:
+        """Whether one more of that role fits in."""
+        if role is Role.VIEWER:
+            return len(self.viewers) < self._limits.viewers
+        return len(self.stage) < self._limits.participants
+
+    def add(self, name: str, role: Role, addresses: Sequence[str], *, silent: bool = False) -> Seat:
+        """A new seat without a socket."""
+        seat = Seat(self, new_id(), new_token(), name, role, addresses, silent=silent)
+        self.seats[seat.id] = seat
+        self._tokens[seat.token] = seat
+        self._had_host = self._had_host or role is Role.HOST
+        if role is Role.VIEWER:
+            self.viewers.add(seat)
+        else:
+            self._enter_stage(seat)
+        return seat
+
+    def remove(self, seat: Seat, now: float) -> None:
+        """Ends the seat and its media and tells the others."""
+        del self.seats[seat.id]
+        del self._tokens[seat.token]
+        seat.ended = True
+        seat.connection = None
+        self.announce("left", seat)
+        if seat.role is Role.VIEWER:
+            self._list(self.viewers.remove(seat))
+        else:
+            if seat.role is Role.HOST:
+                self._former_hosts.append(seat.token)
+            self._leave_stage(seat, now)
+        seat.media.leave()
+
+    # --- the stage ---
+
+    def set_stage(self, by: Seat, participant_id: str, on: bool, now: float) -> None:
+        """Brings a participant to the stage or back, as `by` asks; nothing when they have left. ForbiddenError."""
+        if not self.broadcast:
+            raise ForbiddenError("this room has no stage")
+        seat = self.seats.get(participant_id)
+        if by.role is not Role.HOST and (on or seat is not by):
+            raise ForbiddenError("only a host says who is on the stage")
+        if seat is None or on is (seat.role is not Role.VIEWER):
+            return
+        if on:
+            self._bring(seat)
+        else:
+            self._send_back(seat, now)
+
+    def _bring(self, seat: Seat) -> None:
+        if not self.has_place(Role.SPEAKER):
+            raise ForbiddenError("the stage is full")
+        known_to = self.hosts() if seat.id in self.viewers.listed else []
+        next_listed = self.viewers.remove(seat)
+        self._enter_stage(seat)
+        seat.set_role(Role.SPEAKER)
+        self._tell("changed", seat, known_to)
+        self._tell("joined", seat, self._all_but(seat, *known_to))
+        self._list(next_listed)
+
+    def _send_back(self, seat: Seat, now: float) -> None:
+        others = [other for other in self.stage.values() if other is not seat and not other.silent]
+        if seat.role is Role.HOST and not others:
+            raise ForbiddenError("the last on the stage stays there")
+        self.viewers.add(seat)
+        seat.set_role(Role.VIEWER)
+        self._leave_stage(seat, now)
+        shown_to = self.hosts() if seat.id in self.viewers.listed else []
+        self._tell("changed", seat, shown_to)
+        self._tell("left", seat, self._all_but(seat, *shown_to))
+
+    def _enter_stage(self, seat: Seat) -> None:
+        self.stage[seat.id] = seat
+        self.stage_empty_at = None
+
+    def _leave_stage(self, seat: Seat, now: float) -> None:
+        del self.stage[seat.id]
+        if not self.stage:
+            self.stage_empty_at = now
+        if not self.hosts():
+            self._appoint_host()
+
+    def _appoint_host(self) -> None:
+        """Makes the longest on the stage the host, those with a socket first."""
+        eligible = [seat for seat in self.stage.values() if not seat.silent]
+        seat = next((seat for seat in eligible if seat.connection is not None), next(iter(eligible), None))
+        if seat is None:
+            return
+        seat.set_role(Role.HOST)
+        self.announce("changed", seat)
+        for viewer in self.viewers.listed.values():
+            self._tell("joined", viewer, [seat])
+
+    # --- telling ---
+
+    def announce(self, event: Event, seat: Seat) -> None:
+        """Tells all who are shown `seat`."""
+        if seat.role is not Role.VIEWER:
+            self._tell(event, seat, self._all_but(seat))
+        elif seat.id in self.viewers.listed:
+            self._tell(event, seat, self.hosts())
+
+    def _list(self, viewer: Seat | None) -> None:
+        if viewer is not None:
+            self.announce("joined", viewer)
+
+    def _tell(self, event: Event, seat: Seat, to: Iterable[Seat]) -> None:
+        self._send(ParticipantEvent(event=event, participant=seat.view()), to)
+
+    def tell_audience(self, now: float) -> None:
+        """Tells all how many viewers there are, when that is due."""
+        count = self.viewers.count_due(now)
+        if count is not None:
+            self._send(Audience(count=count), self._all_but())
+
+    def say(self, seat: Seat, text: str, wall: float, request: str | None) -> None:
+        """Adds a chat line and sends it to all, the writer's with its `request`."""
+        line = ChatLine(id=new_id(), participant=seat.id, name=seat.name, text=text, time=round(wall, 3))
+        size = len(line.text.encode()) + len(line.name.encode())
+        self._chat.append((line, size))
+        self._chat_bytes += size
+        while len(self._chat) > MAX_CHAT_LINES or self._chat_bytes > MAX_CHAT_BYTES:
+            self._chat_bytes -= self._chat.popleft()[1]
+        self._send(line, self._all_but(seat))
+        seat.send(
+            ChatLine(
+                id=line.id, participant=line.participant, name=line.name, text=text, time=line.time, request=request
+            )
+        )
+
+    def _all_but(self, *seats: Seat) -> Iterator[Seat]:
+        return (seat for seat in list(self.seats.values()) if seat not in seats)
+
+    @staticmethod
+    def _send(message: ServerMessage, to: Iterable[Seat]) -> None:
+        frame = encode(message)
+        for seat in to:
+            if seat.connection is not None:
+                seat.connection.send(frame)

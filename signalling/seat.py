@@ -1,0 +1,205 @@
+"""A seat: one participant of a room, whether its client is connected or not.
+
+It is the media side's listener and remembers what a client must hear when it comes back. Seats belong to their room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from signalling.client_messages import State, Tile
+from signalling.media import MediaPeer, SlotView, Source
+from signalling.server_messages import (
+    Closing,
+    Frame,
+    MediaLost,
+    Offer,
+    ParticipantView,
+    Role,
+    RoleChange,
+    ServerMessage,
+    SlotContent,
+    Slots,
+    Speaker,
+    encode,
+)
+from signalling.session import CLOSE_NORMAL
+
+if TYPE_CHECKING:
+    from signalling.room import Room
+
+# What a `state` flag mutes when it is false.
+_SOURCES_OF = {
+    "microphone": (Source.MICROPHONE,),
+    "camera": (Source.CAMERA,),
+    "screen": (Source.SCREEN, Source.SCREEN_AUDIO),
+}
+
+
+class ForbiddenError(Exception):
+    """The participant's role does not allow what it asks; the text is for its client."""
+
+
+class Connection(Protocol):
+    """A seat's socket, as rooms use it, or what stands for one. Neither call blocks or fails."""
+
+    def send(self, frame: Frame) -> None:
+        """Queues the frame."""
+
+    def close(self, message: ServerMessage | None, code: int) -> None:
+        """Sends what is queued, then `message`, then the close frame."""
+
+
+@lru_cache(maxsize=256)
+def _speaker_frame(participant: str | None) -> Frame:
+    """Encoded once for all who hear it."""
+    return encode(Speaker(participant=participant))
+
+
+class Seat:
+    """One participant. Listens to its own media, and keeps what the client must hear when it has a socket again."""
+
+    def __init__(
+        self,
+        room: Room,
+        participant_id: str,
+        token: str,
+        name: str,
+        role: Role,
+        addresses: Sequence[str],
+        *,
+        silent: bool = False,
+    ) -> None:
+        self.room = room
+        self.id = participant_id
+        self.token = token
+        self.name = name
+        self.role = role
+        self.silent = silent
+        """Its client does not speak this protocol, so it is nobody's host."""
+        self.connection: Connection | None = None
+        self.kept_until: float | None = None
+        self.ended = False
+        self.tiles: Sequence[Tile] | None = None
+        """Which pictures the client shows; None: it has not said, so all at full size."""
+        self._on = dict.fromkeys(_SOURCES_OF, False)
+        self._said: set[str] = set()
+        self._muted: set[Source] = set()
+        self._offer: Offer | None = None
+        self._slots: Slots | None = None
+        self._speaker: str | None = None
+        self._lost: set[Literal["publish", "subscribe"]] = set()
+        self.media: MediaPeer = room.media.join(participant_id, self, extra_addresses=addresses)
+
+    def view(self) -> ParticipantView:
+        """This participant as others see it."""
+        connected = self.connection is not None
+        return ParticipantView(id=self.id, name=self.name, role=self.role, connected=connected, **self._on)
+
+    def set_role(self, role: Role) -> None:
+        """Tells the client; who becomes a viewer publishes nothing from now on."""
+        if Role.VIEWER in (role, self.role):
+            self.media.set_stage(role is not Role.VIEWER)
+        self.role = role
+        if role is Role.VIEWER:
+            self._on = dict.fromkeys(_SOURCES_OF, False)
+            self._said.clear()
+            self._lost.discard("publish")
+        self.send(RoleChange(role=role))
+
+    # --- the socket ---
+
+    def attach(self, connection: Connection) -> None:
+        """Makes `connection` the seat's socket, replacing the one it has, and tells it what it does not know yet."""
+        previous, self.connection = self.connection, connection
+        self.kept_until = None
+        if previous is not None:
+            previous.close(Closing(reason="replaced"), CLOSE_NORMAL)
+        for lost in sorted(self._lost):
+            self.send(MediaLost(connection=lost))
+        for message in (self._offer, self._slots):
+            if message is not None:
+                self.send(message)
+        if self._speaker is not None:
+            connection.send(_speaker_frame(self._speaker))
+
+    def send(self, message: ServerMessage) -> None:
+        """Tells the client, if it is there."""
+        if self.connection is not None:
+            self.connection.send(encode(message))
+
+    # --- what the client asks ---
+
+    def publish(self, sdp: str, tracks: Mapping[str, Source]) -> tuple[str, bool]:
+        """The answer, and whether anything others see has changed; SdpError, ForbiddenError."""
+        if self.role is Role.VIEWER:
+            raise ForbiddenError("viewers do not publish")
+        answer = self.media.publish(sdp, tracks)
+        self._lost.discard("publish")
+        for source in tracks.values():
+            if source in self._muted:
+                self.media.set_muted(source, True)
+        before = dict(self._on)
+        for flag in self._on.keys() - self._said:
+            source = _SOURCES_OF[flag][0]
+            self._on[flag] = source in tracks.values() and source not in self._muted
+        return answer, self._on != before
+
+    def subscribe(self, *, fresh: bool, restart: bool) -> None:
+        """Asks the media side for an offer."""
+        self._lost.discard("subscribe")
+        self.media.subscribe(fresh=fresh, restart=restart)
+
+    def answer(self, sdp: str, generation: int) -> None:
+        """Takes the answer to the newest offer, ignores others; SdpError."""
+        offer = self._offer
+        if offer is None or offer.generation != generation:
+            return
+        self.media.answer(sdp, generation)
+        if self._offer is offer:
+            self._offer = None
+
+    def set_state(self, state: State) -> bool:
+        """Turns sources on and off; whether anything others see has changed."""
+        before = dict(self._on)
+        for flag, sources in _SOURCES_OF.items():
+            on: bool | None = getattr(state, flag)
+            if on is None:
+                continue
+            if self.role is not Role.VIEWER:
+                self._said.add(flag)
+                self._on[flag] = on
+            for source in sources:
+                (self._muted.discard if on else self._muted.add)(source)
+                self.media.set_muted(source, not on)
+        return self._on != before
+
+    def set_view(self, tiles: Sequence[Tile]) -> None:
+        """Which pictures the client shows from now on."""
+        self.tiles = tiles
+
+    # --- what the media side tells (MediaListener) ---
+
+    def media_offer(self, sdp: str, generation: int, fresh: bool) -> None:
+        """The subscribe connection has a new offer."""
+        self._offer = Offer(sdp=sdp, generation=generation, fresh=fresh)
+        self.send(self._offer)
+
+    def media_slots(self, slots: Sequence[SlotView]) -> None:
+        """The whole list of who is where."""
+        contents = [SlotContent(mid=slot.mid, participant=slot.peer_id, source=slot.source.value) for slot in slots]
+        self._slots = Slots(slots=contents)
+        self.send(self._slots)
+
+    def media_speaker(self, peer_id: str | None) -> None:
+        """Somebody else speaks now."""
+        self._speaker = peer_id
+        if self.connection is not None:
+            self.connection.send(_speaker_frame(peer_id))
+
+    def media_failed(self, connection: Literal["publish", "subscribe"]) -> None:
+        """A peer connection is gone."""
+        self._lost.add(connection)
+        self.send(MediaLost(connection=connection))

@@ -1,0 +1,268 @@
+"""What the server says (signalling protocol, version 1): dataclasses and their JSON form (RFC 8259). See PROTOCOL.md.
+
+Fields are written under their names; `metadata` names what is not: another name on the wire, absent when None.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from signalling.client_messages import VERSION, ErrorCode, RoomSettings
+
+ClosingReason = Literal["draining", "replaced", "left", "timeout", "overloaded", "ended"]
+
+
+class Role(StrEnum):
+    """What a participant may do: viewers of a broadcast room only receive, its hosts say who is on the stage."""
+
+    HOST = "host"
+    SPEAKER = "speaker"
+    VIEWER = "viewer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantView:
+    """A participant as others see it."""
+
+    id: str
+    name: str
+    role: Role
+    microphone: bool
+    camera: bool
+    screen: bool
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotContent:
+    """Whose media an m-line of the subscribe connection carries."""
+
+    mid: str
+    participant: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedLayer:
+    """One encoding of a published track; `rid` is empty without simulcast, `spatial` the highest SVC layer wanted."""
+
+    rid: str
+    active: bool
+    spatial: int | None = field(default=None, metadata={"omit_none": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedSource:
+    """Which encodings of a published source somebody watches."""
+
+    source: str
+    layers: Sequence[WantedLayer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedStream:
+    """What an m-line of the subscribe connection carries now, and why not more."""
+
+    mid: str
+    width: int
+    height: int
+    framerate: float
+    kbps: int
+    limit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerMessage:
+    """What the server says. `request` (absent when None) ties a reply to what asked for it."""
+
+    type: ClassVar[str]
+    request: str | None = field(default=None, metadata={"omit_none": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatLine(ServerMessage):
+    """One chat message; `time` in seconds since 1970."""
+
+    type: ClassVar[str] = "chat"
+    id: str
+    participant: str
+    name: str
+    text: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined(ServerMessage):
+    """The seat is taken; all a client needs to begin or go on."""
+
+    type: ClassVar[str] = "joined"
+    version: int = VERSION
+    room: str
+    own_id: str = field(metadata={"wire": "self"})
+    resumed: bool
+    resume: Mapping[str, object]
+    settings: RoomSettings
+    role: Role
+    audience: int
+    participants: Sequence[ParticipantView]
+    chat: Sequence[ChatLine]
+    ice_servers: Sequence[Mapping[str, object]]
+    heartbeat: Mapping[str, int]
+    limits: Mapping[str, int]
+    server: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published(ServerMessage):
+    """The answer to `publish`."""
+
+    type: ClassVar[str] = "published"
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer(ServerMessage):
+    """The subscribe connection's offer."""
+
+    type: ClassVar[str] = "offer"
+    sdp: str
+    generation: int
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots(ServerMessage):
+    """What every m-line of the subscribe connection carries from now on."""
+
+    type: ClassVar[str] = "slots"
+    slots: Sequence[SlotContent]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantEvent(ServerMessage):
+    """Somebody came, went or changed."""
+
+    type: ClassVar[str] = "participant"
+    event: Literal["joined", "changed", "left"]
+    participant: ParticipantView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audience(ServerMessage):
+    """How many viewers there are."""
+
+    type: ClassVar[str] = "audience"
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleChange(ServerMessage):
+    """What the client may do from now on."""
+
+    type: ClassVar[str] = "role"
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted(ServerMessage):
+    """Which of the client's encodings somebody watches: the whole state."""
+
+    type: ClassVar[str] = "wanted"
+    sources: Sequence[WantedSource]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received(ServerMessage):
+    """What the client is sent, and how much its path takes."""
+
+    type: ClassVar[str] = "received"
+    estimate_kbps: int
+    streams: Sequence[ReceivedStream]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speaker(ServerMessage):
+    """Who speaks now; None: nobody."""
+
+    type: ClassVar[str] = "speaker"
+    participant: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaLost(ServerMessage):
+    """The server gave up on one of the peer connections of this client."""
+
+    type: ClassVar[str] = "media-lost"
+    connection: Literal["publish", "subscribe"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPing(ServerMessage):
+    """Asks for a pong."""
+
+    type: ClassVar[str] = "ping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPong(ServerMessage):
+    """Answers a ping."""
+
+    type: ClassVar[str] = "pong"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing(ServerMessage):
+    """The server is about to close the socket."""
+
+    type: ClassVar[str] = "closing"
+    reason: ClosingReason
+    retry_ms: int | None = field(default=None, metadata={"omit_none": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error(ServerMessage):
+    """Something the client sent was not acted on; the socket is closed after a fatal one."""
+
+    type: ClassVar[str] = "error"
+    code: ErrorCode
+    message: str
+    fatal: bool = False
+    retry_ms: int | None = field(default=None, metadata={"omit_none": True})
+
+
+SERVER_TYPES = (
+    *("joined", "published", "offer", "slots", "participant", "audience", "role", "wanted", "received", "speaker"),
+    *("media-lost", "chat", "ping", "pong", "closing", "error"),
+)
+
+
+class Frame(NamedTuple):
+    """A server message on its way out: encoded once, however many get it."""
+
+    type: str
+    text: str
+
+
+def _wire_items(message: Any) -> Iterator[tuple[str, object]]:
+    for described in fields(message):
+        value = getattr(message, described.name)
+        if value is None and described.metadata.get("omit_none"):
+            continue
+        yield described.metadata.get("wire", described.name), value
+
+
+def _to_json(value: object) -> dict[str, object]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return dict(_wire_items(value))
+
+
+def encode(message: ServerMessage) -> Frame:
+    """The message as JSON text."""
+    content = {"type": message.type, **dict(_wire_items(message))}
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), default=_to_json, allow_nan=False)
+    return Frame(message.type, text)
