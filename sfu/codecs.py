@@ -103,7 +103,7 @@ def vp8_keyframe_size(payload: bytes) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Vp9Descriptor:
-    """RFC 9628 §4.2, as far as the layer indices."""
+    """RFC 9628 §4.2, with the sizes of the scalability structure; `sizes` has one (width, height) a spatial layer."""
 
     picture_id: int | None
     wide: bool
@@ -113,9 +113,11 @@ class Vp9Descriptor:
     end: bool
     spatial_layer: int = 0
     temporal_layer: int = 0
+    switching_up: bool = False  # U
     tl0_picture: int | None = None  # only in non-flexible mode
     picture_id_offset: int = 0
     tl0_picture_offset: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 def parse_vp9(payload: bytes) -> Vp9Descriptor:
@@ -131,8 +133,10 @@ def parse_vp9(payload: bytes) -> Vp9Descriptor:
             offset += 2 if wide else 1
         if first & 0x20:
             layers = payload[offset]
+            offset += 1
             if not first & 0x10:
-                tl0_picture, tl0_picture_offset = payload[offset + 1], offset + 1
+                tl0_picture, tl0_picture_offset = payload[offset], offset
+                offset += 1
     except IndexError:
         raise CodecError("VP9 descriptor leaves the payload") from None
     return Vp9Descriptor(
@@ -144,10 +148,28 @@ def parse_vp9(payload: bytes) -> Vp9Descriptor:
         end=bool(first & 0x04),
         spatial_layer=layers >> 1 & 7,
         temporal_layer=layers >> 5,
+        switching_up=bool(layers & 0x10),
         tl0_picture=tl0_picture,
         picture_id_offset=1 if first & 0x80 else 0,
         tl0_picture_offset=tl0_picture_offset,
+        sizes=_vp9_sizes(payload, offset) if first & 0x02 else (),
     )
+
+
+def _vp9_sizes(payload: bytes, offset: int) -> tuple[tuple[int, int], ...]:
+    """Y of the scalability structure, behind at most three reference indices; () when it is not there or cut off."""
+    if payload[0] & 0x50 == 0x50:
+        for _ in range(3):
+            offset += 1
+            if not payload[offset - 1 : offset] or not payload[offset - 1] & 1:
+                break
+    if offset >= len(payload) or not payload[offset] & 0x10:
+        return ()
+    end = offset + 1 + 4 * ((payload[offset] >> 5) + 1)
+    if end > len(payload):
+        return ()
+    numbers = [int.from_bytes(payload[at : at + 2], "big") for at in range(offset + 1, end, 2)]
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 NAL_IDR, NAL_SPS, NAL_STAP_A, NAL_FU_A = 5, 7, 24, 28
@@ -191,3 +213,42 @@ def keyframe(kind: Kind, payload: bytes) -> bool:
     if kind is Kind.AV1:
         return av1_keyframe(payload)
     return True
+
+
+ALL_LAYERS = 7  # the highest layer id there is
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMarks:
+    """What a packet says of layers. Who forwards temporal layers up to `opens_from` may take those up to `opens_to`."""
+
+    spatial: int = 0
+    temporal: int = 0
+    opens_from: int = 0
+    opens_to: int = 0  # 0: none
+    opens_spatial: bool = False  # nothing before this picture is needed for this spatial layer
+    ends: bool = False  # last packet of its spatial layer's frame
+
+
+def layer_marks(kind: Kind, payload: bytes) -> LayerMarks:
+    """RFC 7741 §4.2 (TID, Y), RFC 9628 §4.2 (SID, TID, U, P, B, E); kinds without layer ids have the lowest ones."""
+    key = keyframe(kind, payload)
+    if kind is Kind.VP8:
+        vp8 = parse_vp8(payload)
+        temporal = vp8.temporal_layer or 0
+        if key:
+            return LayerMarks(0, temporal, 0, ALL_LAYERS, True)
+        opens = vp8.layer_sync and temporal and vp8.start and vp8.partition == 0
+        return LayerMarks(0, temporal, temporal - 1, temporal) if opens else LayerMarks(0, temporal)
+    if kind is Kind.VP9:
+        vp9 = parse_vp9(payload)
+        opens = key or (vp9.switching_up and vp9.start)
+        return LayerMarks(
+            vp9.spatial_layer,
+            vp9.temporal_layer,
+            vp9.temporal_layer if opens and not key else 0,
+            ALL_LAYERS if opens else 0,
+            vp9.start and not vp9.inter_predicted,
+            vp9.end,
+        )
+    return LayerMarks(0, 0, 0, ALL_LAYERS, True) if key else LayerMarks()

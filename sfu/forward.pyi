@@ -65,6 +65,17 @@ class Drop(IntEnum):
     EVENT_OVERFLOW = 19
     ARRIVAL_OVERFLOW = 20
     RESEND_BUDGET = 21
+    LAYER = 22
+
+class LayerCount(NamedTuple):
+    """What came of one layer of a stream since its beginning; the size is that of its spatial layer, 0 unknown."""
+
+    spatial: int
+    temporal: int
+    bytes: int
+    frames: int
+    width: int
+    height: int
 
 class ArrivalRun(NamedTuple):
     """Arrivals since the last call: (transport-wide sequence number without wrap, arrival in us), ascending."""
@@ -173,7 +184,7 @@ class Stream:
     last_packet_at: float
     last_keyframe_at: float
     width: int
-    """Of the last VP8 keyframe seen, 0 unknown (a header field, nothing is decoded)."""
+    """Of the largest layer, as headers tell it (nothing is decoded); 0 unknown."""
     height: int
     active: bool
     """Settable; False (muted): received, not forwarded. After it, slots start over as after a switch."""
@@ -188,6 +199,12 @@ class Stream:
 
     def still_missing(self, sequence_numbers: Sequence[int]) -> list[int]:
         """Those that have not arrived (also not by RTX) and are not too old to be of use: what to ask for again."""
+
+    def layer_counts(self) -> Sequence[LayerCount]:
+        """Of each layer that came, lowest first: payload bytes, frames begun. Without layer ids there is (0, 0) alone.
+
+        Layers above 3 count as 3.
+        """
 
     def take_level(self) -> tuple[int, int] | None:
         """(packets, mean level 0..127 dBov below full scale) of RFC 6464 since the last call; None without packets."""
@@ -210,6 +227,15 @@ class Slot:
 
         Video waits for a keyframe of the new stream; the old one goes on until then when both are layers of one
         publication (same `Transport`), else it stops at once.
+        """
+
+    def limit(self, spatial: int, temporal: int) -> None:
+        """Highest layers forwarded from now on, of any stream that has layers; 7: all. ValueError out of 0..7.
+
+        Down with the next picture. A spatial layer comes with a keyframe (asked for) or where its frame needs no
+        earlier picture, a temporal one where later frames need none that was left out. What is left out (reason
+        `layer`) makes no gap in sequence numbers and VP8 picture ids; the last packet that goes out of a picture has
+        the marker.
         """
 
     def current(self) -> Stream | None:

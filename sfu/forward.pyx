@@ -6,8 +6,8 @@ the state here and in forward_transport.pxi and forward_media.pxi. All of it run
 no Python object.
 
 Memory: a transport 4 KB (and 5 KB for each of its two SRTP sessions, 0.4 KB an SSRC, up to 64 KB of arrivals until they
-are taken), an idle slot 1 KB, 8 KB more once it answers NACKs and 4 KB where it has no RTX; a followed video stream
-keeps up to 0.5 MB of packets, an audio stream 18 KB.
+are taken), an idle slot 1 KB, 8 KB more once it answers NACKs, 6 KB once layers are left
+out, 4 KB where it has no RTX; a followed video stream keeps up to 0.5 MB of packets, an audio stream 18 KB.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uintptr_t
@@ -57,6 +57,7 @@ cdef uint64_t read_clock(forwarder_t *f) noexcept nogil:
 
 
 include "forward_out.pxi"
+include "forward_layers.pxi"
 include "forward_in.pxi"
 
 if (
@@ -117,9 +118,21 @@ class Drop(IntEnum):
     EVENT_OVERFLOW = DROP_EVENT_OVERFLOW
     ARRIVAL_OVERFLOW = DROP_ARRIVAL_OVERFLOW
     RESEND_BUDGET = DROP_RESEND_BUDGET
+    LAYER = DROP_LAYER
 
 
 _DROP_KEYS = [(int(reason), f"dropped_{reason.name.lower()}") for reason in Drop]
+
+
+class LayerCount(NamedTuple):
+    """What came of one layer of a stream since its beginning; the size is that of its spatial layer, 0 unknown."""
+
+    spatial: int
+    temporal: int
+    bytes: int
+    frames: int
+    width: int
+    height: int
 
 
 class ArrivalRun(NamedTuple):
@@ -228,7 +241,7 @@ cdef class Forwarder(Receiver):
         for transport in self._transports:
             for other in (<Transport>transport)._slots:
                 slot = (<Slot>other).s
-                for i in range(EPOCHS):
+                for i in range(slot.epoch_room):
                     if slot.epochs[i].stream == s:
                         slot.epochs[i].stream = NULL
                 if slot.current == s:

@@ -145,11 +145,10 @@ cdef void receive_packet(forwarder_t *f, transport_t *t, stream_t *s, rtp_t *p, 
             s.levels += 1
             s.level_sum += p.data[e.offset] & 0x7F
     read_payload(p)
-    if p.keyframe and video:
-        s.last_keyframe_us = f.now_us
-        if p.width:
-            s.width = p.width
-            s.height = p.height
+    if video:
+        count_layer(s, p)
+        if p.keyframe:
+            s.last_keyframe_us = f.now_us
     if not s.active:
         drop(f, DROP_INACTIVE)
         touch(f, s)                 # for what it finds missing
@@ -331,6 +330,9 @@ cdef void store(stream_t *s, rtp_t *p) noexcept nogil:
     entry.at = at
     entry.length = <uint16_t>p.length
     entry.kind = p.kind
+    entry.spatial = p.spatial
+    entry.temporal = p.temporal
+    entry.ends = p.ends
 
 
 cdef void drop_cache(stream_t *s) noexcept nogil:
@@ -356,4 +358,7 @@ cdef bint recall(stream_t *s, int64_t extended, rtp_t *p) noexcept nogil:
     p.kind = entry.kind
     p.extended = extended
     read_payload(p)
+    p.spatial = entry.spatial
+    p.temporal = entry.temporal
+    p.ends = entry.ends
     return True

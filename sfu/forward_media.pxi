@@ -68,11 +68,11 @@ cdef class Stream:
 
     @property
     def width(self):
-        return self.s.width
+        return largest_layer(self.s).width
 
     @property
     def height(self):
-        return self.s.height
+        return largest_layer(self.s).height
 
     @property
     def active(self):
@@ -122,6 +122,19 @@ cdef class Stream:
                     result.append(number)
         return result
 
+    def layer_counts(self):
+        """What came of each layer."""
+        cdef layer_t *layer
+        result = []
+        for spatial in range(MAX_SPATIAL):
+            layer = &self.s.layers[spatial]
+            for temporal in range(MAX_TEMPORAL):
+                if layer.bytes[temporal]:
+                    result.append(LayerCount(
+                        spatial, temporal, layer.bytes[temporal], layer.frames[temporal], layer.width, layer.height,
+                    ))
+        return result
+
     def take_level(self):
         """(packets, mean level in dBov below full scale) of RFC 6464 since the last call; None without packets."""
         if self.s.levels == 0:
@@ -153,6 +166,9 @@ cdef class Slot:
         self.s.audio = audio
         memcpy(self.s.mid, <char *>name, len(name))
         self.s.mid_length = len(name)
+        self.s.epochs = self.s.first_epochs
+        self.s.epoch_room = EPOCHS
+        self.s.limit_spatial = self.s.limit_temporal = ALL_LAYERS
         memset(self.s.payload_types, NO_PAYLOAD, KINDS)
         memset(self.s.rtx_payload_types, NO_PAYLOAD, KINDS)
         self.transport = transport
@@ -160,6 +176,8 @@ cdef class Slot:
 
     def __dealloc__(self):
         if self.s != NULL:
+            if self.s.epochs != self.s.first_epochs:
+                free(self.s.epochs)
             free(self.s.resends)
             free(self.s.stamps)
             free(self.s)
@@ -230,6 +248,12 @@ cdef class Slot:
             slot.transport.f.now_us = read_clock(slot.transport.f)
             ask_keyframe(slot.transport.f, s)
 
+    def limit(self, int spatial, int temporal):
+        """The highest layers forwarded; see forward.pyi."""
+        if not (0 <= spatial <= ALL_LAYERS and 0 <= temporal <= ALL_LAYERS):
+            raise ValueError("a layer is not in 0..7")
+        limit_layers(self.s, <uint8_t>spatial, <uint8_t>temporal)
+
     def current(self):
         """The stream it carries."""
         return <object>self.s.current.object if self.s.current != NULL else None
@@ -256,7 +280,7 @@ cdef class Slot:
         cdef stream_t *s = self.s.current
         if self.s.packets == 0:
             return None
-        e = &self.s.epochs[(self.s.epoch_count - 1) % EPOCHS]
+        e = self.s.epoch
         ntp = ntp_time(to_us(now))
         if s != NULL and s == e.stream and s.has_report and s.transport.has_clock_offset:
             elapsed = (ntp - s.transport.clock_offset - s.report_ntp + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -89,9 +89,6 @@ cdef void report_loss(forwarder_t *f, stream_t *s) noexcept nogil:
 cdef void forward_packet(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexcept nogil:
     """One packet of a stream the slot follows: switches where that is due, and sends."""
     cdef transport_t *t = slot.transport
-    cdef epoch_t *e
-    cdef outgoing_t out
-    cdef int64_t extended
     if slot.current != s and slot.target != s:
         return
     if slot.payload_types[p.kind] == NO_PAYLOAD:
@@ -108,11 +105,18 @@ cdef void forward_packet(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) no
             drop(f, DROP_AWAITING_KEYFRAME)
             return
         begin_epoch(f, slot, s, p)
-    e = &slot.epochs[(slot.epoch_count - 1) % EPOCHS]
-    if p.extended < e.first_source:
-        drop(f, DROP_BEFORE_SWITCH)
-        return
-    extended = p.extended + e.offset
+    if p.extended < slot.epoch.first_source:
+        forward_late(f, slot, p)
+    elif slot.layered:
+        forward_layer(f, slot, s, p)
+    else:
+        send_on(f, slot, slot.epoch, p)
+
+
+cdef inline void send_on(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p) noexcept nogil:
+    cdef transport_t *t = slot.transport
+    cdef outgoing_t out
+    cdef int64_t extended = p.extended + e.offset
     out.ssrc = slot.ssrc
     out.timestamp = p.timestamp + e.timestamp
     out.sequence = <uint16_t>(extended & 0xFFFF)
@@ -155,14 +159,14 @@ cdef inline void note_newest(
 
 cdef void begin_epoch(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexcept nogil:
     """The slot goes over to `s` with packet `p`: sequence numbers, picture ids contiguous, time as it passed."""
-    cdef epoch_t *e = &slot.epochs[slot.epoch_count % EPOCHS]
+    cdef epoch_t *e = new_epoch(slot)
     cdef stream_t *before = slot.current
     cdef event_t *event
     cdef int64_t elapsed
     memset(e, 0, sizeof(epoch_t))
     e.stream = s
     e.first_source = p.extended
-    if slot.epoch_count == 0:
+    if slot.epoch == NULL:
         e.first_out = 65536 + (p.sequence & 0x7FFF)     # below 2**15: the receiver must guess no rollover
         slot.highest = e.first_out - 1
     else:
@@ -176,8 +180,9 @@ cdef void begin_epoch(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexc
         e.layer = slot.last_layer + 1 - p.layer
     if slot.has_frame and p.frame_offset:
         e.frame = slot.last_frame + 1 - p.frame
-    slot.epoch_count += 1
+    slot.epoch = e
     slot.resync = False
+    begin_layers(slot, e, p)
     if before == s:
         return
     slot.current = s
@@ -311,7 +316,7 @@ cdef int compose(uint8_t *data, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *
     cdef int shift, size = p.length - p.payload
     cdef uint16_t picture
     data[0] = 0x80 | (0x10 if at != data + RTP_HEADER else 0) | (0x20 if out.pad else 0)
-    data[1] = <uint8_t>(p.marker << 7 | out.payload_type)
+    data[1] = <uint8_t>(ends_picture(e, p) << 7 | out.payload_type)
     write16(data + 2, out.sequence)
     write32(data + 4, out.timestamp)
     write32(data + 8, out.ssrc)
@@ -371,8 +376,8 @@ cdef bint retransmit_packet(forwarder_t *f, slot_t *slot, uint16_t sequence) noe
     cdef rtp_t p
     if t == NULL or t.outbound == NULL or t.socket == NULL or extended > slot.highest:
         return False
-    for age in range(min(slot.epoch_count, <uint32_t>EPOCHS)):
-        e = &slot.epochs[(slot.epoch_count - 1 - age) % EPOCHS]
+    for age in range(min(slot.epoch_count, slot.epoch_room)):
+        e = &slot.epochs[(slot.epoch_count - 1 - age) & (slot.epoch_room - 1)]
         if extended >= e.first_out:
             break
     else:
@@ -382,6 +387,8 @@ cdef bint retransmit_packet(forwarder_t *f, slot_t *slot, uint16_t sequence) noe
         return False
     if e.stream == NULL or not recall(e.stream, extended - e.offset, &p):
         return False
+    if not is_wanted(e, &p):
+        hollow(&p)
     return repeat(f, slot, e, &p, extended)
 
 

@@ -23,7 +23,10 @@ cdef enum:
     MAX_ARRIVALS = 4096             # waiting for take_arrivals
     WINDOW = 1024                   # sequence numbers of a stream within which duplicates are told
     MAX_DROPOUT = 3000              # a larger jump of sequence numbers is a restart of the sender (RFC 3550 A.1)
-    EPOCHS = 8                      # switches of a slot within which a NACK can be answered
+    EPOCHS = 8                      # of a slot, within which a NACK can be answered: switches ...
+    LAYERED_EPOCHS = 128            # ... and gaps that left out layers make: two seconds of 60 pictures
+    MAX_SPATIAL = 4                 # layers counted apart; higher ones count with the highest
+    MAX_TEMPORAL = 4
     VIDEO_ENTRIES = 1024
     AUDIO_ENTRIES = 64
     VIDEO_CACHE_BYTES = 1 << 19     # address space; only what was written becomes memory
@@ -67,6 +70,7 @@ cdef enum:
     DROP_EVENT_OVERFLOW
     DROP_ARRIVAL_OVERFLOW
     DROP_RESEND_BUDGET
+    DROP_LAYER
     DROPS
 
 cdef enum:
@@ -154,6 +158,19 @@ cdef struct cached_t:
     uint64_t at
     uint16_t length
     uint8_t kind
+    uint8_t spatial
+    uint8_t temporal
+    bint ends
+
+
+cdef struct layer_t:
+    # One spatial layer of a stream: sfu.forward.LayerCount
+    uint64_t bytes[MAX_TEMPORAL]
+    uint64_t frames[MAX_TEMPORAL]
+    bint started
+    uint32_t timestamp              # of its newest frame
+    int width
+    int height
 
 
 cdef struct stream_t:
@@ -188,8 +205,7 @@ cdef struct stream_t:
     uint64_t last_packet_us
     uint64_t last_keyframe_us
     uint64_t keyframe_asked_us
-    int width
-    int height
+    layer_t layers[MAX_SPATIAL]
     bint has_report
     uint64_t report_ntp
     uint32_t report_timestamp
@@ -208,7 +224,9 @@ cdef struct stream_t:
 
 
 cdef struct epoch_t:
-    # A stretch of one stream in a slot's timeline; what is added to the source's values.
+    # A stretch of one stream in a slot's timeline; what is added to the source's values. It begins with a switch, or
+    # goes on behind packets of layers that were left out, or where layers come or go.
+    bint continues
     stream_t *stream
     int64_t first_source
     int64_t first_out
@@ -217,6 +235,8 @@ cdef struct epoch_t:
     uint16_t picture
     uint16_t frame
     uint8_t layer
+    uint8_t spatial                 # highest layers that go out
+    uint8_t temporal
 
 
 cdef struct stamp_t:
@@ -245,8 +265,16 @@ cdef struct slot_t:
     stream_t *current
     stream_t *target
     bint resync                     # the current stream was interrupted: start over as after a switch
-    epoch_t epochs[EPOCHS]
+    epoch_t *epoch                  # the newest
+    epoch_t *epochs                 # a ring: `first_epochs`, or a larger one once layers are left out
+    uint32_t epoch_room             # power of two
     uint32_t epoch_count
+    epoch_t first_epochs[EPOCHS]
+    uint8_t limit_spatial
+    uint8_t limit_temporal
+    bint layered                    # each packet's layers are looked at
+    bint skipped                    # of the newest picture something was left out
+    uint32_t picture_timestamp      # the source's, of the newest picture; while `layered`
     int64_t highest
     uint32_t last_timestamp
     uint64_t last_us

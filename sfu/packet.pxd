@@ -10,6 +10,7 @@ from libc.string cimport memset
 cdef enum:
     MAX_EXTENSIONS = 16             # known ones kept of one packet; more are ignored
     RTP_HEADER = 12
+    ALL_LAYERS = 7                  # the highest layer id there is
 
 # The values of sfu.rtp.Extension and sfu.codecs.Kind; forward.pyx checks at import that they agree.
 cdef enum:
@@ -64,6 +65,15 @@ cdef struct rtp_t:
     uint16_t frame
     int width
     int height
+    # Layers: sfu.codecs.LayerMarks
+    uint8_t spatial
+    uint8_t temporal
+    uint8_t opens_from              # a slot at this temporal layer or above may go up to `opens_to` from here on
+    uint8_t opens_to                # 0: none
+    bint opens_spatial              # a slot below this spatial layer may take it from here on
+    bint ends                       # last packet of its spatial layer's frame
+    uint8_t sizes                   # VP9: (width, height) pairs at `sizes_offset`, one a spatial layer
+    int sizes_offset
     # Grouping in a batch.
     uint8_t pad                     # padding bytes to add so that the packets of a frame are equal
     int next
@@ -199,6 +209,11 @@ cdef inline void read_vp8(rtp_t *p) noexcept nogil:
         if offset >= end:
             p.picture_offset = p.layer_offset = 0
             return
+        if present & 0x20:
+            p.temporal = data[offset] >> 6
+            if data[offset] & 0x20 and p.temporal and (first & 0x17) == 0x10:
+                p.opens_from = p.temporal - 1
+                p.opens_to = p.temporal
         offset += 1
     if not first & 0x10 or first & 0x07 or offset >= end or data[offset] & 1:
         return
@@ -212,7 +227,6 @@ cdef inline void read_vp9(rtp_t *p) noexcept nogil:
     cdef uint8_t *data = p.data
     cdef int offset = p.payload + 1, end = p.length
     cdef uint8_t first = data[p.payload]
-    cdef int spatial = 0
     if first & 0x80:
         if offset >= end or (data[offset] & 0x80 and offset + 1 >= end):
             return
@@ -224,11 +238,36 @@ cdef inline void read_vp9(rtp_t *p) noexcept nogil:
         if offset + (0 if first & 0x10 else 1) >= end:
             p.picture_offset = 0
             return
-        spatial = data[offset] >> 1 & 7
+        p.spatial = data[offset] >> 1 & 7
+        p.temporal = data[offset] >> 5
+        if data[offset] & 0x10 and first & 0x08:
+            p.opens_from = p.temporal
+            p.opens_to = ALL_LAYERS
+        offset += 1
         if not first & 0x10:
-            p.layer = data[offset + 1]
-            p.layer_offset = offset + 1
-    p.keyframe = (first & 0x48) == 0x08 and spatial == 0
+            p.layer = data[offset]
+            p.layer_offset = offset
+            offset += 1
+    p.ends = first >> 2 & 1
+    p.opens_spatial = (first & 0x48) == 0x08
+    p.keyframe = p.opens_spatial and p.spatial == 0
+    if first & 0x02:
+        read_vp9_sizes(p, offset)
+
+
+cdef inline void read_vp9_sizes(rtp_t *p, int offset) noexcept nogil:
+    # Behind reference indices, at most three, of flexible mode: the scalability structure.
+    cdef int indices = 3 if (p.data[p.payload] & 0x50) == 0x50 else 0
+    cdef uint8_t layers
+    while indices and offset < p.length:
+        offset += 1
+        indices = indices - 1 if p.data[offset - 1] & 1 else 0
+    if offset >= p.length or not p.data[offset] & 0x10:
+        return
+    layers = (p.data[offset] >> 5) + 1
+    if offset + 1 + 4 * layers <= p.length:
+        p.sizes = layers
+        p.sizes_offset = offset + 1
 
 
 cdef inline void read_h264(rtp_t *p) noexcept nogil:
@@ -265,6 +304,10 @@ cdef inline void read_payload(rtp_t *p) noexcept nogil:
     else:
         p.keyframe = True
         return
+    if p.keyframe:
+        p.opens_from = 0
+        p.opens_to = ALL_LAYERS
+        p.opens_spatial = True
     descriptor = find_extension(p, EXT_DEPENDENCY_DESCRIPTOR)
     if descriptor != NULL and descriptor.length >= 3:
         p.frame_offset = descriptor.offset + 1

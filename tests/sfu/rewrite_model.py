@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sfu.codecs import CodecError, Kind, keyframe, parse_vp8, parse_vp9
+from sfu.codecs import ALL_LAYERS, CodecError, Kind, LayerMarks, keyframe, layer_marks, parse_vp8, parse_vp9
 from sfu.rtp import Extension, RtpPacket
 
-EPOCHS = 8
+EPOCHS, LAYERED_EPOCHS = 8, 128
 WINDOW = 1024
 CACHE_ENTRIES = 1024
 MAX_DROPOUT = 3000
@@ -126,6 +126,19 @@ def starts_decoder(kind: Kind, packet: RtpPacket) -> bool:
         return False
 
 
+def read_marks(kind: Kind, packet: RtpPacket) -> LayerMarks:
+    """Layers; the lowest where nothing can be read."""
+    try:
+        return layer_marks(kind, packet.payload) if packet.payload else LayerMarks()
+    except CodecError:
+        return LayerMarks()
+
+
+def hollow(packet: RtpPacket) -> RtpPacket:
+    """What is left of an unwanted packet that fills a gap."""
+    return replace(packet, payload=b"", marker=False)
+
+
 @dataclass
 class Epoch:
     """A stretch of one stream in a slot's timeline."""
@@ -133,6 +146,9 @@ class Epoch:
     stream: StreamModel
     first_source: int
     first_out: int
+    continues: bool = False
+    spatial: int = ALL_LAYERS
+    temporal: int = ALL_LAYERS
     timestamp: int = 0
     picture: int = 0
     layer: int = 0
@@ -141,6 +157,10 @@ class Epoch:
     @property
     def offset(self) -> int:
         return self.first_out - self.first_source
+
+    def wants(self, marks: LayerMarks) -> bool:
+        """Whether a packet of these layers goes out."""
+        return marks.spatial <= self.spatial and marks.temporal <= self.temporal
 
 
 @dataclass(eq=False)
@@ -158,6 +178,11 @@ class SlotModel:
     target: StreamModel | None = None
     resync: bool = False
     epochs: list[Epoch] = field(default_factory=list)
+    remembered: int = EPOCHS
+    limits: tuple[int, int] = (ALL_LAYERS, ALL_LAYERS)
+    layered: bool = False
+    skipped: bool = False
+    picture_timestamp: int = 0
     highest: int = 0
     last_timestamp: int = 0
     last_at_us: int = 0
@@ -187,6 +212,14 @@ class SlotModel:
             stream.followers.append(self)
         self.target = stream
 
+    def limit(self, spatial: int, temporal: int) -> None:
+        """As Slot.limit."""
+        self.limits = spatial, temporal
+        if self.epochs and not self.layered:
+            self.layered = self.limits != (ALL_LAYERS, ALL_LAYERS)
+            self.picture_timestamp = (self.last_timestamp - self.epochs[-1].timestamp) & 0xFFFFFFFF
+            self.skipped = False
+
     def _leave(self, stream: StreamModel | None) -> None:
         if stream is not None and self in stream.followers:
             stream.followers.remove(self)
@@ -203,13 +236,76 @@ class SlotModel:
             if not self.audio and not starts_decoder(kind, packet):
                 return None
             self._begin(stream, extended, packet, fields, clock, now_us)
-        epoch = self.epochs[-1]
-        if extended < epoch.first_source:
-            return None
+        newest, marks = self.epochs[-1], read_marks(kind, packet)
+        if extended < newest.first_source or (self.layered and extended + newest.offset <= self.highest):
+            epoch = self._epoch_of(extended)
+            if epoch is None:
+                return None
+            if not epoch.wants(marks):
+                packet, fields, marks = hollow(packet), replace(fields, picture=None, layer=None), LayerMarks()
+        else:
+            if self.layered:
+                self._move_layers(extended, packet, marks, key=starts_decoder(kind, packet))
+            epoch = self.epochs[-1]
+            if not epoch.wants(marks):
+                self._leave_out(extended, single=kind is Kind.VP8 and fields.picture is not None)
+                return None
+        return self._send(epoch, extended, packet, kind, fields, marks, now_us)
+
+    def _epoch_of(self, extended: int) -> Epoch | None:
+        for epoch in reversed(self.epochs):
+            if epoch.first_source <= extended:
+                return epoch
+            if not epoch.continues:
+                break
+        return None
+
+    def _go_on(self, source: int) -> Epoch:
+        before = self.epochs[-1]
+        if before.first_source != source:
+            self.remembered = LAYERED_EPOCHS
+            epoch = replace(before, continues=True, first_source=source, first_out=source + before.offset)
+            self.epochs = [*self.epochs, epoch][-self.remembered :]
+        return self.epochs[-1]
+
+    def _move_layers(self, extended: int, packet: RtpPacket, marks: LayerMarks, *, key: bool) -> None:
+        spatial, temporal = self.epochs[-1].spatial, self.epochs[-1].temporal
+        if packet.timestamp != self.picture_timestamp:
+            self.picture_timestamp, self.skipped = packet.timestamp, False
+            spatial, temporal = min(spatial, self.limits[0]), min(temporal, self.limits[1])
+        if key:
+            spatial = self.limits[0]
+        top = min(marks.opens_to, self.limits[1])
+        if marks.opens_from <= temporal < top:
+            temporal = top
+        if spatial < marks.spatial <= self.limits[0] and marks.opens_spatial and not self.skipped:
+            spatial = marks.spatial
+        if (spatial, temporal) != (self.epochs[-1].spatial, self.epochs[-1].temporal):
+            epoch = self._go_on(extended)
+            epoch.spatial, epoch.temporal = spatial, temporal
+        self.layered = min(spatial, temporal, *self.limits) < ALL_LAYERS
+
+    def _leave_out(self, extended: int, *, single: bool) -> None:
+        epoch = self._go_on(extended)
+        epoch.first_source += 1
+        if single and not self.skipped:
+            epoch.picture -= 1
+        self.skipped = True
+
+    def _send(
+        self,
+        epoch: Epoch,
+        extended: int,
+        packet: RtpPacket,
+        kind: Kind,
+        fields: Fields,
+        marks: LayerMarks,
+        now_us: int,
+    ) -> RtpPacket:
         out = extended + epoch.offset
         self.stamps[out] = now_us, 0
         result = replace(
-            self._rewrite(epoch, packet, fields, now_us),
+            self._rewrite(epoch, packet, fields, marks, now_us),
             ssrc=self.ssrc,
             sequence_number=out & 0xFFFF,
             payload_type=self.payload_types[kind][0],
@@ -240,8 +336,11 @@ class SlotModel:
             epoch.layer = (self.last_layer + 1 - fields.layer[0]) % 0x100
         if self.last_frame is not None and fields.frame:
             epoch.frame = (self.last_frame + 1 - fields.frame[0]) % 0x10000
-        self.epochs = [*self.epochs, epoch][-EPOCHS:]
+        self.epochs = [*self.epochs, epoch][-self.remembered :]
         self.resync = False
+        epoch.spatial, epoch.temporal = self.limits
+        self.layered = self.limits != (ALL_LAYERS, ALL_LAYERS)
+        self.picture_timestamp, self.skipped = packet.timestamp, False
         if self.current is stream:
             return
         before, self.current = self.current, stream
@@ -250,7 +349,7 @@ class SlotModel:
         if before is not self.target:
             self._leave(before)
 
-    def _rewrite(self, epoch: Epoch, packet: RtpPacket, fields: Fields, now_us: int) -> RtpPacket:
+    def _rewrite(self, epoch: Epoch, packet: RtpPacket, fields: Fields, marks: LayerMarks, now_us: int) -> RtpPacket:
         payload = bytearray(packet.payload)
         if fields.picture and epoch.picture:
             value, offset, wide = fields.picture
@@ -263,6 +362,7 @@ class SlotModel:
         return replace(
             packet,
             payload=bytes(payload),
+            marker=packet.marker or (marks.ends and marks.spatial == epoch.spatial),
             timestamp=(packet.timestamp + epoch.timestamp) & 0xFFFFFFFF,
             csrcs=(),
             extensions=self._extensions(epoch, packet, fields, now_us),
@@ -301,7 +401,9 @@ class SlotModel:
         if kind not in self.payload_types:
             return False, None
         payload_type, rtx_payload_type = self.payload_types[kind]
-        fields = read_fields(kind, packet, self.receive)
+        fields, marks = read_fields(kind, packet, self.receive), read_marks(kind, packet)
+        if not epoch.wants(marks):
+            packet, fields, marks = hollow(packet), replace(fields, picture=None, layer=None), LayerMarks()
         repeats = self.rtx_ssrc is None or rtx_payload_type is None
         if repeats and out not in self.stamps:
             return False, None
@@ -309,11 +411,11 @@ class SlotModel:
             return True, None
         self.resent[out] = now_us
         if repeats:
-            again = self._rewrite(epoch, packet, fields, self.stamps[out][0])
+            again = self._rewrite(epoch, packet, fields, marks, self.stamps[out][0])
             return True, replace(again, ssrc=self.ssrc, sequence_number=out & 0xFFFF, payload_type=payload_type)
         assert self.rtx_ssrc is not None
         assert rtx_payload_type is not None
-        again = self._rewrite(epoch, packet, fields, now_us)
+        again = self._rewrite(epoch, packet, fields, marks, now_us)
         again = replace(
             again,
             ssrc=self.rtx_ssrc,

@@ -68,12 +68,26 @@ class Scenario:
         wide = (0x8000 | picture).to_bytes(2, "big")
         layer = bytes((picture & 0xFF,))
         if payload_type == VP9:
-            return bytes((0xA8 if key else 0xE8,)) + wide + b"\x00" + layer + rng.randbytes(8)
+            return self.vp9(wide, layer, key=key)
         frame = KEYFRAME[1:] if key else DELTA[1:]
+        if rng.random() < 0.5:
+            temporal = bytes((rng.choice([0x00, 0x40, 0x60, 0x80, 0xA0, 0xC0]),))
+            return rng.choice([b"\x90", b"\x80"]) + b"\xe0" + wide + layer + temporal + frame
         head = rng.choice(
             [b"\x10", b"\x90\x80" + wide, b"\x90\xc0" + wide + layer, b"\x90\xe0" + wide + layer + b"\x40"]
         )
         return rng.choice([head, head, b"\x90\x80" + bytes((picture & 0x7F,))]) + frame
+
+    def vp9(self, wide: bytes, layer: bytes, *, key: bool) -> bytes:
+        """Flexible or not, with and without layers, beginning, end, reference indices and scalability structure."""
+        rng = self.rng
+        if rng.random() < 0.3:
+            return bytes((0xA8 if key else 0xE8,)) + wide + b"\x00" + layer + rng.randbytes(8)
+        first = 0xA8 if key else 0xA0 | rng.choice([0x00, 0x40]) | rng.choice([0x00, 0x08, 0x10])
+        first |= rng.choice([0, 0x04]) | rng.choice([0, 0, 0x02])
+        ids = 0 if key else rng.randrange(4) << 5 | rng.choice([0, 0x10]) | rng.randrange(4) << 1
+        indices = b"" if first & 0x10 else layer
+        return bytes((first,)) + wide + bytes((ids,)) + indices + rng.randbytes(rng.randrange(20))
 
     def packets(self, index: int) -> list[RtpPacket]:
         rng, source = self.rng, self.source[index]
@@ -174,6 +188,12 @@ class Scenario:
         slot.follow(None if silent else stream)
         model.follow(None if silent else stream_model)
 
+    def limit(self) -> None:
+        slot, model = self.rng.choice(self.slots)
+        limits = self.rng.choice([(7, 7), (7, 7), (self.rng.randrange(4), 7), (7, 0), (7, 1), (1, 1), (0, 0)])
+        slot.limit(*limits)
+        model.limit(*limits)
+
     def toggle(self) -> None:
         muted = [entry for entry in self.streams if not entry[1].active]
         stream, model, _ = self.rng.choice(muted or self.streams)
@@ -190,7 +210,9 @@ class Scenario:
     def run(self, steps: int) -> None:
         for _ in range(steps):
             self.exchange.now = round(self.exchange.now + self.rng.choice([0, 0.001, 0.02, 0.5]), 3)
-            action = self.rng.choices([self.traffic, self.nack, self.follow, self.toggle], [40, 6, 3, 1])[0]
+            action = self.rng.choices(
+                [self.traffic, self.nack, self.follow, self.limit, self.toggle], [40, 6, 3, 3, 1]
+            )[0]
             action()
             self.check()
 
