@@ -73,6 +73,7 @@ class Browser(Protocol):
     async def click(self, selector: str) -> None: ...
     async def fill(self, selector: str, text: str) -> None: ...
     async def screenshot(self, path: Path) -> None: ...
+    async def resize(self, width: int, height: int) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -132,6 +133,10 @@ class Chromium:
         """A picture of the viewport."""
         await self.page.screenshot(path=path)
 
+    async def resize(self, width: int, height: int) -> None:
+        """Makes the viewport so large, in CSS pixels."""
+        await self.page.set_viewport_size({"width": width, "height": height})
+
     async def close(self) -> None:
         """Ends the browser."""
         await self._browser.close()
@@ -175,9 +180,7 @@ class Firefox:
         await self.command("session.subscribe", {"events": ["log.entryAdded"]})
         tree = await self.command("browsingContext.getTree", {})
         self._context = tree["contexts"][0]["context"]
-        await self.command(
-            "browsingContext.setViewport", {"context": self._context, "viewport": {"width": 1280, "height": 800}}
-        )
+        await self.resize(1280, 800)
         return self
 
     async def _debugging_address(self) -> str:
@@ -274,6 +277,11 @@ class Firefox:
         """A picture of the viewport."""
         shot = await self.command("browsingContext.captureScreenshot", {"context": self._context})
         path.write_bytes(base64.b64decode(shot["data"]))
+
+    async def resize(self, width: int, height: int) -> None:
+        """Makes the viewport so large, in CSS pixels."""
+        viewport = {"width": width, "height": height}
+        await self.command("browsingContext.setViewport", {"context": self._context, "viewport": viewport})
 
     async def close(self) -> None:
         """Ends the browser and everything it started."""

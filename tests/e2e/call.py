@@ -21,6 +21,15 @@ STATS = """(async () => {
     plis: s.pliCount ?? 0, width: s.frameWidth ?? 0}));
 })()"""
 
+SENT = """(async () => {
+  const connection = document.querySelector('turnd-call').call.publishConnection;
+  if (!connection) return [];
+  const report = await connection.getStats();
+  return [...report.values()].filter(s => s.type === 'outbound-rtp').map(s => ({
+    kind: s.kind, rid: s.rid ?? '', active: s.active ?? null, bytes: s.bytesSent ?? 0, width: s.frameWidth ?? 0,
+    frames: s.framesEncoded ?? 0, codec: report.get(s.codecId)?.mimeType ?? '', mode: s.scalabilityMode ?? ''}));
+})()"""
+
 VIDEOS = """[...document.querySelectorAll('video[data-participant]')]
   .filter(v => v.dataset.participant !== document.querySelector('turnd-call').dataset.self)
   .filter(v => v.videoWidth > 0 && !v.paused)
@@ -69,6 +78,10 @@ class Person:
     async def inbound(self) -> list[dict[str, Any]]:
         """The inbound RTP statistics of what this person receives."""
         return await self.browser.evaluate(STATS)
+
+    async def outbound(self) -> list[dict[str, Any]]:
+        """The outbound RTP statistics of what this person sends."""
+        return await self.browser.evaluate(SENT)
 
     async def sees(self) -> list[dict[str, Any]]:
         """The others' videos that show a picture."""

@@ -12,19 +12,26 @@ import pytest
 from tests.e2e.browsers import Chromium, Firefox
 from tests.e2e.call import Person
 from tests.e2e.daemon import Daemon
-from tests.e2e.network import Host, Network
+from tests.e2e.network import Host, Network, Switch
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "screenshots"
 
+LAN = ("daemon", "a", "b", "c")
 DAEMON_ADDRESS = "10.77.0.1"
 
 
 @pytest.fixture
-def lan(network: Network) -> dict[str, Host]:
-    """Hosts `daemon`, `a`, `b`, `c` on one switch, 10.77.0.1 to 10.77.0.4."""
-    hosts = {name: network.host(name) for name in ("daemon", "a", "b", "c")}
-    network.lan(network.host("switch"), {host: f"10.77.0.{number}/24" for number, host in enumerate(hosts.values(), 1)})
-    return hosts
+def switch(network: Network) -> Switch:
+    """A LAN of four hosts, 10.77.0.1 to 10.77.0.4."""
+    hosts = [network.host(name) for name in LAN]
+    addresses = {host: f"10.77.0.{number}/24" for number, host in enumerate(hosts, 1)}
+    return network.lan(network.host("switch"), addresses)
+
+
+@pytest.fixture
+def lan(switch: Switch) -> dict[str, Host]:
+    """Its hosts `daemon`, `a`, `b`, `c`."""
+    return dict(zip(LAN, switch.interfaces, strict=True))
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ class Home:
     def _home_lan(self, network: Network) -> None:
         switch = network.host("switch")
         members = {self.server: "192.168.1.10/24", self.neighbour: "192.168.1.20/24", self.box: "192.168.1.254/24"}
-        self._name(self.box, network.lan(switch, members)[self.box], "lan")
+        self._name(self.box, network.lan(switch, members).interfaces[self.box], "lan")
         for member in (self.server, self.neighbour):
             member.ip("route", "add", "default", "via", "192.168.1.254")
 

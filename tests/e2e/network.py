@@ -93,6 +93,34 @@ class Host:
         return path
 
 
+class Switch:
+    """The bridge of a LAN: what it sends to one member can be slowed down or lost."""
+
+    def __init__(self, host: Host, links: dict[Host, tuple[str, str]]) -> None:
+        self._host = host
+        self._ports = {member: port for member, (port, _) in links.items()}
+        self.interfaces = {member: interface for member, (_, interface) in links.items()}
+
+    def squeeze(self, member: Host, rate: str, queue: str) -> None:
+        """A bottleneck towards a member: a token bucket with a queue that holds so much time (tc-tbf(8))."""
+        port = self._ports[member]
+        self._host.run(*f"tc qdisc replace dev {port} root tbf rate {rate} burst 4kb latency {queue}".split())
+
+    def free(self, member: Host) -> None:
+        """Takes the bottleneck away."""
+        self._host.run("tc", "qdisc", "delete", "dev", self._ports[member], "root")
+
+    def lose(self, member: Host, verdict: str | None) -> None:
+        """What happens to UDP packets towards a member, an nftables statement such as `drop`; None: nothing more."""
+        port = self._ports[member]
+        rules = f"table bridge {port}\ndelete table bridge {port}\n"
+        if verdict:
+            hook = "type filter hook forward priority 0; policy accept;"
+            rule = f"oifname {port} meta l4proto udp {verdict}"
+            rules += f"table bridge {port} {{\n chain forward {{\n {hook}\n {rule}\n }}\n}}\n"
+        self._host.nft(rules)
+
+
 class Network:
     """Makes hosts and joins them; `close` takes all of it down."""
 
@@ -118,16 +146,15 @@ class Network:
             host.ip("link", "set", name, "up")
         return names
 
-    def lan(self, switch: Host, members: dict[Host, str]) -> dict[Host, str]:
-        """A bridge in `switch`, each member with its address in CIDR form; the members' interface names."""
+    def lan(self, switch: Host, members: dict[Host, str]) -> Switch:
+        """A bridge in `switch`, each member with its address in CIDR form."""
         switch.ip("link", "add", "br0", "type", "bridge")
         switch.ip("link", "set", "br0", "up")
-        interfaces = {}
+        links = {}
         for member, address in members.items():
-            port, interface = self.link(switch, "", member, address)
-            switch.ip("link", "set", port, "master", "br0")
-            interfaces[member] = interface
-        return interfaces
+            links[member] = self.link(switch, "", member, address)
+            switch.ip("link", "set", links[member][0], "master", "br0")
+        return Switch(switch, links)
 
     def close(self) -> None:
         """Removes every namespace, and with it what was in it."""

@@ -11,7 +11,7 @@ from tests.e2e.browsers import Chromium, Firefox
 from tests.e2e.call import Person, until
 from tests.e2e.conftest import DAEMON_ADDRESS, PersonFactory
 from tests.e2e.daemon import Daemon, total
-from tests.e2e.network import Host
+from tests.e2e.network import Host, Switch
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
 ROOM = f"https://{DAEMON_ADDRESS}:8443/r/test-room"
@@ -105,9 +105,11 @@ async def test_a_power_cut_heals_within_ten_seconds(
     print(f"back in the call {took:.1f} s after the daemon's return")
 
 
-async def test_twenty_seconds_without_network_heal(daemon: Daemon, lan: dict[str, Host], person: PersonFactory) -> None:
+async def test_twenty_seconds_without_network_heal(
+    daemon: Daemon, lan: dict[str, Host], switch: Switch, person: PersonFactory
+) -> None:
     people = await three_parties(person, lan)
-    interface = lan["a"].ip("-o", "link", "show", "type", "veth").split(":")[1].split("@")[0].strip()
+    interface = switch.interfaces[lan["a"]]
     lan["a"].ip("link", "set", interface, "down")
     await asyncio.sleep(20)
     lan["a"].ip("link", "set", interface, "up")

@@ -92,7 +92,7 @@ def hosts() -> Iterator[dict[str, Host]]:
     network = Network()
     made = {name: network.host(name) for name in ("daemon", "a", "b")}
     members = {host: f"10.77.0.{number}/24" for number, host in enumerate(made.values(), 1)}
-    interfaces = network.lan(network.host("switch"), members)
+    interfaces = network.lan(network.host("switch"), members).interfaces
     for number, (host, interface) in enumerate(interfaces.items(), 1):
         host.ip("address", "add", f"fd77::{number}/64", "dev", interface, "nodad")
         host.know({NAME: "10.77.0.1", NAME_IPV6: "fd77::1", "localhost": "127.0.0.1"})
