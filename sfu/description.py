@@ -5,11 +5,12 @@ RFC 8839 (ICE in SDP), 8445 §5.1.2 (priorities), 8842 (DTLS). Pure functions.
 
 from __future__ import annotations
 
+import ipaddress
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sfu.formats import Line
+from sfu.formats import Format, Line
 from sfu.ice_lite import Credentials
 from sfu.sdp import Media, SessionDescription
 
@@ -25,6 +26,14 @@ class LocalTransport:
     fingerprint: str  # "sha-256 AB:CD:…"
     addresses: Sequence[str]
     port: int
+
+
+def nearest_first(addresses: Iterable[str], named: Collection[str], client: str) -> list[str]:
+    """For a client that tries the first candidate only: IPv4, as it `named` us itself, on its side of the NAT."""
+    outside = ipaddress.ip_address(client).is_global
+    return sorted(
+        addresses, key=lambda each: (":" in each, each not in named, ipaddress.ip_address(each).is_global != outside)
+    )
 
 
 def candidate_lines(addresses: Sequence[str], port: int) -> list[Line]:
@@ -63,3 +72,21 @@ def place(media: Media, local: LocalTransport) -> None:
     if local.addresses:
         family = "IP6" if ":" in local.addresses[0] else "IP4"
         media.connection = f"IN {family} {local.addresses[0]}"
+
+
+def accepted(offered: Media, formats: Sequence[Format], local: LocalTransport, setup: str, *, first: bool) -> Media:
+    """Our answer to an m-line, as far as its transport; the `first` of the bundle has the candidates."""
+    numbers = [str(each) for one in formats for each in (one.payload_type, one.rtx) if each is not None]
+    media = Media(offered.kind, 0, offered.protocol, numbers)
+    media.attributes.append(("mid", offered.mid))
+    place(media, local)
+    media.attributes += transport_lines(local, setup, candidates=first)
+    media.attributes.append(("rtcp-mux", None))
+    if offered.has("rtcp-rsize"):
+        media.attributes.append(("rtcp-rsize", None))
+    return media
+
+
+def refused(offered: Media) -> Media:
+    """Our answer to an m-line that is not used: port 0 (RFC 8829 §5.3.1)."""
+    return Media(offered.kind, 0, offered.protocol, offered.formats, [("mid", offered.mid), ("inactive", None)])

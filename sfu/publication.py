@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from sfu import feedback, layers, sdp
 from sfu.codecs import Kind
-from sfu.description import LocalTransport
 from sfu.feedback import NEVER, KeyframeRequest, Nacks, Reports
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
 from sfu.publish_answer import AgreedTrack, Agreement, Source, agree, answer
@@ -138,7 +137,7 @@ class PublishConnection:
         self._apply(agreement)
         self.transport.set_remote(agreement.remote, client=agreement.passive, now=now)
         self._version += 1
-        local = LocalTransport(self.transport.credentials, self.transport.fingerprint, addresses, port)
+        local = self.transport.local(addresses, port)
         text = str(answer(agreement, local, self._session_id, self._version))
         self.wake_at = now
         self._owner.publications_changed()

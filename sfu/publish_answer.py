@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sfu.codecs import Kind
-from sfu.description import LocalTransport, place, session, transport_lines
+from sfu.description import LocalTransport, accepted, refused, session
 from sfu.formats import (
     AUDIO_EXTENSIONS,
     AUDIO_FEEDBACK,
@@ -74,6 +74,11 @@ class Agreement:
     session_id: str
 
     @property
+    def bundle(self) -> list[Media]:
+        """The m-lines in use."""
+        return [track.media for track in self.tracks if not track.rejected]
+
+    @property
     def passive(self) -> bool:
         """Whether the offerer insists on being the DTLS server."""
         return self.remote.setup == "passive"
@@ -110,11 +115,11 @@ def agree(
         raise SdpError("no m-line of the offer can be used")
     if len(used) > 1 and not offer.bundle:
         raise SdpError("BUNDLE is required")
-    return Agreement(tracks, _remote(used[0].media), offer.session_id)
+    return Agreement(tracks, remote_of(used[0].media), offer.session_id)
 
 
-def _remote(media: Media) -> Transport:
-    """ICE and DTLS of the bundle, checked."""
+def remote_of(media: Media) -> Transport:
+    """ICE and DTLS of an offered bundle, checked; SdpError."""
     remote = media.transport
     fingerprints = tuple(each for each in remote.fingerprints if each[0] in HASHES)
     if not remote.ufrag or not remote.password:
@@ -139,7 +144,9 @@ def _agree_track(media: Media, source: Source | None, bundle: Sequence[str], pre
         return track
     sending = media.direction in ("sendonly", "sendrecv")
     audio = media.kind == "audio"
-    track.formats = [_format(kind, codec, rtx) for kind, codec, rtx in choose(media.codecs.values(), audio, preference)]
+    track.formats = [
+        format_of(kind, codec, rtx) for kind, codec, rtx in choose(media.codecs.values(), audio, preference)
+    ]
     if source is not None and sending:
         if source.audio is not audio:
             raise SdpError(f"the m-line {media.mid} is {media.kind} and cannot be {source}")
@@ -157,7 +164,8 @@ def _agree_track(media: Media, source: Source | None, bundle: Sequence[str], pre
     return track
 
 
-def _format(kind: Kind, codec: Codec, rtx: int | None) -> Format:
+def format_of(kind: Kind, codec: Codec, rtx: int | None) -> Format:
+    """What we answer to an offered codec."""
     known = AUDIO_FEEDBACK if kind is Kind.OPUS else VIDEO_FEEDBACK
     feedback = tuple(each for each in known if each in codec.feedback)
     if "transport-cc" in feedback:
@@ -196,31 +204,21 @@ def _rids(media: Media) -> tuple[str, ...]:
 
 def answer(agreement: Agreement, local: LocalTransport, session_id: int, version: int) -> SessionDescription:
     """Our description: recvonly for what is published, inactive for what is not, port 0 for what we refuse."""
-    mids = [track.mid for track in agreement.tracks if not track.rejected]
+    mids = [media.mid for media in agreement.bundle]
     description = session(session_id, version, mids)
     setup = "active" if agreement.passive else "passive"
     for track in agreement.tracks:
-        offered = track.media
-        media = Media(offered.kind, 0, offered.protocol, offered.formats)
-        media.attributes.append(("mid", track.mid))
         if track.rejected:
-            media.attributes.append(("inactive", None))
+            media = refused(track.media)
         else:
-            place(media, local)
-            media.formats = [
-                str(each) for one in track.formats for each in (one.payload_type, one.rtx) if each is not None
-            ]
-            media.attributes += transport_lines(local, setup, candidates=track.mid == mids[0])
+            media = accepted(track.media, track.formats, local, setup, first=track.mid == mids[0])
             media.attributes += _track_lines(track)
         description.media.append(media)
     return description
 
 
 def _track_lines(track: AgreedTrack) -> list[Line]:
-    lines: list[Line] = [("rtcp-mux", None)]
-    if track.media.has("rtcp-rsize"):
-        lines.append(("rtcp-rsize", None))
-    lines.append(("inactive" if track.source is None else "recvonly", None))
+    lines: list[Line] = [("inactive" if track.source is None else "recvonly", None)]
     for each in track.formats:
         lines += each.lines()
     for identifier, (extension, direction) in track.extensions.items():

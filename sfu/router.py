@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from sfu.counters import Counters
+from sfu.description import nearest_first
 from sfu.publication import Publication, PublishConnection, read_offer
 from sfu.publish_answer import Source
 from sfu.sdp import SdpError
+from sfu.sdp_fragment import IceFragment, fragment_text
 from sfu.speakers import Speakers
 from sfu.subscription import SlotView, SubscribeConnection
 from sfu.transport import NEVER, PeerTransport, State
+from sfu.viewing import ViewConnection, read_viewer_offer
 
 if TYPE_CHECKING:
     from sfu.forward import Stream
@@ -102,10 +105,15 @@ class MediaPeer:
         self._answered = 0
         self._on_stage = True
         self._left = False
+        self.client_address: str | None = None
+        """Where the client is, if it tries the first candidate only (WHIP)."""
 
     @property
     def _addresses(self) -> list[str]:
-        return self._endpoint.addresses(self._extra_addresses)
+        addresses = self._endpoint.addresses(self._extra_addresses)
+        if self.client_address is None:
+            return addresses
+        return nearest_first(addresses, self._extra_addresses, self.client_address)
 
     def publish(self, sdp: str, tracks: Mapping[str, Source]) -> str:
         """The answer to an offer; SdpError leaves what was agreed before."""
@@ -172,6 +180,40 @@ class MediaPeer:
         self._answered = generation
         self.update()
 
+    def view(self, sdp: str, *, pinned: str | None = None) -> str:
+        """The answer to the one offer of a viewer that offers itself (WHEP); `pinned` comes first. SdpError."""
+        self._check_present()
+        agreement = read_viewer_offer(sdp)
+        endpoint, now = self._endpoint, self._endpoint.now()
+        connection = ViewConnection(
+            endpoint.transport(),
+            self,
+            endpoint.streams,
+            endpoint.counters,
+            endpoint.session_id(),
+            now,
+            agreement=agreement,
+            speaker=lambda: self._room.speaker,
+            pinned=pinned,
+        )
+        self.subscribed = connection
+        endpoint.watch(connection)
+        connection.seat(self._room.publications(but=self))
+        return connection.accept(self._addresses, endpoint.port, now)
+
+    def trickle(self, fragment: IceFragment) -> str | None:
+        """Takes what a WHIP or WHEP client says of its ICE; our fragment when that was a restart."""
+        self._check_present()
+        connection = self.published or self.subscribed
+        agreement = connection.agreement if isinstance(connection, (PublishConnection, ViewConnection)) else None
+        if connection is None or agreement is None:
+            raise SdpError("there is no connection")
+        transport, before = connection.transport, connection.transport.remote or agreement.remote
+        if fragment.ufrag in ("", before.ufrag):
+            return None
+        transport.restarted_by_peer(fragment.ufrag, fragment.password, self._endpoint.now())
+        return fragment_text(transport.local(self._addresses, self._endpoint.port), agreement.bundle)
+
     def set_muted(self, source: Source, muted: bool) -> None:
         """A muted source is received but not forwarded; it keeps its slots."""
         source = Source(source)
@@ -230,6 +272,8 @@ class MediaPeer:
     def tell_speaker(self, peer_id: str | None) -> None:
         """Passes on who speaks."""
         self._listener.media_speaker(peer_id)
+        if isinstance(self.subscribed, ViewConnection):
+            self.update()
 
     def publications_changed(self) -> None:
         """See PublishOwner."""

@@ -119,15 +119,16 @@ class SessionDescription:
         return self.origin.split(" ")[1]
 
     def __str__(self) -> str:
-        lines = ["v=0", f"o={self.origin}", "s=-", "t=0 0", *_attribute_lines(self.attributes)]
+        lines = ["v=0", f"o={self.origin}", "s=-", "t=0 0", *attribute_lines(self.attributes)]
         for media in self.media:
             lines.append(f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats)}")
             lines.append(f"c={media.connection}")
-            lines += _attribute_lines(media.attributes)
+            lines += attribute_lines(media.attributes)
         return "\r\n".join(lines) + "\r\n"
 
 
-def _attribute_lines(attributes: Iterable[tuple[str, str | None]]) -> list[str]:
+def attribute_lines(attributes: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Attributes as a= lines."""
     return [f"a={name}" if value is None else f"a={name}:{value}" for name, value in attributes]
 
 

@@ -16,6 +16,7 @@ from sfu.publish_answer import HASHES
 from sfu.rtp import EXTENSION_BY_URI, Extension
 from sfu.sdp import Media, SdpError, SessionDescription, Transport
 
+FIRST_SSRC = 0x20_0000
 _AUDIO_ONLY = frozenset({Extension.AUDIO_LEVEL})
 
 
@@ -33,6 +34,14 @@ class SlotLine:
     def cname(self) -> str:
         """The CNAME of the slot's SSRCs."""
         return self.stream
+
+
+def slot_line(place: int, mid: str, *, audio: bool, rtx: bool = True) -> SlotLine:
+    """The sound or the picture of the n-th place: one stream, so that they are played in sync."""
+    first = FIRST_SSRC + 4 * place
+    if audio:
+        return SlotLine(mid, True, first, None, f"place{place}")
+    return SlotLine(mid, False, first + 1, first + 2 if rtx else None, f"place{place}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +69,13 @@ def offer(slots: Sequence[SlotLine], local: LocalTransport, session_id: int, ver
         for extension, identifier in OFFERED_EXTENSIONS.items():
             if slot.audio or extension not in _AUDIO_ONLY:
                 media.attributes.append(extension_line(extension, identifier))
-        media.attributes += _source_lines(slot)
+        media.attributes += source_lines(slot)
         description.media.append(media)
     return description
 
 
-def _source_lines(slot: SlotLine) -> list[Line]:
+def source_lines(slot: SlotLine) -> list[Line]:
+    """What names the slot's SSRCs and the stream they belong to."""
     msid = f"{slot.stream} {slot.stream}-{'audio' if slot.audio else 'video'}"
     lines: list[Line] = [("msid", msid)]
     ssrcs = [slot.ssrc]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sfu import sdp
 from sfu.counters import Counters
-from sfu.description import LocalTransport
 from sfu.feedback import REPORT_SECONDS
 from sfu.publication import Publication, PublishConnection
 from sfu.publish_answer import Source
@@ -27,7 +26,7 @@ from sfu.rtcp import (
     SourceDescription,
 )
 from sfu.sdp import SdpError
-from sfu.subscribe_offer import SlotLine, offer, read_answer
+from sfu.subscribe_offer import SlotLine, offer, read_answer, slot_line
 from sfu.transport import NEVER, PeerTransport, State
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 CHUNK_PLACES = 4  # added by one offer
 MAX_PLACES = 32  # 64 m-lines; who finds none is not received: those who send nothing first
-FIRST_SSRC = 0x20_0000
 MAX_NACKED = 2048  # sequence numbers of one compound that are acted on
 
 
@@ -104,6 +102,8 @@ class SubscribeOwner(Protocol):
 class SubscribeConnection:
     """One peer connection in which the server offers."""
 
+    first_places = CHUNK_PLACES
+
     def __init__(
         self,
         transport: PeerTransport,
@@ -127,14 +127,12 @@ class SubscribeConnection:
         self._next_report_at = now + REPORT_SECONDS
         self._by_ssrc: dict[int, OutgoingSlot] = {}
         transport.owner = self
-        self._grow(CHUNK_PLACES)
+        self._grow(self.first_places)
 
     def _grow(self, count: int) -> None:
         for index in range(len(self.places), min(len(self.places) + count, MAX_PLACES)):
-            stream = f"place{index}"
-            first = FIRST_SSRC + 4 * index
-            audio = self._slot(SlotLine(f"a{index}", True, first, None, stream))
-            video = self._slot(SlotLine(f"v{index}", False, first + 1, first + 2, stream))
+            audio = self._slot(slot_line(index, f"a{index}", audio=True))
+            video = self._slot(slot_line(index, f"v{index}", audio=False))
             self.places.append(Place(audio, video))
 
     def _slot(self, line: SlotLine) -> OutgoingSlot:
@@ -159,7 +157,7 @@ class SubscribeConnection:
         """The next offer."""
         self._version += 1
         self._offered_places = len(self.places)
-        local = LocalTransport(self.transport.credentials, self.transport.fingerprint, addresses, port)
+        local = self.transport.local(addresses, port)
         return str(offer(self.lines, local, self._session_id, self._version))
 
     def answer(self, text: str, now: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,7 @@ from pylibsrtp import Policy
 
 from sfu import rtcp, sdp
 from sfu.counters import Counters
+from sfu.description import LocalTransport
 from sfu.ice_lite import Address, Credentials, IceLite, IceState, Outcome
 from sfu.rtcp import RtcpError, RtcpPacket
 from wire.dtls import DtlsContext
@@ -95,6 +97,10 @@ class PeerTransport:
         """What descriptions announce now."""
         return self.ice.credentials
 
+    def local(self, addresses: Sequence[str], port: int) -> LocalTransport:
+        """What a description says of us now."""
+        return LocalTransport(self.credentials, self.fingerprint, addresses, port)
+
     def _register(self) -> None:
         for ufrag in [each for each, transport in self._registry.items() if transport is self]:
             del self._registry[ufrag]
@@ -109,6 +115,12 @@ class PeerTransport:
         for ufrag in self.ice.ufrags:
             self._registry[ufrag] = self
         self.counters.ice_restarts["started"] += 1
+
+    def restarted_by_peer(self, ufrag: str, password: str, now: float) -> None:
+        """The peer restarts ICE without a new description: all else stays (RFC 9725 §4.3.3)."""
+        if self.remote is not None:
+            self.remote = replace(self.remote, ufrag=ufrag, password=password)
+        self.restart_ice(now)
 
     def set_remote(self, remote: sdp.Transport, *, client: bool, now: float) -> None:
         """The peer's description; `client`: we open the DTLS handshake (it said setup:passive)."""

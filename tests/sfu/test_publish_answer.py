@@ -157,3 +157,45 @@ def test_an_offer_with_nothing_usable_is_refused() -> None:
     text = recorded("chromium_plain").replace("m=audio", "m=text").replace("m=video", "m=text")
     with pytest.raises(SdpError):
         agree(parse(text), {})
+
+
+# WHIP clients: offers/README.md says where these come from.
+
+
+@pytest.mark.parametrize("name", ["obs_whip", "ffmpeg_whip", "gstreamer_whip"])
+def test_whip_clients_get_both_tracks_in_h264_and_opus(name: str) -> None:
+    offer = parse(recorded(name))
+    sources = {m.mid: Source.MICROPHONE if m.kind == "audio" else Source.CAMERA for m in offer.media}
+    described = answered(agree(offer, sources))
+    assert all(media.direction == "recvonly" for media in described.media)
+    names = {codec.name.lower() for media in described.media for codec in media.codecs.values()}
+    assert names == {"opus", "h264"}
+
+
+def test_an_offer_that_is_passive_gets_an_active_answer() -> None:
+    """FFmpeg's first versions are DTLS servers only."""
+    agreement = agree(parse(recorded("ffmpeg_whip")), BOTH)
+    assert all(media.transport.setup == "active" for media in answered(agreement).media)
+
+
+def test_an_offer_without_candidates_and_with_a_fingerprint_for_the_whole_session() -> None:
+    """OBS gathers after it has read the Link headers; libdatachannel writes its fingerprint once."""
+    text = recorded("obs_whip")
+    assert "a=candidate" not in text
+    assert text.count("a=fingerprint") == 1
+    assert agree(parse(text), BOTH).remote.fingerprints
+
+
+@pytest.mark.parametrize("name", ["obs_whip", "ffmpeg_whip", "gstreamer_whip", "chromium_plain", "firefox_simulcast"])
+def test_answers_begin_with_the_version_and_stay_below_what_ffmpeg_reads(name: str) -> None:
+    """FFmpeg: `MAX_SDP_SIZE` is 8192; it takes the first UDP host candidate."""
+    offer = parse(recorded(name))
+    sources = {m.mid: Source.MICROPHONE if m.kind == "audio" else Source.CAMERA for m in offer.media}
+    addresses = ["203.0.113.9", *(f"2001:db8:1:2:3:4:5:{index}" for index in range(20))]
+    local = LocalTransport(LOCAL.credentials, LOCAL.fingerprint, addresses, 40000)
+    text = str(answer(agree(offer, sources), local, 2**62, 1))
+    assert text.startswith("v=")
+    assert len(text) < 8192
+    first = next(line for line in text.split("\r\n") if line.startswith("a=candidate"))
+    assert first.split()[2:6:2] == ["udp", "203.0.113.9"]
+    assert "typ host" in first

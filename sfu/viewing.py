@@ -1,0 +1,111 @@
+"""What a viewer receives (WHEP): a subscribe connection with the m-lines of the viewer's own offer.
+
+They are few and stay as they are, so who sits on them changes: the picture of a shared screen before the speaker's
+before anybody else's, the voice of the speaker before the screen's sound before anybody else's. Who is there stays
+until somebody is preferred; the speaker changes with the hysteresis of `sfu.speakers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from sfu import sdp
+from sfu.codecs import Kind
+from sfu.counters import Counters
+from sfu.formats import DEFAULT_VIDEO_PREFERENCE
+from sfu.publication import Publication, PublishConnection
+from sfu.publish_answer import Source
+from sfu.subscribe_answer import Agreement, agree, answer
+from sfu.subscription import OutgoingSlot, SlotView, SubscribeConnection, SubscribeOwner
+from sfu.transport import PeerTransport
+
+if TYPE_CHECKING:
+    from sfu.forward import Stream
+
+
+class ViewConnection(SubscribeConnection):
+    """One peer connection in which the viewer offers, once."""
+
+    first_places = 0
+
+    def __init__(
+        self,
+        transport: PeerTransport,
+        owner: SubscribeOwner,
+        streams: dict[Stream, PublishConnection],
+        counters: Counters,
+        session_id: int,
+        now: float,
+        *,
+        agreement: Agreement,
+        speaker: Callable[[], str | None],
+        pinned: str | None = None,
+    ) -> None:
+        """`pinned` is the participant whose picture and voice come first, while they are in the room."""
+        super().__init__(transport, owner, streams, counters, session_id, now)
+        self.agreement = agreement
+        self._speaker = speaker
+        self._pinned = pinned
+        self._seated: dict[OutgoingSlot, str] = {}
+        transport.path.set_extensions({}, agreement.extensions)
+        for line, sent in agreement.sent:
+            slot = self._slot(line)
+            slot.usable = True
+            for kind, (payload_type, rtx) in sent.payloads.items():
+                slot.slot.map_payload(kind, payload_type, rtx)
+
+    def accept(self, addresses: Sequence[str], port: int, now: float) -> str:
+        """The answer to the viewer's offer."""
+        self.transport.set_remote(self.agreement.remote, client=self.agreement.passive, now=now)
+        self._version += 1
+        local = self.transport.local(addresses, port)
+        return str(answer(self.agreement, local, self._session_id, self._version))
+
+    def seat(self, publications: Iterable[tuple[str, Publication]]) -> bool:
+        """Puts those on the m-lines who come first now; True when that changed."""
+        before = self.views()
+        offered = list(publications)
+        self.unseated = 0
+        for audio in (True, False):
+            slots = [slot for slot in self._by_ssrc.values() if slot.line.audio is audio]
+            fitting = [each for each in offered if each[1].audio is audio]
+            self.unseated += max(0, len(fitting) - len(slots))
+            seated = {slot.publication for slot in slots}
+            first = sorted(fitting, key=lambda each: self._rank(each[0], each[1], each[1] in seated))[: len(slots)]
+            self._put(slots, first)
+        self.follow()
+        return self.views() != before
+
+    def _rank(self, peer_id: str, publication: Publication, seated: bool) -> tuple[bool, ...]:
+        """False comes before True."""
+        speaks = peer_id == self._speaker() and publication.source in (Source.MICROPHONE, Source.CAMERA)
+        screen = publication.source in (Source.SCREEN, Source.SCREEN_AUDIO)
+        first, second = (speaks, screen) if publication.audio else (screen, speaks)
+        return publication.muted, peer_id != self._pinned, not first, not second, not seated
+
+    def _put(self, slots: Sequence[OutgoingSlot], chosen: Sequence[tuple[str, Publication]]) -> None:
+        """Who is on an m-line already stays on it."""
+        who = {publication: peer_id for peer_id, publication in chosen}
+        staying = {slot.publication for slot in slots} & who.keys()
+        coming = iter([publication for _, publication in chosen if publication not in staying])
+        for slot in slots:
+            if slot.publication not in staying:
+                slot.publication = next(coming, None)
+            if slot.publication is None:
+                self._seated.pop(slot, None)
+            else:
+                self._seated[slot] = who[slot.publication]
+
+    def views(self) -> list[SlotView]:
+        """Who is where."""
+        return [
+            SlotView(slot.line.mid, self._seated[slot], slot.publication.source)
+            for slot in self._by_ssrc.values()
+            if slot.publication is not None
+        ]
+
+
+def read_viewer_offer(text: str, preference: Sequence[Kind] = DEFAULT_VIDEO_PREFERENCE) -> Agreement:
+    """Parses and judges a viewer's offer; SdpError."""
+    return agree(sdp.parse(text), preference)
