@@ -17,6 +17,7 @@ MAX_STREAMS: int
 MAX_SLOTS: int
 MAX_SSRCS: int
 MAX_REMOTES: int
+MAX_SEATS: int
 MAX_PACKET_BYTES: int
 MAX_NACK: int
 RESEND_BURST_BYTES: int
@@ -66,6 +67,7 @@ class Drop(IntEnum):
     ARRIVAL_OVERFLOW = 20
     RESEND_BUDGET = 21
     LAYER = 22
+    NOT_LOUDEST = 23
 
 class LayerCount(NamedTuple):
     """What came of one layer of a stream since its beginning; the size is that of its spatial layer, 0 unknown."""
@@ -81,6 +83,22 @@ class ArrivalRun(NamedTuple):
     """Arrivals since the last call: (transport-wide sequence number without wrap, arrival in us), ascending."""
 
     arrivals: Sequence[tuple[int, int]]
+
+class Gate:
+    """The audio of one room: of the streams that have it as their `gate`, those with a seat go on.
+
+    Level and voice activity are those of RFC 6464; a stream without the extension goes on without a seat. A free seat
+    is taken by any packet, a taken one by speech alone, with its first packet: that of who has been silent longest,
+    and for 2 s, else that of the quietest who has had it for 2 s and is 10 dB below. The rest is dropped
+    (`not_loudest`); when it goes on again its slots have no gap in their sequence numbers, as after silence that was
+    not sent.
+    """
+
+    limit: int
+    """Seats; 0: everybody goes on. ValueError past MAX_SEATS (64)."""
+    def __init__(self, limit: int = 0) -> None: ...
+    def seated(self) -> list[Stream]:
+        """The streams that have a seat, in no order."""
 
 class Forwarder(Receiver):
     """Receives for all SFU sockets, finds each datagram's transport by its 5-tuple, and forwards media."""
@@ -188,6 +206,8 @@ class Stream:
     height: int
     active: bool
     """Settable; False (muted): received, not forwarded. After it, slots start over as after a switch."""
+    gate: Gate | None
+    """Settable, for audio."""
     def receiver_report(self) -> tuple[int, int, int, int]:
         """(fraction_lost, cumulative lost, extended highest sequence number, jitter) of RFC 3550 §6.4.1.
 

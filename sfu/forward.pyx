@@ -59,6 +59,7 @@ cdef uint64_t read_clock(forwarder_t *f) noexcept nogil:
 include "forward_out.pxi"
 include "forward_layers.pxi"
 include "forward_in.pxi"
+include "forward_gate.pxi"
 
 if (
     [Kind.OPAQUE, Kind.OPUS, Kind.VP8, Kind.VP9, Kind.AV1, Kind.H264]
@@ -74,6 +75,7 @@ MAX_STREAMS = C_MAX_STREAMS
 MAX_SLOTS = C_MAX_SLOTS
 MAX_SSRCS = C_MAX_SSRCS
 MAX_REMOTES = C_MAX_REMOTES
+MAX_SEATS = C_MAX_SEATS
 MAX_PACKET_BYTES = MAX_RTP_BYTES
 RESEND_BURST_BYTES = C_RESEND_BURST
 MAX_NACK = 1024                     # sequence numbers of one `retransmit` that are looked at
@@ -119,6 +121,7 @@ class Drop(IntEnum):
     ARRIVAL_OVERFLOW = DROP_ARRIVAL_OVERFLOW
     RESEND_BUDGET = DROP_RESEND_BUDGET
     LAYER = DROP_LAYER
+    NOT_LOUDEST = DROP_NOT_LOUDEST
 
 
 _DROP_KEYS = [(int(reason), f"dropped_{reason.name.lower()}") for reason in Drop]
@@ -249,6 +252,7 @@ cdef class Forwarder(Receiver):
                 if slot.target == s:
                     slot.target = NULL
         s.follower_count = 0
+        unseat(s)
         s.transport = NULL
         drop_cache(s)
         forget_events(self.f, s)

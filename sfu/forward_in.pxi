@@ -153,6 +153,9 @@ cdef void receive_packet(forwarder_t *f, transport_t *t, stream_t *s, rtp_t *p, 
         drop(f, DROP_INACTIVE)
         touch(f, s)                 # for what it finds missing
         return
+    if s.gate != NULL and not pass_gate(f, s, p):
+        touch(f, s)
+        return
     if s.follower_count == 0:
         touch(f, s)
         return

@@ -6,6 +6,7 @@ cdef class Stream:
 
     cdef stream_t *s
     cdef readonly Transport transport
+    cdef Gate _gate
 
     def __cinit__(self, Transport transport not None, uint32_t ssrc, bint audio):
         self.s = <stream_t *>calloc(1, sizeof(stream_t))
@@ -17,10 +18,12 @@ cdef class Stream:
         self.s.audio = audio
         self.s.active = True
         self.s.clock = 48000 if audio else 90000
+        self.s.loudness = 127 * 16
         self.transport = transport
 
     def __dealloc__(self):
         if self.s != NULL:
+            unseat(self.s)
             drop_cache(self.s)
             free(self.s.followers)
             free(self.s)
@@ -83,6 +86,20 @@ cdef class Stream:
         if self.s.active and not value:
             interrupt(self.s)
         self.s.active = value
+
+    @property
+    def gate(self):
+        return self._gate
+
+    @gate.setter
+    def gate(self, Gate value):
+        if value is self._gate:
+            return
+        unseat(self.s)
+        self._gate = value
+        self.s.gate = value.g if value is not None and self.s.transport != NULL else NULL
+        if self.s.gate == NULL and self.s.shut:
+            reopen(self.s)
 
     def receiver_report(self):
         """(fraction_lost, cumulative lost, extended highest sequence number, jitter); starts a new interval."""

@@ -172,7 +172,10 @@ cdef void begin_epoch(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexc
     else:
         e.first_out = slot.highest + 1
         elapsed = <int64_t>((f.now_us - slot.last_us) * s.clock // 1000000)
-        e.timestamp = slot.last_timestamp + <uint32_t>max(elapsed, 1) - p.timestamp
+        if slot.same_timeline and before == s:
+            e.timestamp = slot.epoch.timestamp
+        else:
+            e.timestamp = slot.last_timestamp + <uint32_t>max(elapsed, 1) - p.timestamp
     e.offset = e.first_out - p.extended
     if slot.has_picture and p.picture_offset:
         e.picture = slot.last_picture + 1 - p.picture
@@ -181,7 +184,7 @@ cdef void begin_epoch(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexc
     if slot.has_frame and p.frame_offset:
         e.frame = slot.last_frame + 1 - p.frame
     slot.epoch = e
-    slot.resync = False
+    slot.resync = slot.same_timeline = False
     begin_layers(slot, e, p)
     if before == s:
         return

@@ -27,6 +27,11 @@ cdef enum:
     LAYERED_EPOCHS = 128            # ... and gaps that left out layers make: two seconds of 60 pictures
     MAX_SPATIAL = 4                 # layers counted apart; higher ones count with the highest
     MAX_TEMPORAL = 4
+    C_MAX_SEATS = 64                # of a gate
+    SPEECH_LEVEL = 50               # dB below full scale (RFC 6464): what is called voice and is so loud is speech
+    LOUD_LEVEL = 35                 # so is this without the word of its sender
+    LOUDER_DB = 10                  # than the smoothed level of who yields without having been silent
+    HOLD_US = 2000000               # a seat is kept so long after the last speech
     VIDEO_ENTRIES = 1024
     AUDIO_ENTRIES = 64
     VIDEO_CACHE_BYTES = 1 << 19     # address space; only what was written becomes memory
@@ -71,6 +76,7 @@ cdef enum:
     DROP_ARRIVAL_OVERFLOW
     DROP_RESEND_BUDGET
     DROP_LAYER
+    DROP_NOT_LOUDEST
     DROPS
 
 cdef enum:
@@ -173,6 +179,12 @@ cdef struct layer_t:
     int height
 
 
+cdef struct gate_t:
+    int limit                       # 0: no gate
+    int count
+    stream_t *seats[C_MAX_SEATS]
+
+
 cdef struct stream_t:
     void *object
     transport_t *transport          # NULL once removed
@@ -212,6 +224,12 @@ cdef struct stream_t:
     uint64_t report_us
     uint32_t levels
     uint32_t level_sum
+    gate_t *gate                    # NULL: none
+    bint seated
+    bint shut                       # the latest packet did not go on
+    int loudness                    # mean level, in sixteenths of a dB below full scale
+    uint64_t seated_us
+    uint64_t spoke_us
     cached_t *cached
     uint8_t *cache
     uint64_t cache_written
@@ -265,6 +283,7 @@ cdef struct slot_t:
     stream_t *current
     stream_t *target
     bint resync                     # the current stream was interrupted: start over as after a switch
+    bint same_timeline              # ... but the source's timestamps go on
     epoch_t *epoch                  # the newest
     epoch_t *epochs                 # a ring: `first_epochs`, or a larger one once layers are left out
     uint32_t epoch_room             # power of two
