@@ -35,7 +35,7 @@ from signalling.media import SdpError
 from signalling.room import Room
 from signalling.rooms import JoinRefusedError, Rooms
 from signalling.seat import ForbiddenError, Seat
-from signalling.server_messages import Closing, Error, Frame, Joined, Published, ServerMessage, encode
+from signalling.server_messages import Closing, Error, Frame, Joined, Published, Role, ServerMessage, encode
 from signalling.session import (
     CLOSE_RESTART,
     INVALID,
@@ -48,14 +48,16 @@ from signalling.session import (
     Reply,
     Session,
 )
+from signalling.turnstile import Rank, Turnstile
 from signalling.websocket import Socket
 
 logger = logging.getLogger(__name__)
 
 IceServers = Callable[[str, str], Sequence[dict[str, object]]]
 
-# Burst and attempts per second for one source. Clients behind one address all come back at once after a restart.
-JOINS: Final = (100, 5.0)
+# Burst and attempts per second for one source. A webinar's viewers behind one address all come at once, and again after
+# a restart. What a join costs is paced by the turnstile; this keeps one source from taking all the server's seats.
+JOINS: Final = (600, 10.0)
 WRONG_PASSWORDS: Final = (10, 0.1)
 DRAINING_RETRY_MS: Final = 1000
 
@@ -69,6 +71,7 @@ class Reception:
         counters: Counters,
         ice_servers: IceServers,
         addresses: HostAddresses,
+        turnstile: Turnstile,
         version: str,
         clock: Callable[[], float],
         wall: Callable[[], float],
@@ -77,6 +80,7 @@ class Reception:
         self.counters = counters
         self.ice_servers = ice_servers
         self.addresses = addresses
+        self.turnstile = turnstile
         self.version = version
         self.clock = clock
         self.wall = wall
@@ -188,7 +192,7 @@ class Conversation:
             elif isinstance(effect.message, Join):
                 await self._guarded_join(effect.message)
             else:
-                self._guarded_serve(effect.message)
+                await self._serve_in_turn(effect.message)
         counters = self._reception.counters
         counters.messages_in[self._session.received_type] += 1
         if self._session.limited_scope is not None:
@@ -227,6 +231,18 @@ class Conversation:
     async def _join(self, join: Join, started_at: float) -> None:
         reception = self._reception
         reception.check(self._source, returning=bool(join.resume))
+        room = reception.rooms.get(self._room_name)
+        returning = room is not None and room.seat_of(join.resume) is not None
+        addresses = () if returning else await reception.addresses.of(self._host)
+        audience = not returning and room is not None and room.broadcast and not room.was_host(join.resume)
+        rank = Rank.AUDIENCE if audience else Rank.STAGE
+        await reception.turnstile.run(rank, lambda: self._sit_down(join, addresses, started_at))
+
+    def _sit_down(self, join: Join, addresses: Sequence[str], started_at: float) -> None:
+        """Takes the seat or a new one and tells the client all it needs; JoinRefusedError."""
+        reception = self._reception
+        if self._session.phase is Phase.ENDED:
+            return
         seat = reception.rooms.resume(self._room_name, join) if join.resume else None
         if join.resume:
             reception.counters.reconnects["resumed" if seat is not None else "unknown"] += 1
@@ -235,9 +251,6 @@ class Conversation:
             if reception.leaving:
                 raise JoinRefusedError("draining", "the server restarts", retry_ms=DRAINING_RETRY_MS)
             reception.check_guesses(reception.rooms.get(self._room_name), self._source)
-            addresses = await reception.addresses.of(self._host)
-            if self._session.phase is Phase.ENDED:
-                return
             seat = reception.take(self._room_name, join, self._source, addresses)
         self._welcome(seat, join, resumed)
         reception.counters.joins["resumed" if resumed else "ok"] += 1
@@ -281,6 +294,14 @@ class Conversation:
         )
 
     # --- everything else ---
+
+    async def _serve_in_turn(self, message: ClientMessage) -> None:
+        """At once, but negotiation, which takes long, in its turn."""
+        if self._seat is not None and isinstance(message, Publish | Answer | Resubscribe):
+            rank = Rank.AUDIENCE if self._seat.role is Role.VIEWER else Rank.STAGE
+            await self._reception.turnstile.run(rank, lambda: self._guarded_serve(message))
+        else:
+            self._guarded_serve(message)
 
     def _guarded_serve(self, message: ClientMessage) -> None:
         seat = self._seat

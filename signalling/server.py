@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
+import math
 import re
 import time
 import unicodedata
@@ -32,6 +33,7 @@ from signalling.media import MediaService
 from signalling.room import RoomLimits
 from signalling.rooms import Rooms
 from signalling.server_messages import Role
+from signalling.turnstile import Rank, Turnstile
 from signalling.websocket import Socket
 from wire.measure import Measure
 
@@ -41,6 +43,11 @@ TICK_SECONDS = 0.5
 MAX_ROOM_NAME_LENGTH = 64
 # Nothing that is served takes a body.
 MAX_BODY_BYTES = 1024
+# About what opening a WebSocket takes.
+OPENING_SECONDS = 0.0005
+# A browser loads the page over six connections: where hundreds come at once, they must not be kept for long.
+CROWDED_CONNECTIONS = 256
+CROWDED_IDLE_SECONDS = 5.0
 # How far apart the clients of a draining server are asked to come back.
 DRAIN_SPREAD_MS = 2000
 
@@ -100,8 +107,8 @@ class SignallingSettings:
     max_sockets: int = 4000
     """WebSockets at a time."""
     idle_seconds: float = 75.0
-    """How long an HTTP connection may wait for its next request."""
-    max_sockets_per_source: int = 400
+    """How long an HTTP connection may wait for its next request; CROWDED_IDLE_SECONDS where there are many."""
+    max_sockets_per_source: int = 1000
     """WebSockets at a time from one IPv4 address or IPv6 /64; this machine itself has no limit."""
 
 
@@ -166,8 +173,9 @@ class SignallingService:
         self._assets = Assets(assets or find_assets())
         self._addresses = HostAddresses(loop, self._clock)
         self._rooms = Rooms(self.settings.limits, sfu, self.counters.room_seconds.observe)
+        self._turnstile = Turnstile(loop)
         self._reception = Reception(
-            self._rooms, self.counters, ice_servers, self._addresses, version, self._clock, wall
+            self._rooms, self.counters, ice_servers, self._addresses, self._turnstile, version, self._clock, wall
         )
         self._conversations: dict[Conversation, str] = {}
         self._sockets_of: dict[str, int] = {}
@@ -175,7 +183,6 @@ class SignallingService:
         self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
         self._protocol_options: dict[str, Any] = {
             "access_log": None,
-            "keepalive_timeout": self.settings.idle_seconds,
             "logger": _ProtocolLog(logger, self.counters),
         }
 
@@ -191,7 +198,9 @@ class SignallingService:
         server = self._runner.server
         if server is None:
             raise RuntimeError("the signalling service has not been started")
-        return _HttpProtocol(server, loop=self._loop, **self._protocol_options)
+        crowded = len(server.connections) >= CROWDED_CONNECTIONS
+        idle_seconds = min(self.settings.idle_seconds, CROWDED_IDLE_SECONDS if crowded else math.inf)
+        return _HttpProtocol(server, loop=self._loop, keepalive_timeout=idle_seconds, **self._protocol_options)
 
     def refuse_newcomers(self) -> None:
         """Refuses joins but those of participants who come back."""
@@ -230,6 +239,7 @@ class SignallingService:
         """Everything countable about signalling."""
         yield from self.counters.measures()
         yield Measure("rooms", {}, len(self._rooms))
+        yield Measure("joins_waiting", {}, self._turnstile.waiting)
         roles = Counter(seat.role for seat in self._rooms.seats())
         for role in Role:
             yield Measure("participants", {"role": role.value}, roles[role])
@@ -286,6 +296,7 @@ class SignallingService:
         if self._is_full(source):
             self.counters.rate_limited["sockets"] += 1
             return web.Response(status=503, headers={"Retry-After": "5"}, text="too many connections\n")
+        await self._turnstile.turn(Rank.ARRIVAL, OPENING_SECONDS)
         return await self._converse(request, name, authority, source)
 
     def _is_full(self, source: str) -> bool:
@@ -294,7 +305,7 @@ class SignallingService:
         return not is_loopback(source) and self._sockets_of.get(source, 0) >= self.settings.max_sockets_per_source
 
     async def _converse(self, request: web.Request, name: str, authority: Authority, source: str) -> web.StreamResponse:
-        socket = Socket(self.counters)
+        socket = Socket(self.counters, self._turnstile)
         conversation = Conversation(self._reception, socket, room_name=name, host=authority.host, source=source)
         self._conversations[conversation] = source
         self._sockets_of[source] = self._sockets_of.get(source, 0) + 1

@@ -15,10 +15,14 @@ from signalling.client_messages import MAX_MESSAGE_BYTES
 from signalling.counters import Counters
 from signalling.server_messages import Closing, Frame, ServerMessage, encode
 from signalling.session import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_OVERLOADED, CLOSE_TOO_LARGE
+from signalling.turnstile import Rank, Turnstile
 
 # What may wait for one client: more than a `joined` with the longest chat, and then some.
 MAX_QUEUED_BYTES = 2 * 1024 * 1024
 MAX_QUEUED_FRAMES = 1024
+# Where so many clients are told something at once, they are told in turns; about what one frame takes.
+MANY_SOCKETS = 50
+FRAME_SECONDS = 0.00005
 # How long the peer has to answer a close frame.
 CLOSE_SECONDS = 2.0
 # How long what a client still sends is thrown away so that it can read why: closing at once would reset the connection.
@@ -66,8 +70,9 @@ class _WebSocket(web.WebSocketResponse):
 class Socket:
     """A client's WebSocket."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, turnstile: Turnstile) -> None:
         self._counters = counters
+        self._turnstile = turnstile
         self._loop = asyncio.get_running_loop()
         self._websocket = _WebSocket(self)
         self._receiver: Receiver | None = None
@@ -138,6 +143,8 @@ class Socket:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                if self._counters.sockets > MANY_SOCKETS:
+                    await self._turnstile.turn(Rank.TELLING, len(self._queue) * FRAME_SECONDS)
                 while self._queue:
                     frame = self._queue.popleft()
                     self._queued_bytes -= len(frame.text)

@@ -99,6 +99,7 @@ METRICS: dict[str, Declaration] = {
     "rooms": _gauge("Rooms now."),
     "room_seconds": _histogram("How long rooms existed."),
     "participants": _gauge("Participants now.", "role"),
+    "joins_waiting": _gauge("Joins and negotiations waiting for their turn."),
     "joins_total": _counter("Joins by outcome.", "result"),
     "join_seconds": _histogram("From the open socket to being in the room."),
     "reconnects_total": _counter("Seats taken back by outcome.", "result"),

@@ -19,8 +19,8 @@ from wire.measure import Measure
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 4096
-MAX_CONNECTIONS_OF_SOURCE = 512  # a school behind one address
+MAX_CONNECTIONS = 6144
+MAX_CONNECTIONS_OF_SOURCE = 2048  # a webinar's viewers behind one address
 MAX_FIRST_HEADER_BYTES = 32 * 1024
 FIRST_REQUEST_SECONDS = 10.0
 

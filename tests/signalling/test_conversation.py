@@ -153,6 +153,26 @@ async def test_all_hear_how_many_viewers_there_are(house: House) -> None:
         assert (await client.receive("audience"))["count"] == 1
 
 
+async def test_whose_socket_ends_while_they_wait_for_their_turn_takes_no_seat(house: House) -> None:
+    held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    turnstile = house.service._turnstile
+    run = turnstile.run
+
+    async def wait(rank: Any, work: Any) -> Any:
+        await held
+        return await run(rank, work)
+
+    client = await house.connect()
+    turnstile.run = wait  # type: ignore[method-assign]
+    await client.send(type="join", version=1, name="Ada")
+    house.service.drain()
+    await client.receive("closing")
+    held.set_result(None)
+    await client.close_code()
+    await house.closed_sockets(1)
+    assert house.measure("rooms") == 0
+
+
 async def test_view_is_taken(house: House) -> None:
     ada = await house.join("Ada")
     tile = {"participant": "p", "source": "camera", "width": 320, "height": 180}

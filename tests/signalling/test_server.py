@@ -171,6 +171,20 @@ async def test_idle_http_ends_and_a_quiet_websocket_does_not(open_house: Callabl
     await ada.quiet()
 
 
+async def test_idle_http_ends_soon_where_there_is_a_crowd(
+    open_house: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signalling.server.CROWDED_CONNECTIONS", 1)
+    monkeypatch.setattr("signalling.server.CROWDED_IDLE_SECONDS", 0.1)
+    house: House = await open_house()
+    ada = await house.join("Ada")
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 404")
+    writer.close()
+    await ada.quiet()
+
+
 async def test_fault_of_ours_leaks_nothing(house: House, caplog: pytest.LogCaptureFixture) -> None:
     del house.service._assets._by_path["index.html"]
     async with house.http.get(house.url) as response:

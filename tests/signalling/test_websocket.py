@@ -54,6 +54,15 @@ async def test_compression_is_not_taken(house: House) -> None:
     assert not client.socket.compress
 
 
+async def test_many_are_told_in_turns_and_in_order(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signalling.websocket.MANY_SOCKETS", 1)
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    for number in range(5):
+        await ada.send(type="chat", text=str(number))
+    assert [(await bob.receive("chat"))["text"] for _ in range(5)] == ["0", "1", "2", "3", "4"]
+    assert house.measure("joins_waiting") == 0
+
+
 async def test_slow_reader_is_cut_off_and_delays_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("signalling.websocket.CLOSE_SECONDS", 0.1)
     ada, bob = await house.join("Ada"), await house.join("Bob")
