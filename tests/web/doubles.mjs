@@ -55,7 +55,7 @@ export const JOINED = {
 };
 
 /** Puts timers of our own in the place of the global ones: what they wait for is `now()`. @param {() => number} now */
-function fakeTimers(now) {
+export function fakeTimers(now) {
   let last = 0;
   const waiting = new Map();
   const add = (again) => (run, delay = 0, ...args) => {

@@ -166,6 +166,21 @@ test("a draining refusal at the door is passing", () => {
   assert.equal(sockets().length, 2);
 });
 
+test("a room that is over is not come back to", () => {
+  const { pass, socket, sockets, events } = makeJoined();
+  socket().deliver({ type: "closing", reason: "ended" });
+  pass(10_000);
+  assert.equal(sockets().length, 1);
+  assert.deepEqual(events.at(-1), ["ended", { reason: "ended" }]);
+});
+
+test("says how a room should be that this join may open", () => {
+  const { client, socket } = makeClient();
+  client.join({ name: "Ann", settings: { mode: "broadcast" } });
+  socket().open();
+  assert.deepEqual(socket().sent[0].settings, { mode: "broadcast" });
+});
+
 test("a seat taken over elsewhere is not fought for", () => {
   const { pass, socket, sockets, events } = makeJoined();
   socket().deliver({ type: "closing", reason: "replaced" });

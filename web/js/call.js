@@ -9,12 +9,16 @@ import { LocalMedia, captureReason } from "./local-media.js";
 import { SignallingClient } from "./protocol.js";
 import { ChatLog } from "./chat-log.js";
 import { Relays } from "./ice-servers.js";
+import { onStage } from "./state.js";
+import { ViewReport } from "./view-report.js";
 import { remember } from "./preferences.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
 /** @typedef {import("./protocol.js").Joined} Joined */
 /** @typedef {import("./protocol.js").Participant} Participant */
 /** @typedef {import("./state.js").Store} Store */
+/** @typedef {import("./protocol.js").Role} Role */
+/** @typedef {import("./protocol.js").RoomSettings} RoomSettings */
 /** @typedef {import("./ice-servers.js").RelayChoice} RelayChoice */
 
 /** Shorter breaks are not worth a word. */
@@ -41,9 +45,13 @@ export class Call {
   #stateTimer;
   #stateSentAt = -Infinity;
 
-  /** @param {{store: Store, url: string, relay: RelayChoice}} options */
-  constructor({ store, url, relay }) {
+  /**
+   * @param {{store: Store, url: string, relay: RelayChoice, settings?: Partial<RoomSettings>}} options
+   *   `settings` are those of the room if we are the one who opens it
+   */
+  constructor({ store, url, relay, settings }) {
     this.store = store;
+    this.settings = settings;
     this.signalling = new SignallingClient(url);
     this.relays = new Relays(relay);
     this.publisher = new Publisher(this.signalling, this.relays, (healthy) => this.#mediaHealth("publish", healthy));
@@ -52,6 +60,7 @@ export class Call {
       tracks: () => store.set({ tracks: store.state.tracks + 1 }),
     });
     this.chat = new ChatLog(this.signalling, store);
+    this.view = new ViewReport((tiles) => this.signalling.send({ type: "view", tiles }));
     this.#listenToServer();
     this.#listenToDevices();
   }
@@ -71,7 +80,7 @@ export class Call {
     this.#password = password;
     remember({ name });
     this.store.set({ phase: "joining", name, refused: "", ended: "", problem: null, passwordTried: password !== "" });
-    this.signalling.join({ name, password });
+    this.signalling.join({ name, password, settings: this.settings });
     this.#lookAtHealth();
   }
 
@@ -174,6 +183,25 @@ export class Call {
     this.store.set({ panel, unread });
   }
 
+  /** What the shared screen shows: sharp text, or moving pictures. @param {import("./local-media.js").ScreenHint} hint */
+  hintScreen(hint) {
+    this.store.set({ screenHint: hint });
+    this.media.hintScreen(hint);
+  }
+
+  /** Asks somebody up, sends them back, or steps down ourselves. @param {string} participant @param {boolean} on */
+  stage(participant, on) {
+    this.signalling.send({ type: "stage", participant, on });
+  }
+
+  /** Our answer to being asked up. @param {{microphone: boolean, camera: boolean}} devices neither: no */
+  async answerInvitation({ microphone, camera }) {
+    this.store.set({ invited: false });
+    if (camera) await this.startBoth();
+    else if (microphone) await this.#start("microphone");
+    else this.stage(this.store.state.self, false);
+  }
+
   /** A few words that go away by themselves. @param {string} key */
   notify(key) {
     clearTimeout(this.#noticeTimer);
@@ -191,6 +219,10 @@ export class Call {
     signalling.on("offer", (offer) => this.subscriber.receiveOffer(offer));
     signalling.on("slots", ({ slots }) => this.subscriber.setSlots(slots));
     signalling.on("speaker", ({ participant }) => store.set({ speaker: participant }));
+    signalling.on("wanted", ({ sources }) => this.publisher.setWanted(sources));
+    signalling.on("received", ({ estimate_kbps, streams }) => store.set({ received: { estimate_kbps, streams } }));
+    signalling.on("role", ({ role }) => this.#roleChanged(role));
+    signalling.on("audience", ({ count }) => store.set({ audience: count }));
     signalling.on("chat", (message) => this.chat.receive(message));
     signalling.on("media-lost", ({ connection }) => {
       if (connection === "publish") this.publisher.rebuild();
@@ -223,10 +255,14 @@ export class Call {
 
   /** In the room: for the first time, or back after a break or after the server was restarted. @param {Joined} message */
   #joined(message) {
-    const { self, participants, resumed } = message;
+    const { self, participants, resumed, settings, role = "host", audience = 0 } = message;
     this.relays.servers = message.ice_servers ?? [];
-    this.store.set({ phase: "call", self, participants, refused: "" });
-    if (!resumed) this.store.set({ speaker: null });
+    this.publisher.codec = settings?.video ?? "vp8";
+    this.store.set({ phase: "call", self, participants, refused: "", broadcast: settings?.mode === "broadcast", audience });
+    if (!resumed) this.store.set({ speaker: null, role, invited: false });
+    else if (role !== this.store.state.role) this.#roleChanged(role);
+    if (role === "viewer") this.media.stopAll();
+    this.view.resend();
     this.chat.joined(message.chat ?? []);
     this.subscriber.joined(resumed);
     this.#sendState();
@@ -234,6 +270,19 @@ export class Call {
     const changed = performance.now() - this.#networkChangedAt < NETWORK_CHANGE_COUNTS_MS;
     this.#networkChangedAt = -Infinity;
     if (resumed && changed) this.#restartMedia();
+  }
+
+  /** In a webinar: asked up to the stage, or sent back to the others who watch. @param {Role} role */
+  #roleChanged(role) {
+    const { role: before } = this.store.state;
+    const up = before === "viewer" && role !== "viewer";
+    // Only hosts are shown who watches.
+    const participants = role === "host" ? this.store.state.participants : onStage(this.store.state);
+    this.store.set({ role, invited: up, participants });
+    if (role !== "viewer" || before === "viewer") return;
+    this.publisher.close();
+    this.media.stopAll();
+    this.notify("notice.sent-back");
   }
 
   #restartMedia() {
@@ -329,6 +378,7 @@ export class Call {
     this.publisher.close();
     this.subscriber.close();
     this.media.stopAll();
+    this.view.close();
     clearTimeout(this.#breakTimer);
     this.#breakTimer = undefined;
     clearTimeout(this.#stuckTimer);

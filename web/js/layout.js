@@ -66,3 +66,8 @@ function placeRows(ratios, columns, cell, { width, height, gap }) {
   });
   return { boxes, height: Math.max(height, total) };
 }
+
+/** Whether a picture lies in the part that is scrolled to. @param {Box} box @param {number} top @param {number} height */
+export function inSight(box, top, height) {
+  return box.width > 0 && box.y < top + height && box.y + box.height > top;
+}

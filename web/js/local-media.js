@@ -3,10 +3,11 @@
  * says which source has another track now. It never asks for permission unless told to start something.
  */
 
-import { SCREEN_FRAMERATE } from "./publisher.js";
+import { SCREEN_FRAMERATES } from "./layers.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
 /** @typedef {{microphone: string, camera: string}} DeviceChoice ids; empty: the browser's choice */
+/** @typedef {"text" | "motion"} ScreenHint sharp letters, or moving pictures */
 
 const CAMERA = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
 const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
@@ -28,6 +29,8 @@ export class LocalMedia extends EventTarget {
   #tracks = new Map();
   /** @type {DeviceChoice} */
   choice = { microphone: "", camera: "" };
+  /** @type {ScreenHint} */
+  screenHint = "text";
 
   constructor() {
     super();
@@ -68,7 +71,7 @@ export class LocalMedia extends EventTarget {
   async startScreen() {
     if (!navigator.mediaDevices) throw new InsecureContext();
     const options = {
-      video: { frameRate: { ideal: SCREEN_FRAMERATE, max: SCREEN_FRAMERATE } },
+      video: { frameRate: this.#screenFramerate() },
       // The others must not hear themselves in the shared sound.
       audio: { suppressLocalAudioPlayback: false, restrictOwnAudio: true, echoCancellation: false },
       selfBrowserSurface: "exclude",
@@ -77,9 +80,24 @@ export class LocalMedia extends EventTarget {
     };
     const stream = await navigator.mediaDevices.getDisplayMedia(/** @type {DisplayMediaStreamOptions} */ (options));
     for (const track of stream.getTracks()) {
-      if (track.kind === "video") track.contentHint = "detail";
+      if (track.kind === "video") track.contentHint = this.screenHint;
       this.#take(track.kind === "video" ? "screen" : "screen-audio", track);
     }
+  }
+
+  /** What the shared screen shows, now and next time. @param {ScreenHint} hint */
+  async hintScreen(hint) {
+    this.screenHint = hint;
+    const track = this.track("screen");
+    if (!track) return;
+    track.contentHint = hint;
+    this.#changed("screen");
+    await track.applyConstraints({ frameRate: this.#screenFramerate() }).catch(() => {});
+  }
+
+  #screenFramerate() {
+    const framerate = SCREEN_FRAMERATES[this.screenHint];
+    return { ideal: framerate, max: framerate };
   }
 
   /** Lets go of the device; its light goes out. @param {Source} source */

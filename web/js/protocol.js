@@ -18,9 +18,17 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
 
 /**
  * @typedef {"microphone" | "camera" | "screen" | "screen-audio"} Source
- * @typedef {{id: string, name: string, microphone: boolean, camera: boolean, screen: boolean, connected: boolean}} Participant
+ * @typedef {"host" | "speaker" | "viewer"} Role
+ * @typedef {"vp8" | "vp9" | "av1" | "h264"} VideoCodec
+ * @typedef {{mode: "meeting" | "broadcast", video: VideoCodec, uplink_kbps: number}} RoomSettings
+ * @typedef {{id: string, name: string, microphone: boolean, camera: boolean, screen: boolean, connected: boolean, role?: Role}} Participant
  * @typedef {{id: string | number, participant: string, name: string, text: string, time: number}} ChatMessage
  * @typedef {{mid: string, participant: string, source: Source}} Slot
+ * @typedef {{participant: string, source: "camera" | "screen", width: number, height: number, pinned?: boolean}} ViewTile device pixels
+ * @typedef {{rid: string, active: boolean, spatial?: number}} WantedLayer
+ * @typedef {{source: Source, layers: WantedLayer[]}} WantedSource which layers of ours somebody watches
+ * @typedef {"none" | "tile" | "hidden" | "link" | "uplink" | "sender" | "muted" | "codec"} Limit why a picture is no better
+ * @typedef {{mid: string, width: number, height: number, framerate: number, kbps: number, limit: Limit}} ReceivedStream
  * @typedef {{interval_ms: number, timeout_ms: number}} Heartbeat
  * @typedef {object} Joined
  * @property {number} version
@@ -33,6 +41,9 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {RTCIceServer[]} ice_servers
  * @property {Heartbeat} heartbeat
  * @property {{name: number, chat: number, message_bytes: number, participants: number}} limits
+ * @property {RoomSettings} [settings]
+ * @property {Role} [role] ours
+ * @property {number} [audience] how many only watch
  *
  * @typedef {"idle" | "connecting" | "joined" | "waiting" | "closed"} Status
  * @typedef {object} ClientEvents
@@ -46,9 +57,14 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {{event: "joined" | "changed" | "left", participant: Participant}} participant
  * @property {{participant: string | null}} speaker
  * @property {ChatMessage & {request?: string}} chat
+ * @property {{sources: WantedSource[]}} wanted
+ * @property {{estimate_kbps: number, streams: ReceivedStream[]}} received
+ * @property {{role: Role}} role ours is now this
+ * @property {{count: number}} audience
  * @property {{connection: "publish" | "subscribe"}} media-lost the server gave up on one of our connections
  *
  * @typedef {{type: string, request?: string, [field: string]: any}} Message
+ * @typedef {{name: string, password?: string, settings?: Partial<RoomSettings>}} Identity `settings` are those of a room that we open
  */
 
 /** A request that the server refused (its code) or that got no answer (`disconnected`, `timeout`). */
@@ -69,7 +85,7 @@ export class SignallingClient extends EventTarget {
   status = "idle";
   /** @type {WebSocket | null} */
   #socket = null;
-  /** @type {{name: string, password: string} | null} */
+  /** @type {Identity | null} */
   #identity = null;
   #token = "";
   #failures = 0;
@@ -110,9 +126,9 @@ export class SignallingClient extends EventTarget {
     return () => this.removeEventListener(type, listener);
   }
 
-  /** Joins and stays joined, whatever the network does, until `leave` or a refusal. @param {{name: string, password?: string}} identity */
-  join({ name, password = "" }) {
-    this.#identity = { name, password };
+  /** Joins and stays joined, whatever the network does, until `leave` or a refusal. @param {Identity} identity */
+  join(identity) {
+    this.#identity = identity;
     this.#failures = 0;
     this.#watchTimer ??= setInterval(() => this.#watch(), WATCH_INTERVAL_MS);
     this.#connect();
@@ -175,10 +191,11 @@ export class SignallingClient extends EventTarget {
     this.#socket = socket;
     socket.addEventListener("open", () => {
       if (socket !== this.#socket || !this.#identity) return;
-      const { name, password } = this.#identity;
+      const { name, password, settings } = this.#identity;
       /** @type {Message} */
       const message = { type: "join", version: PROTOCOL_VERSION, name };
       if (password) message.password = password;
+      if (settings) message.settings = settings;
       if (this.#token) message.resume = this.#token;
       socket.send(JSON.stringify(message));
     });
@@ -251,7 +268,7 @@ export class SignallingClient extends EventTarget {
 
   /** @param {Message} message */
   #closing(message) {
-    if (message.reason === "replaced" || message.reason === "left") {
+    if (["replaced", "left", "ended"].includes(message.reason)) {
       this.#stop();
       this.#emit("ended", { reason: message.reason });
     } else this.#broken(Number(message.retry_ms) || 0);

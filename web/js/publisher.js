@@ -5,73 +5,37 @@
 
 import { ConnectionWatch } from "./recovery.js";
 import { SignallingError } from "./protocol.js";
+import { SenderTuning } from "./sender-tuning.js";
+import { encodingsFor, tune } from "./layers.js";
+import { canEncode, canLayer, preferCodec } from "./codecs.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
 /** @typedef {import("./protocol.js").SignallingClient} SignallingClient */
+/** @typedef {import("./protocol.js").VideoCodec} VideoCodec */
+/** @typedef {import("./protocol.js").WantedSource} WantedSource */
+/** @typedef {import("./layers.js").Capture} Capture */
 
-/** A capture at least this long on its longer side is worth three layers. Chromium leaves the top of three silent below. */
-const THREE_LAYERS_FROM = 960;
-const LAYER_BITRATES = { q: 120_000, h: 400_000, f: 1_200_000 };
-const SCREEN_BITRATE = 2_500_000;
-export const SCREEN_FRAMERATE = 15;
 const RETRY_MS = 1500;
 /** A browser that sent into the void for longer believes in a few kbit/s and sends thumbnails; a new connection starts afresh. */
 const REBUILD_AFTER_MS = 4000;
 
-/** @param {MediaStreamTrack} track @returns {number} the longer side, in pixels */
+/** @typedef {{transceiver: RTCRtpTransceiver, tuning: SenderTuning}} Sending */
+
+/** @param {MediaStreamTrack | null | undefined} track @returns {number} the longer side, in pixels */
 function longerSide(track) {
-  const { width = 0, height = 0 } = track.getSettings();
+  const { width = 0, height = 0 } = track?.getSettings() ?? {};
   return Math.max(width, height);
-}
-
-/** @param {Source} source @param {MediaStreamTrack} track @returns {RTCRtpEncodingParameters[]} lowest layer first */
-export function encodingsFor(source, track) {
-  if (source === "screen") return [{ maxBitrate: SCREEN_BITRATE, maxFramerate: SCREEN_FRAMERATE }];
-  if (source !== "camera") return [{ priority: "high", networkPriority: "high" }];
-  const { q, h, f } = LAYER_BITRATES;
-  if (longerSide(track) >= THREE_LAYERS_FROM) {
-    return [
-      { rid: "q", scaleResolutionDownBy: 4, maxBitrate: q },
-      { rid: "h", scaleResolutionDownBy: 2, maxBitrate: h },
-      { rid: "f", scaleResolutionDownBy: 1, maxBitrate: f },
-    ];
-  }
-  return [
-    { rid: "h", scaleResolutionDownBy: 2, maxBitrate: q * 1.5 },
-    { rid: "f", scaleResolutionDownBy: 1, maxBitrate: h * 1.5 },
-  ];
-}
-
-/** VP8 first: every browser sends it in layers. @param {RTCRtpTransceiver} transceiver */
-function preferVp8(transceiver) {
-  const codecs = RTCRtpSender.getCapabilities?.("video")?.codecs;
-  if (!codecs || !transceiver.setCodecPreferences) return;
-  const first = codecs.filter(({ mimeType }) => mimeType.toLowerCase() === "video/vp8");
-  try {
-    transceiver.setCodecPreferences([...first, ...codecs.filter((codec) => !first.includes(codec))]);
-  } catch {
-    // The browser's own order has VP8 too.
-  }
-}
-
-/** Another camera may capture smaller: three layers of it would leave the best one unsent. @param {RTCRtpSender} sender @param {MediaStreamTrack} track */
-async function adaptLayers(sender, track) {
-  const parameters = sender.getParameters();
-  if (parameters.encodings?.length !== 3) return;
-  const large = longerSide(track) >= THREE_LAYERS_FROM;
-  const scales = large ? [4, 2, 1] : [2, 1, 1];
-  parameters.encodings.forEach((encoding, index) => {
-    encoding.scaleResolutionDownBy = scales[index];
-    encoding.active = large || index < 2;
-  });
-  await sender.setParameters(parameters).catch(() => {});
 }
 
 export class Publisher {
   /** @type {RTCPeerConnection | null} */
   connection = null;
-  /** @type {Map<Source, RTCRtpTransceiver>} */
-  #transceivers = new Map();
+  /** @type {VideoCodec} of the room */
+  codec = "vp8";
+  /** @type {Map<Source, Sending>} */
+  #sending = new Map();
+  /** @type {WantedSource[]} what somebody watches; a source not listed is sent whole */
+  #wanted = [];
   /** @type {Map<Source, MediaStreamTrack | null>} */
   #tracks = new Map();
   /** Offers of the present connection: what the next one must do, and whether one is under way. */
@@ -97,14 +61,30 @@ export class Publisher {
   /** Sends this track as the source from now on; null sends nothing. @param {Source} source @param {MediaStreamTrack | null} track */
   async setTrack(source, track) {
     this.#tracks.set(source, track);
-    const transceiver = this.#transceivers.get(source);
-    if (transceiver) {
-      await transceiver.sender.replaceTrack(track);
-      if (track && source === "camera") await adaptLayers(transceiver.sender, track);
+    const sending = this.#sending.get(source);
+    if (sending) {
+      await sending.transceiver.sender.replaceTrack(track);
+      if (track) await sending.tuning.apply();
     } else if (track && this.connection) {
       this.#addTransceiver(source, track);
       this.#negotiate({ restart: false });
     } else if (track) this.rebuild();
+  }
+
+  /** The whole of what somebody watches. @param {WantedSource[]} sources */
+  setWanted(sources) {
+    this.#wanted = sources;
+    this.tune();
+  }
+
+  /** Whether somebody watches this source. @param {Source} source */
+  watched(source) {
+    return this.#layers(source)?.some(({ active }) => active) ?? true;
+  }
+
+  /** Brings what is sent in line with what is wanted and captured. */
+  tune() {
+    for (const { tuning } of this.#sending.values()) tuning.apply();
   }
 
   /** We are in the room, for the first time or again. @param {boolean} resumed whether the server still knows our connections */
@@ -139,7 +119,8 @@ export class Publisher {
     this.watch.close();
     this.connection?.close();
     this.connection = null;
-    this.#transceivers.clear();
+    this.#sending.clear();
+    this.#wanted = [];
     this.#unanswered = false;
     // What the old connection still waits for may never come: its loop ends with it.
     this.#negotiation = { wanted: null, busy: false };
@@ -148,9 +129,43 @@ export class Publisher {
   /** @param {Source} source @param {MediaStreamTrack} track */
   #addTransceiver(source, track) {
     const connection = /** @type {RTCPeerConnection} */ (this.connection);
-    const transceiver = connection.addTransceiver(track, { direction: "sendonly", sendEncodings: encodingsFor(source, track) });
-    if (track.kind === "video") preferVp8(transceiver);
-    this.#transceivers.set(source, transceiver);
+    const sendEncodings = encodingsFor(this.#capture(source, track));
+    const transceiver = connection.addTransceiver(track, { direction: "sendonly", sendEncodings });
+    if (track.kind === "video") preferCodec(transceiver, this.codec);
+    const tuning = new SenderTuning(transceiver.sender, (parameters) => this.#tune(source, parameters));
+    this.#sending.set(source, { transceiver, tuning });
+    tuning.apply();
+  }
+
+  /** @param {Source} source @param {MediaStreamTrack | null | undefined} track @returns {Capture} */
+  #capture(source, track) {
+    const inStream = this.codec === "vp9" || this.codec === "av1";
+    return {
+      source,
+      longerSide: longerSide(track),
+      motion: track?.contentHint === "motion",
+      temporal: canLayer("L1T3"),
+      spatial: inStream && canEncode(this.codec) && canLayer("L3T3_KEY"),
+    };
+  }
+
+  /** @param {Source} source @param {RTCRtpSendParameters & {degradationPreference?: string}} parameters */
+  #tune(source, parameters) {
+    const track = this.#tracks.get(source);
+    if ((source !== "camera" && source !== "screen") || !track) return false;
+    const capture = this.#capture(source, track);
+    let changed = tune(parameters.encodings ?? [], capture, this.#layers(source));
+    if (source === "screen") {
+      const preference = capture.motion ? "maintain-framerate" : "maintain-resolution";
+      changed ||= parameters.degradationPreference !== preference;
+      parameters.degradationPreference = preference;
+    }
+    return changed;
+  }
+
+  /** @param {Source} source */
+  #layers(source) {
+    return this.#wanted.find((each) => each.source === source)?.layers ?? null;
   }
 
   /** @param {{restart: boolean}} wish */
@@ -175,11 +190,13 @@ export class Publisher {
       this.#unanswered = true;
       await connection.setLocalDescription(await connection.createOffer({ iceRestart }));
       // One added since the offer was made has no mid yet; the next offer, already wished for, has it.
-      const tracks = [...this.#transceivers].filter(([, { mid }]) => mid !== null).map(([source, { mid }]) => ({ mid, source }));
+      const known = [...this.#sending].filter(([, { transceiver }]) => transceiver.mid !== null);
+      const tracks = known.map(([source, { transceiver }]) => ({ mid: transceiver.mid, source }));
       const reply = await this.signalling.request({ type: "publish", sdp: connection.localDescription?.sdp, tracks });
       if (connection !== this.connection) return;
       await connection.setRemoteDescription({ type: "answer", sdp: reply.sdp });
       this.#unanswered = false;
+      this.tune();
     } catch (error) {
       if (connection !== this.connection) return;
       // A broken socket brings us back here through joined(); everything else gets another try.

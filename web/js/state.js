@@ -5,6 +5,8 @@
 
 /** @typedef {import("./protocol.js").Participant} Participant */
 /** @typedef {import("./protocol.js").ChatMessage} ChatMessage */
+/** @typedef {import("./protocol.js").Role} Role */
+/** @typedef {{estimate_kbps: number, streams: import("./protocol.js").ReceivedStream[]}} Received */
 /** @typedef {"off" | "starting" | "on"} Capture */
 /** @typedef {ChatMessage & {pending?: boolean}} ShownMessage */
 
@@ -16,11 +18,16 @@
  * @property {"lobby" | "joining" | "call" | "ended"} phase
  * @property {string} room
  * @property {string} name
- * @property {string} ended why it ended: `left` or `replaced`
+ * @property {string} ended why it ended: `left`, `replaced`, or `ended` for everybody
  * @property {string} refused code of the error that kept us out; empty if none
  * @property {boolean} passwordTried
  * @property {string} self our participant id
  * @property {Participant[]} participants the others
+ * @property {boolean} broadcast a webinar: some speak, the others watch
+ * @property {Role} role ours
+ * @property {boolean} invited brought to the stage and not yet said how
+ * @property {number} audience how many only watch
+ * @property {Received} received how the pictures of others arrive, as the server sees it
  * @property {number} tracks rises when the tracks or slots of others changed
  * @property {string | null} speaker
  * @property {ShownMessage[]} chat
@@ -34,6 +41,7 @@
  * @property {Capture} microphone
  * @property {Capture} camera
  * @property {Capture} screen
+ * @property {import("./local-media.js").ScreenHint} screenHint
  * @property {CaptureProblem | null} problem
  * @property {string} notice key of a short message
  * @property {MediaDeviceInfo[]} devices
@@ -53,6 +61,11 @@ export function initialState() {
     passwordTried: false,
     self: "",
     participants: [],
+    broadcast: false,
+    role: "host",
+    invited: false,
+    audience: 0,
+    received: { estimate_kbps: 0, streams: [] },
     tracks: 0,
     speaker: null,
     chat: [],
@@ -66,6 +79,7 @@ export function initialState() {
     microphone: "off",
     camera: "off",
     screen: "off",
+    screenHint: "text",
     problem: null,
     notice: "",
     devices: [],
@@ -73,6 +87,16 @@ export function initialState() {
     cameraDevice: "",
     speakerDevice: "",
   };
+}
+
+/** Those who can be seen and heard: in a webinar the viewers cannot. @param {State} state */
+export function onStage({ participants }) {
+  return participants.filter(({ role }) => role !== "viewer");
+}
+
+/** Whether we may send: not a viewer, and not one who was asked up and has not answered. @param {State} state */
+export function maySend({ role, invited }) {
+  return role !== "viewer" && !invited;
 }
 
 export class Store {

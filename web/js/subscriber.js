@@ -76,9 +76,14 @@ export class Subscriber {
     round.busy = false;
   }
 
+  /** @param {string} participant @param {Source} source */
+  slot(participant, source) {
+    return this.slots.find((each) => each.participant === participant && each.source === source);
+  }
+
   /** The track that carries this person's source now. @param {string} participant @param {Source} source @returns {MediaStreamTrack | null} */
   track(participant, source) {
-    const slot = this.slots.find((each) => each.participant === participant && each.source === source);
+    const slot = this.slot(participant, source);
     if (!slot || !this.connection) return null;
     const transceiver = this.connection.getTransceivers().find(({ mid }) => mid === slot.mid);
     return transceiver?.receiver.track ?? null;

@@ -8,6 +8,9 @@ import { Sound } from "../sound/sound.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 
+/** @type {import("../../js/local-media.js").ScreenHint[]} */
+const HINTS = ["text", "motion"];
+
 class Banner extends View {
   #reconnecting = make("div", { class: "banner is-warning", role: "status", data: { banner: "reconnecting" } });
   #reconnectingWords = make("span");
@@ -16,6 +19,9 @@ class Banner extends View {
   #problem = make("div", { class: "banner is-warning", role: "alert", data: { banner: "problem" } });
   #problemWords = make("span", { class: "banner-words" });
   #notice = make("div", { class: "banner", role: "status", data: { banner: "notice" } });
+
+  #hints = make("span", { class: "choice", role: "group", label: "share.shows" });
+  #hint = new Map(HINTS.map((hint) => [hint, make("button", { class: "choice-item", type: "button", text: `share.${hint}`, data: { hint }, on: { click: () => this.call.hintScreen(hint) } })]));
 
   /** @override */
   build() {
@@ -26,7 +32,8 @@ class Banner extends View {
       if (sound instanceof Sound) sound.play();
     });
     const stop = make("button", { class: "button small", type: "button", text: "share.stop", data: { action: "stop-share" }, on: { click: () => this.call.toggleScreen() } });
-    this.#sharing.append(icon("screen"), make("span", { class: "banner-words", text: "share.you" }), stop);
+    this.#hints.append(...this.#hint.values());
+    this.#sharing.append(icon("screen"), make("span", { class: "banner-words", text: "share.you" }), this.#hints, stop);
     const dismiss = make("button", { class: "round quiet", type: "button", label: "dismiss", data: { action: "dismiss" }, on: { click: () => this.call.store.set({ problem: null }) } });
     dismiss.append(icon("close"));
     this.#problem.append(icon("warning"), this.#problemWords, dismiss);
@@ -39,6 +46,7 @@ class Banner extends View {
     setText(this.#reconnectingWords, state.stuck ? "reconnecting.stuck" : state.online ? "reconnecting.media" : "reconnecting");
     this.#sound.hidden = !state.soundBlocked;
     this.#sharing.hidden = state.screen !== "on";
+    for (const [hint, button] of this.#hint) button.setAttribute("aria-pressed", String(hint === state.screenHint));
     this.#problem.hidden = state.problem === null;
     if (state.problem) this.#problemWords.textContent = captureHelp(state.problem);
     this.#notice.hidden = state.notice === "";

@@ -5,6 +5,7 @@ import { Store } from "../../js/state.js";
 import { make } from "../../js/dom.js";
 import { t } from "../../js/language.js";
 import { relayChoice } from "../../js/ice-servers.js";
+import { roomSettings } from "../../js/room-settings.js";
 import { preferences } from "../../js/preferences.js";
 import { Settings } from "../settings/settings.js";
 
@@ -19,7 +20,7 @@ function socketUrl(room) {
 export function makeCall(room, query) {
   const { name, microphoneDevice, cameraDevice, speakerDevice } = preferences();
   const store = new Store({ room, name: (query.get("name") ?? name).slice(0, 64).trim(), microphoneDevice, cameraDevice, speakerDevice });
-  const call = new Call({ store, url: socketUrl(room), relay: relayChoice(query) });
+  const call = new Call({ store, url: socketUrl(room), relay: relayChoice(query), settings: roomSettings(query) });
   call.media.choice = { microphone: microphoneDevice, camera: cameraDevice };
   return call;
 }
@@ -73,7 +74,8 @@ export class CallPage extends HTMLElement {
   #show({ phase, room, self, reconnecting, unread, participants }) {
     const view = phase === "joining" ? "lobby" : phase;
     document.title = `${unread > 0 ? `(${unread}) ` : ""}${room} · turnd`;
-    this.#announce(participants);
+    // In a webinar the audience comes and goes unannounced.
+    this.#announce(participants.filter(({ role }) => role !== "viewer"));
     this.dataset.self = self;
     this.toggleAttribute("data-reconnecting", reconnecting);
     if (view === this.#view) return;
@@ -87,8 +89,8 @@ export class CallPage extends HTMLElement {
     else if (view === "ended") this.append(part("turnd-ended"));
     else {
       const body = make("main", { class: "call-room" }, part("turnd-stage"), part("turnd-chat"), part("turnd-people"));
-      const parts = ["turnd-header", "turnd-banner"].map(part);
-      this.append(...parts, body, part("turnd-invite"), part("turnd-controls"), part("turnd-sound"), part("turnd-settings"));
+      const parts = ["turnd-header", "turnd-banner", "turnd-invitation"].map(part);
+      this.append(...parts, body, part("turnd-invite"), part("turnd-controls"), part("turnd-sound"), part("turnd-quality"), part("turnd-settings"));
     }
   }
 }

@@ -5,6 +5,7 @@ import { make, setLabel, setText } from "../../js/dom.js";
 import { draw, icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
 import { LocalMedia } from "../../js/local-media.js";
+import { maySend } from "../../js/state.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 /** @typedef {import("../../js/icons.js").IconName} IconName */
@@ -30,7 +31,6 @@ class Controls extends View {
   /** @override */
   build() {
     this.setAttribute("role", "group");
-    this.#share.button.hidden = !LocalMedia.canShareScreen;
     this.#chat.button.append(this.#unread);
     for (const each of [this.#microphone, this.#camera, this.#share, this.#chat, this.#settings, this.#leave]) {
       this.append(each.button);
@@ -42,6 +42,9 @@ class Controls extends View {
   /** @override @param {State} state */
   update(state) {
     this.setAttribute("aria-label", t("controls"));
+    const sending = maySend(state);
+    this.#microphone.button.hidden = this.#camera.button.hidden = !sending;
+    this.#share.button.hidden = !sending || !LocalMedia.canShareScreen;
     this.#showCapture(this.#microphone, state.microphone, "microphone");
     this.#showCapture(this.#camera, state.camera, "camera");
     this.#share.button.setAttribute("aria-pressed", String(state.screen === "on"));

@@ -18,7 +18,7 @@ class Ended extends View {
 
   /** @override @param {State} state */
   update(state) {
-    const why = state.ended === "replaced" ? "replaced" : "left";
+    const why = state.ended === "replaced" || state.ended === "ended" ? state.ended : "left";
     setText(this.#title, `ended.${why}`);
     setText(this.#text, `ended.${why}.text`);
   }

@@ -4,7 +4,8 @@ import { View } from "../../js/view.js";
 import { make } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
-import { copyLinkButton } from "../invite/invite.js";
+import { onStage } from "../../js/state.js";
+import { copyLinkButton, linkOf } from "../invite/invite.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 
@@ -20,12 +21,13 @@ class Header extends View {
       this.call.showPanel(this.call.store.state.panel === "people" ? "" : "people");
     });
     const mark = make("img", { class: "mark", src: "/assets/styles/mark.svg", alt: "", width: "28", height: "28" });
-    this.append(mark, this.#room, copyLinkButton(() => this.call.store.state.room, "button quiet header-copy"), this.#people);
+    this.append(mark, this.#room, copyLinkButton(() => linkOf(this.call.store.state), "button quiet header-copy"), this.#people);
   }
 
   /** @override @param {State} state */
   update(state) {
-    const count = state.participants.length + 1;
+    // The audience counts ourselves when we only watch.
+    const count = onStage(state).length + state.audience + (state.role === "viewer" ? 0 : 1);
     this.#room.textContent = state.room;
     this.#count.textContent = String(count);
     this.#people.setAttribute("aria-label", t("people.count", { count }));

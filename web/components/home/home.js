@@ -22,7 +22,7 @@ class Home extends HTMLElement {
       make("label", { class: "form-label", for: "room", text: "home.room" }),
       make("div", { class: "home-row" }, this.#input, shuffle),
       make("p", { class: "hint" }, make("span", { text: "home.link" }), " ", this.#link),
-      make("div", { class: "home-buttons" }, open, copyLinkButton(() => this.#room, "button large")),
+      make("div", { class: "home-buttons" }, open, copyLinkButton(() => roomLink(this.#room), "button large")),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();

@@ -3,7 +3,7 @@
 import { View } from "../../js/view.js";
 import { make, setText } from "../../js/dom.js";
 import { draw, icon } from "../../js/icons.js";
-import { roomLink } from "../../js/room-name.js";
+import { invitationLink } from "../../js/room-settings.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 
@@ -26,15 +26,20 @@ async function copy(text) {
   }
 }
 
-/** @param {() => string} room @param {string} className */
-export function copyLinkButton(room, className) {
+/** @param {State} state */
+export function linkOf({ room, broadcast }) {
+  return invitationLink(room, broadcast);
+}
+
+/** @param {() => string} link @param {string} className */
+export function copyLinkButton(link, className) {
   const symbol = icon("link");
   const words = make("span", { text: "link.copy", "aria-live": "polite" });
   const button = make("button", { class: className, type: "button", data: { action: "copy-link" } }, symbol, words);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   button.addEventListener("click", async () => {
-    const done = await copy(roomLink(room()));
+    const done = await copy(link());
     draw(symbol, done ? "check" : "warning");
     setText(words, done ? "link.copied" : "link.not-copied");
     clearTimeout(timer);
@@ -52,13 +57,13 @@ class Invite extends View {
   /** @override */
   build() {
     const words = make("div", { class: "invite-words" }, make("h2", { text: "invite.title" }), make("p", { text: "invite.text" }));
-    this.append(words, this.#link, copyLinkButton(() => this.call.store.state.room, "button primary"));
+    this.append(words, this.#link, copyLinkButton(() => linkOf(this.call.store.state), "button primary"));
   }
 
   /** @override @param {State} state */
   update(state) {
-    this.hidden = state.participants.length > 0 || state.reconnecting;
-    const link = roomLink(state.room);
+    this.hidden = state.participants.length > 0 || state.audience > 0 || state.reconnecting;
+    const link = linkOf(state);
     if (this.#link.textContent !== link) this.#link.textContent = link;
   }
 }

@@ -16,6 +16,7 @@ class Lobby extends View {
   #problem = make("p", { class: "lobby-note is-warning", role: "alert", data: { banner: "problem" } });
   #refused = make("p", { class: "lobby-note is-warning", role: "alert", data: { banner: "refused" } });
   #waiting = make("p", { class: "lobby-note", role: "status", data: { banner: "waiting" } });
+  #about = make("p", { class: "lobby-note", text: "lobby.webinar" });
   #join = make("button", { class: "button primary large", type: "submit", data: { action: "join" } });
   #silent = make("button", { class: "button large", type: "button", text: "lobby.join-silently", data: { action: "join-silently" } });
 
@@ -30,6 +31,7 @@ class Lobby extends View {
       { class: "lobby-form", novalidate: true },
       make("h1", { text: "lobby.title" }),
       this.#room,
+      this.#about,
       make("label", { class: "form-row" }, make("span", { class: "form-label", text: "lobby.name" }), this.#name),
       protect,
       this.#problem,
@@ -66,7 +68,8 @@ class Lobby extends View {
     this.#join.disabled = joining;
     this.#silent.disabled = joining;
     // Whoever turned both on and sees themselves does not need the other way in.
-    this.#silent.hidden = !nothing || refused;
+    this.#silent.hidden = !nothing || refused || this.#webinar;
+    this.#about.hidden = !this.#webinar;
     this.#problem.hidden = state.problem === null;
     if (state.problem) this.#problem.textContent = captureHelp(state.problem);
     this.#refused.hidden = state.refused === "" || state.refused === "password";
@@ -80,9 +83,10 @@ class Lobby extends View {
     return ["name", "room-full", "version"].includes(code) ? `refused.${code}` : "refused.other";
   }
 
-  /** Turns on what was on last time, if that asks no question. */
+  /** Turns on what was on last time, if that asks no question; not for who probably comes to watch. */
   async #prepare() {
     const { call } = this;
+    if (this.#webinar) return;
     const remembered = preferences();
     if (!remembered.asked) return;
     const [microphone, camera] = await Promise.all([call.media.granted("microphone"), call.media.granted("camera")]);
@@ -104,11 +108,16 @@ class Lobby extends View {
     }
     const { microphone, camera, problem } = call.store.state;
     if (!withDevices) call.media.stopAll();
-    else if (microphone === "off" && camera === "off" && !problem && !this.#declined()) {
+    else if (!this.#webinar && microphone === "off" && camera === "off" && !problem && !this.#declined()) {
       if (!(await call.startBoth()) && call.store.state.problem) return;
     }
     // An empty field keeps the password given before, so that coming back does not ask again.
     call.join({ name, password: this.#password.value || undefined });
+  }
+
+  /** Whoever opens it speaks, all others watch; nobody is asked for a camera before it is clear who we are. */
+  get #webinar() {
+    return this.call.settings?.mode === "broadcast";
   }
 
   /** Both were turned off by hand: that is an answer. */

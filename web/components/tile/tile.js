@@ -16,6 +16,7 @@ import { t } from "../../js/language.js";
  * @property {boolean} connected
  * @property {boolean} speaking
  * @property {MediaStreamTrack | null} track
+ * @property {import("../../js/quality.js").Bars} bars how well the picture or our own connection does
  */
 
 /** @param {string} name @returns {string} */
@@ -35,6 +36,8 @@ export function hueOf(name) {
 export class Tile extends HTMLElement {
   /** Width by height of the picture; 0 while there is none. */
   ratio = 0;
+  /** @type {{participant: string, source: "camera" | "screen"} | null} whose picture of the others is meant to be seen here */
+  shown = null;
   /** @type {MediaStreamTrack | null} */
   #track = null;
   #video = make("video", { autoplay: true, playsinline: true, muted: true });
@@ -43,13 +46,17 @@ export class Tile extends HTMLElement {
   #microphone = icon("microphone-off");
   #status = make("span", { class: "tile-status" });
   #expand = make("button", { class: "round quiet tile-expand", type: "button", label: "tile.full-screen", data: { action: "full-screen" } });
+  #quality = make("button", { class: "tile-quality", type: "button", "aria-haspopup": "dialog", "aria-expanded": "false", data: { action: "quality" } });
 
   connectedCallback() {
     if (this.childElementCount > 0) return;
     const label = make("div", { class: "tile-label" });
     label.append(this.#microphone, this.#name);
     this.#expand.append(icon("expand"));
-    this.append(this.#avatar, this.#video, this.#status, label, this.#expand);
+    const bars = make("span", { class: "bars", "aria-hidden": "true" }, make("span"), make("span"), make("span"));
+    this.#quality.append(bars);
+    this.append(this.#avatar, this.#video, this.#status, label, this.#quality, this.#expand);
+    this.#quality.addEventListener("click", () => this.dispatchEvent(new Event("quality", { bubbles: true })));
     this.#video.muted = true;
     this.#video.addEventListener("resize", () => this.#measure());
     this.#video.addEventListener("loadeddata", () => this.#measure());
@@ -80,6 +87,11 @@ export class Tile extends HTMLElement {
     if (content.connected) this.#status.textContent = "";
     else setText(this.#status, "tile.away");
     this.#status.hidden = content.connected;
+    this.#quality.hidden = !content.picture && !content.self;
+    this.#quality.dataset.bars = String(content.bars);
+    this.#quality.setAttribute("aria-label", content.self ? t("quality.of-own") : t("quality.of", { name: content.name }));
+    const { participant, source } = content;
+    this.shown = content.picture && !content.self ? { participant, source } : null;
     this.#play(content.picture ? content.track : null);
   }
 
