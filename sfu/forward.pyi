@@ -40,6 +40,8 @@ class Event(IntEnum):
     """(SWITCHED, slot, stream): the slot now carries the stream."""
     LOST = 6
     """(LOST, stream, [sequence numbers newly found missing]): each once, at most 256."""
+    FEEDBACK = 7
+    """(FEEDBACK, transport): `path_report` has something new; see `set_feedback_interval`."""
 
 class Drop(IntEnum):
     """Why a packet did not go on; `dropped_<name>` in `Forwarder.counters`."""
@@ -79,6 +81,45 @@ class LayerCount(NamedTuple):
     width: int
     height: int
 
+class ProbeReport(NamedTuple):
+    """What became of the packets between `begin_probe` and `end_probe`, as far as feedback has come."""
+
+    packets: int
+    received: int
+    missed: int
+    sent_bps: float
+    """Of those received: wire bits a second by our clock, 0 unknown."""
+    received_bps: float
+    """The same by the receiver's clock."""
+
+class PathReport(NamedTuple):
+    """What transport-wide feedback said of the path to a receiver; bytes and rates are those on the wire (IPv4)."""
+
+    received: int
+    """Packets since the last report."""
+    missed: int
+    """Packets reported lost since the last report, less those that came late after all: may be negative."""
+    acked_bytes: int
+    """Received since the last report."""
+    sent_bytes: int
+    acked_bps: float
+    """Received over the last 0.4 s by the receiver's clock; 0 unknown."""
+    recent_bps: float
+    """Received over the last 0.12 s."""
+    sent_bps: float
+    """Sent over the last 0.4 s."""
+    queue_seconds: float
+    """How much longer the quickest packet of the latest feedback took than the quickest of the last 10 to 20 s."""
+    rtt_seconds: float
+    """Smoothed, from sending a packet to the feedback about it."""
+    overusing: bool
+    """The delay grows (draft-ietf-rmcat-gcc-02 §5.4), or has jumped."""
+    overused: bool
+    """It did at some time since the last report."""
+    underusing: bool
+    """The delay falls: a queue empties."""
+    probe: ProbeReport | None
+
 class ArrivalRun(NamedTuple):
     """Arrivals since the last call: (transport-wide sequence number without wrap, arrival in us), ascending."""
 
@@ -116,7 +157,8 @@ class Forwarder(Receiver):
         """A new peer connection; it lives until it is closed."""
 
     def counters(self) -> dict[str, int]:
-        """`packets_in_audio`, `packets_out_video`, `bytes_…`, `retransmitted`, and one `dropped_<reason>` for each."""
+        """`packets_in_audio`, `packets_out_video`, `bytes_…`, `retransmitted`, `padding_packets`, `padding_bytes`,
+        `feedbacks`, and one `dropped_<reason>` for each."""
 
     def feed(self, datagrams: list[tuple[bytes, Address, Address]]) -> None:
         """Handles (data, source, local) as one batch and dispatches its events: for tests and fuzzing."""
@@ -175,6 +217,25 @@ class Transport:
 
     def take_arrivals(self) -> ArrivalRun:
         """Arrivals since the last call, each number once; `sfu.rtcp.transport_feedback` takes them."""
+
+    def path_report(self) -> PathReport | None:
+        """What feedback said since the last call; None when there was none."""
+
+    def set_feedback_interval(self, seconds: float) -> None:
+        """At least so long (0.05 s at least) between FEEDBACK events; one comes 0.05 s after the last when over-use
+        begins. Without a call 0.2 s."""
+
+    def begin_probe(self) -> bool:
+        """Measures what is sent from now on by itself; False before there was feedback."""
+
+    def end_probe(self) -> None:
+        """The packets sent since `begin_probe` are the probe."""
+
+    def pad(self, wire_bytes: int) -> int:
+        """Sends about that much as RTX, of packets just sent or else of padding alone.
+
+        Returns the wire bytes that went out: at most 128 packets a slot, 0 when no slot has RTX.
+        """
 
     bytes_in: int
     bytes_out: int
@@ -267,8 +328,9 @@ class Slot:
     def retransmit(self, sequence_numbers: Sequence[int]) -> int:
         """Answers a NACK from the cache (RTX when negotiated, else verbatim); returns how many were found.
 
-        The same packet at most once per 20 ms; at most MAX_NACK numbers a call; all together at most the bytes that the
-        transport's slots sent for the first time, 16 KB a second and RESEND_BURST_BYTES (past it: `resend_budget`).
+        The same packet at most once per 20 ms and round trip; at most MAX_NACK numbers a call; all together at most
+        the bytes that the transport's slots sent for the first time, 16 KB a second and RESEND_BURST_BYTES (past it:
+        `resend_budget`).
         """
 
     def sender_report(self, now: float) -> tuple[int, int, int, int] | None:

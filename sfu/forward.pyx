@@ -1,13 +1,15 @@
 """The compiled forward path: SRTP in, rewritten SRTP out. Policy sets fields on these objects, this code follows.
 
 RFC 3550, 3711 (libsrtp through pylibsrtp's own binding), 4588, 7714, 8285. State is declared in forward_state.pxi and
-found by forward_tables.pxi, the way in is in forward_in.pxi, the way out in forward_out.pxi, the Python faces that own
-the state here and in forward_transport.pxi and forward_media.pxi. All of it runs on the loop thread; nogil code touches
+found by forward_tables.pxi, the way in is in forward_in.pxi, the way out in forward_out.pxi, what is learnt of a
+receiver's path in forward_feedback.pxi (and _delay, _padding), the Python faces that own the state here and in
+forward_transport.pxi and forward_media.pxi. All of it runs on the loop thread; nogil code touches
 no Python object.
 
 Memory: a transport 4 KB (and 5 KB for each of its two SRTP sessions, 0.4 KB an SSRC, up to 64 KB of arrivals until they
 are taken), an idle slot 1 KB, 8 KB more once it answers NACKs, 6 KB once layers are left
-out, 4 KB where it has no RTX; a followed video stream keeps up to 0.5 MB of packets, an audio stream 18 KB.
+out, 4 KB where it has no RTX; a followed video stream keeps up to 0.5 MB of packets, an audio stream 18 KB. A receiver
+that sends transport-wide feedback 5 KB, up to 50 KB at 2000 packets a second.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uintptr_t
@@ -60,6 +62,9 @@ include "forward_out.pxi"
 include "forward_layers.pxi"
 include "forward_in.pxi"
 include "forward_gate.pxi"
+include "forward_feedback.pxi"
+include "forward_delay.pxi"
+include "forward_padding.pxi"
 
 if (
     [Kind.OPAQUE, Kind.OPUS, Kind.VP8, Kind.VP9, Kind.AV1, Kind.H264]
@@ -93,6 +98,7 @@ class Event(IntEnum):
     KEYFRAME_NEEDED = EVENT_KEYFRAME_NEEDED
     SWITCHED = EVENT_SWITCHED
     LOST = EVENT_LOST
+    FEEDBACK = EVENT_FEEDBACK
 
 
 class Drop(IntEnum):
@@ -136,6 +142,34 @@ class LayerCount(NamedTuple):
     frames: int
     width: int
     height: int
+
+
+class ProbeReport(NamedTuple):
+    """What became of the packets between `begin_probe` and `end_probe`; see forward.pyi."""
+
+    packets: int
+    received: int
+    missed: int
+    sent_bps: float
+    received_bps: float
+
+
+class PathReport(NamedTuple):
+    """What feedback said of the path to a receiver; see forward.pyi."""
+
+    received: int
+    missed: int
+    acked_bytes: int
+    sent_bytes: int
+    acked_bps: float
+    recent_bps: float
+    sent_bps: float
+    queue_seconds: float
+    rtt_seconds: float
+    overusing: bool
+    overused: bool
+    underusing: bool
+    probe: object
 
 
 class ArrivalRun(NamedTuple):
@@ -213,6 +247,9 @@ cdef class Forwarder(Receiver):
             result[f"bytes_in_{kind}"] = f.bytes_in[video]
             result[f"bytes_out_{kind}"] = f.bytes_out[video]
         result["retransmitted"] = f.retransmitted
+        result["padding_packets"] = f.padding_packets
+        result["padding_bytes"] = f.padding_bytes
+        result["feedbacks"] = f.feedbacks
         for reason, key in _DROP_KEYS:
             result[key] = f.drops[<int>reason]
         return result
@@ -303,6 +340,8 @@ cdef object event_to_python(event_t *e):
         )
     if e.event == EVENT_KEYFRAME_NEEDED:
         return Event.KEYFRAME_NEEDED, <object>(<stream_t *>e.subject).object
+    if e.event == EVENT_FEEDBACK:
+        return Event.FEEDBACK, <object>(<transport_t *>e.subject).object
     if e.event == EVENT_SWITCHED:
         return Event.SWITCHED, <object>(<slot_t *>e.subject).object, <object>e.stream.object
     missing = [(e.first + i) & 0xFFFF for i in range(64 * LOSS_WORDS) if e.missing[i >> 6] >> (i & 63) & 1]

@@ -47,9 +47,10 @@ cdef void receive_media(forwarder_t *f, transport_t *t, packet_t *p) noexcept no
     if 64 <= (p.data[1] & 0x7F) < 96:           # RFC 5761 §4
         status = srtp_unprotect_rtcp(t.inbound, p.data, &length)
         if status == 0:
-            p.length = <uint32_t>length
             t.last_received_us = f.now_us
-            (<Receiver>f.object).keep(p, EVENT_RTCP)
+            p.length = <uint32_t>take_transport_cc(f, t, p.data, length)
+            if p.length:
+                (<Receiver>f.object).keep(p, EVENT_RTCP)
         else:
             drop(f, DROP_REPLAY if status == 9 or status == 10 else DROP_AUTHENTICATION)
         return

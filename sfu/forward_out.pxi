@@ -12,6 +12,7 @@ cdef struct outgoing_t:
     uint32_t send_time
     uint16_t number                 # transport-wide
     uint8_t pad
+    uint8_t sort                    # SENT_...
 
 
 cdef void forward_work(forwarder_t *f) noexcept nogil:
@@ -124,6 +125,7 @@ cdef inline void send_on(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p) noe
     out.original = -1
     out.send_time = send_time(f.now_us)
     out.pad = p.pad
+    out.sort = SENT_AUDIO if slot.audio else SENT_VIDEO
     if not slot.has_rtx:
         stamp(slot, t, extended, &out)
     if not send_packet(f, slot, e, p, &out):
@@ -215,31 +217,35 @@ cdef inline void stamp(slot_t *slot, transport_t *t, int64_t extended, outgoing_
 cdef bint send_packet(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *out) noexcept nogil:
     """Composes, protects and sends one packet of a slot with the next transport-wide number. False: counted."""
     cdef transport_t *t = slot.transport
+    cdef int length
     out.number = t.send_number
-    if not emit(f, slot, e, p, out):
+    length = emit(f, slot, e, p, out)
+    if length == 0:
         return False
+    remember(t, f.now_us, out.number, length, out.sort)
     t.send_number += 1
     return True
 
 
-cdef bint emit(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *out) noexcept nogil:
+cdef int emit(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *out) noexcept nogil:
+    """Returns the length of the datagram, 0 when it was dropped."""
     cdef transport_t *t = slot.transport
     cdef bint video = not slot.audio
     cdef uint8_t *data = udp_reserve(p.length + OUT_ROOM)
     cdef int length
     if data == NULL:
         drop(f, DROP_TOO_LARGE)
-        return False
+        return 0
     length = compose(data, slot, e, p, out)
     if srtp_protect(t.outbound, data, &length) != 0:
         drop(f, DROP_PROTECT)
-        return False
+        return 0
     udp_commit(t.socket, &t.selected.remote, &t.selected.local, length)
     t.packets_out += 1
     t.bytes_out += length
     f.packets_out[video] += 1
     f.bytes_out[video] += length
-    return True
+    return length
 
 
 cdef inline bint needs_two_bytes(transport_t *t, slot_t *slot, rtp_t *p) noexcept nogil:
@@ -345,15 +351,17 @@ cdef int compose(uint8_t *data, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *
 
 
 cdef bint may_resend(slot_t *slot, int64_t extended, uint64_t now_us) noexcept nogil:
-    """Whether this packet was not repeated in the last 20 ms; notes that it is now."""
+    """Whether this packet was not repeated within a round trip, 20 ms at least; notes that it is now."""
     cdef uint32_t now_ms = <uint32_t>(now_us // 1000)
+    cdef path_t *path = slot.transport.path
+    cdef uint32_t apart_ms = max(<uint32_t>RESEND_MS, path.rtt_us // 1000 if path != NULL else 0)
     cdef resend_t *r
     if slot.resends == NULL:
         slot.resends = <resend_t *>calloc(RESENDS, sizeof(resend_t))
         if slot.resends == NULL:
             return False
     r = &slot.resends[extended & (RESENDS - 1)]
-    if r.number == <uint32_t>extended and now_ms - r.at_ms < <uint32_t>RESEND_MS:
+    if r.number == <uint32_t>extended and now_ms - r.at_ms < min(apart_ms, <uint32_t>MAX_RESEND_MS):
         return False
     r.number = <uint32_t>extended
     r.at_ms = now_ms
@@ -370,20 +378,27 @@ cdef bint has_budget(forwarder_t *f, transport_t *t) noexcept nogil:
     return t.resend_budget > 0
 
 
+cdef epoch_t *find_epoch(slot_t *slot, int64_t extended) noexcept nogil:
+    """The epoch that a packet sent with this number belongs to; NULL when it is forgotten."""
+    cdef epoch_t *e
+    cdef uint32_t age
+    for age in range(min(slot.epoch_count, slot.epoch_room)):
+        e = &slot.epochs[(slot.epoch_count - 1 - age) & (slot.epoch_room - 1)]
+        if extended >= e.first_out:
+            return e
+    return NULL
+
+
 cdef bint retransmit_packet(forwarder_t *f, slot_t *slot, uint16_t sequence) noexcept nogil:
     """Answers one lost packet. True: it was found (also when it is too early to send it again)."""
     cdef transport_t *t = slot.transport
     cdef int64_t extended = slot.highest + <int16_t>(sequence - <uint16_t>(slot.highest & 0xFFFF))
-    cdef epoch_t *e = NULL
-    cdef uint32_t age
+    cdef epoch_t *e
     cdef rtp_t p
     if t == NULL or t.outbound == NULL or t.socket == NULL or extended > slot.highest:
         return False
-    for age in range(min(slot.epoch_count, slot.epoch_room)):
-        e = &slot.epochs[(slot.epoch_count - 1 - age) & (slot.epoch_room - 1)]
-        if extended >= e.first_out:
-            break
-    else:
+    e = find_epoch(slot, extended)
+    if e == NULL:
         return False
     if not has_budget(f, t):
         drop(f, DROP_RESEND_BUDGET)
@@ -395,22 +410,31 @@ cdef bint retransmit_packet(forwarder_t *f, slot_t *slot, uint16_t sequence) noe
     return repeat(f, slot, e, &p, extended)
 
 
+cdef bint send_rtx(
+    forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, int64_t extended, uint8_t sort
+) noexcept nogil:
+    """RFC 4588: sends the packet once more, in the RTX stream."""
+    cdef outgoing_t out
+    out.ssrc = slot.rtx_ssrc
+    out.timestamp = p.timestamp + e.timestamp
+    out.payload_type = slot.rtx_payload_types[p.kind]
+    out.sequence = slot.rtx_sequence
+    out.original = <uint16_t>(extended & 0xFFFF)
+    out.send_time = send_time(f.now_us)
+    out.pad = 0
+    out.sort = sort
+    if not send_packet(f, slot, e, p, &out):
+        return False
+    slot.rtx_sequence += 1
+    return True
+
+
 cdef bint repeat(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, int64_t extended) noexcept nogil:
     cdef outgoing_t out
     cdef stamp_t *mark
-    out.timestamp = p.timestamp + e.timestamp
     if slot.has_rtx and slot.rtx_payload_types[p.kind] != NO_PAYLOAD:
-        if not may_resend(slot, extended, f.now_us):
+        if not may_resend(slot, extended, f.now_us) or not send_rtx(f, slot, e, p, extended, SENT_REPAIR):
             return True
-        out.ssrc = slot.rtx_ssrc
-        out.payload_type = slot.rtx_payload_types[p.kind]
-        out.sequence = slot.rtx_sequence
-        out.original = <uint16_t>(extended & 0xFFFF)
-        out.send_time = send_time(f.now_us)
-        out.pad = 0
-        if not send_packet(f, slot, e, p, &out):
-            return True
-        slot.rtx_sequence += 1
     else:
         mark = &slot.stamps[extended & (STAMPS - 1)] if slot.stamps != NULL else NULL
         if mark == NULL or mark.extended != extended or slot.payload_types[p.kind] == NO_PAYLOAD:
@@ -418,12 +442,14 @@ cdef bint repeat(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, int64_t ext
         if not may_resend(slot, extended, f.now_us):
             return True
         out.ssrc = slot.ssrc
+        out.timestamp = p.timestamp + e.timestamp
         out.payload_type = slot.payload_types[p.kind]
         out.sequence = <uint16_t>(extended & 0xFFFF)
         out.original = -1
         out.send_time = mark.send_time
         out.number = mark.number
         out.pad = mark.pad
+        forget_sent(slot.transport, out.number)
         if not emit(f, slot, e, p, &out):
             return True
     slot.transport.resend_budget -= p.length

@@ -40,7 +40,8 @@ cdef enum:
     STAMPS = 256                    # packets a slot without RTX can repeat
     OUT_ROOM = 160                  # what a packet may grow by: extensions, OSN, padding, authentication tag
     KEYFRAME_REPEAT_US = 250000
-    RESEND_MS = 20
+    RESEND_MS = 20                  # a packet is repeated at most so often, and ...
+    MAX_RESEND_MS = 500             # ... once a round trip, up to this one
     C_RESEND_BURST = 1 << 19        # bytes of one transport, above what it is sent for the first time ...
     RESEND_FLOOR_BYTES = 16000      # ... and this many bytes a second
     UNKNOWN_REPEAT_US = 200000      # an unknown SSRC is reported again so often, and sooner when it carries MID or RID
@@ -93,6 +94,7 @@ cdef enum:
     EVENT_KEYFRAME_NEEDED = 4
     EVENT_SWITCHED = 5
     EVENT_LOST = 6
+    EVENT_FEEDBACK = 7
 
 ctypedef int (*srtp_fn)(void *session, void *packet, int *length) noexcept nogil
 ctypedef int (*srtp_remove_fn)(void *session, unsigned int ssrc) noexcept nogil
@@ -145,6 +147,7 @@ cdef struct transport_t:
     int ssrc_room
     int last_ssrc
     uint16_t send_number            # transport-wide, of the next packet
+    path_t *path                    # NULL before the first transport-wide feedback
     int64_t resend_budget           # bytes that may be repeated now
     uint64_t resend_filled_us
     arrival_t *arrivals
@@ -349,3 +352,6 @@ cdef struct forwarder_t:
     uint64_t bytes_in[2]
     uint64_t bytes_out[2]
     uint64_t retransmitted
+    uint64_t padding_packets
+    uint64_t padding_bytes
+    uint64_t feedbacks

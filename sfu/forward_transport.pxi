@@ -80,6 +80,7 @@ cdef class Transport:
         if self.t != NULL:
             free(self.t.ssrcs)
             free(self.t.arrivals)
+            drop_path(self.t)
             free(self.t)
 
     def is_taken(self, remote, local):
@@ -295,6 +296,80 @@ cdef class Transport:
             first.setdefault(self.t.arrivals[i].number, self.t.arrivals[i].at_us)
         self.t.arrival_count = 0
         return ArrivalRun(sorted(first.items()))
+
+    def path_report(self):
+        """What feedback said since the last call; None when there was none."""
+        cdef path_t *path = self.t.path
+        cdef double acked_bps, recent_bps, sent_bps, unused
+        if path == NULL or path.feedbacks == 0:
+            return None
+        rates(path, RECENT_US, &recent_bps, &unused)
+        rates(path, RATE_US, &acked_bps, &sent_bps)
+        report = PathReport(
+            path.received, path.missed,
+            path.acked_bytes - path.reported_acked, path.sent_bytes - path.reported_sent,
+            acked_bps, recent_bps, sent_bps, max(path.queue_us, 0) / 1e6, path.rtt_us / 1e6,
+            path.use == USE_OVER, path.overused, path.use == USE_UNDER, self.probe_report(),
+        )
+        path.feedbacks = 0
+        path.received = path.missed = 0
+        path.reported_acked = path.acked_bytes
+        path.reported_sent = path.sent_bytes
+        path.overused = False
+        return report
+
+    cdef object probe_report(self):
+        cdef cluster_t *c = &self.t.path.probe
+        if not c.used:
+            return None
+        return ProbeReport(
+            <uint16_t>((self.t.send_number if c.open else c.end) - c.first), c.received, c.missed,
+            cluster_rate(c.bytes, c.last_bytes, c.first_sent, c.last_sent) if c.received else 0.0,
+            cluster_rate(c.bytes, c.first_bytes, c.first_arrival, c.last_arrival) if c.received else 0.0,
+        )
+
+    def begin_probe(self):
+        """Measures what is sent from now on by itself; False before there was feedback."""
+        if self.t.path == NULL:
+            return False
+        memset(&self.t.path.probe, 0, sizeof(cluster_t))
+        self.t.path.probe.first = self.t.send_number
+        self.t.path.probe.open = self.t.path.probe.used = True
+        return True
+
+    def end_probe(self):
+        """The packets sent since `begin_probe` are the probe."""
+        if self.t.path != NULL and self.t.path.probe.open:
+            self.t.path.probe.open = False
+            self.t.path.probe.end = self.t.send_number
+
+    def set_feedback_interval(self, double seconds):
+        """At least so long between two FEEDBACK events, but for one when over-use begins."""
+        if self.t.path != NULL:
+            self.t.path.feedback_us = max(to_us(seconds), <uint64_t>URGENT_US)
+
+    def pad(self, int wire_bytes):
+        """Sends about `wire_bytes` as RTX; returns the wire bytes that went out, 0 where no slot has RTX."""
+        cdef transport_t *t = self.t
+        cdef slot_t *slot = NULL
+        cdef uint64_t packets = t.packets_out
+        cdef int sent = 0
+        if t.outbound == NULL or t.socket == NULL or wire_bytes <= 0:
+            return 0
+        t.f.now_us = read_clock(t.f)
+        for each in self._slots:
+            slot = (<Slot>each).s
+            if slot.has_rtx and slot.current != NULL and sent < wire_bytes:
+                sent += pad_with_repeats(t.f, slot, wire_bytes - sent)
+        for each in self._slots:
+            slot = (<Slot>each).s
+            if slot.has_rtx and sent < wire_bytes:
+                sent += pad_with_nothing(t.f, slot, wire_bytes - sent)
+        with nogil:
+            udp_flush()
+        t.f.padding_packets += t.packets_out - packets
+        t.f.padding_bytes += sent
+        return sent
 
     @property
     def bytes_in(self):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from sfu.bandwidth import ProbeResult
 from sfu.counters import Counters
 from sfu.forward import Event, Forwarder, Stream, Transport
 from sfu.ice_lite import Address, Credentials, Outcome, local_ufrag
@@ -249,6 +250,12 @@ class SfuService:
         if connection is not None:
             connection.lost(stream, numbers, now)
 
+    def _on_feedback(self, event: tuple[object, ...], now: float) -> None:
+        owner = cast("Transport", event[1]).owner
+        connection = owner.owner if isinstance(owner, PeerTransport) else None
+        if isinstance(connection, SubscribeConnection):
+            connection.feedback_received(now)
+
     _handlers = {  # noqa: RUF012
         Event.STUN: _on_stun,
         Event.DTLS: _on_dtls,
@@ -257,6 +264,7 @@ class SfuService:
         Event.KEYFRAME_NEEDED: _on_keyframe_needed,
         Event.SWITCHED: _on_switched,
         Event.LOST: _on_lost,
+        Event.FEEDBACK: _on_feedback,
     }
 
     # Measures.
@@ -276,8 +284,12 @@ class SfuService:
         yield Measure("rtp_rtt_seconds", {}, counters.rtt_seconds)
         for switch in ("up", "down"):
             yield Measure("layer_switches_total", {"direction": switch}, counters.layer_switches[switch])
+        for result in ProbeResult:
+            yield Measure("downlink_probes_total", {"result": result.value}, counters.probes[result])
+        yield Measure("downlink_estimate_bits_per_second", {}, counters.estimate_bps)
         for name in (*RTCP_NAMES.values(), "malformed"):
-            yield Measure("rtcp_messages_total", {"direction": "in", "type": name}, counters.rtcp_in[name])
+            read = self._forwarder.counters()["feedbacks"] if name == "transport-cc" else counters.rtcp_in[name]
+            yield Measure("rtcp_messages_total", {"direction": "in", "type": name}, read)
             yield Measure("rtcp_messages_total", {"direction": "out", "type": name}, counters.rtcp_out[name])
         yield from self._path_measures()
         yield from self._connection_measures()
@@ -291,6 +303,8 @@ class SfuService:
                 yield Measure("rtp_bytes_total", labels, path.get(f"bytes_{direction}_{kind}", 0))
                 yield Measure("rtp_lost_packets_total", labels, self.counters.lost[direction, kind])
         yield Measure("rtp_retransmitted_packets_total", {}, path.get("retransmitted", 0))
+        yield Measure("rtp_padding_packets_total", {}, path.get("padding_packets", 0))
+        yield Measure("rtp_padding_bytes_total", {}, path.get("padding_bytes", 0))
         for reason in _SRTP_ERRORS:
             yield Measure("srtp_errors_total", {"reason": reason}, path.get(f"dropped_{reason}", 0))
         for name, count in path.items():

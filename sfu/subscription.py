@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sfu import sdp
 from sfu.counters import Counters
+from sfu.downlink import Downlink
 from sfu.feedback import REPORT_SECONDS
 from sfu.publication import Publication, PublishConnection
 from sfu.publish_answer import Source
@@ -116,6 +117,7 @@ class SubscribeConnection:
         self.transport = transport
         self.places: list[Place] = []
         self.unseated = 0  # sides that found no place
+        self.downlink = Downlink(transport.path, now, counters)
         self.wake_at = now
         self._owner = owner
         self._streams = streams
@@ -251,6 +253,7 @@ class SubscribeConnection:
 
     def rtcp_received(self, packets: Sequence[RtcpPacket], now: float) -> None:
         """See TransportOwner."""
+        self.downlink.rtcp(packets, now)
         nacked = 0
         for packet in packets:
             match packet:
@@ -287,13 +290,20 @@ class SubscribeConnection:
             if middle and report.last_sr == middle:
                 self._counters.rtt_seconds.observe(max(0.0, now - sent_at - report.delay / 65536))
 
+    def feedback_received(self, now: float) -> None:
+        """There is something new in the path's report."""
+        self.downlink.handle_timer(now)
+        self.wake_at = min(self.wake_at, self.downlink.wake_at)
+
     def handle_timer(self, now: float) -> None:
         """All that is due; sets `wake_at`."""
         self.transport.handle_timer(now)
+        if now >= self.downlink.wake_at:
+            self.downlink.handle_timer(now)
         if now >= self._next_report_at:
             self._next_report_at = now + REPORT_SECONDS
             self._send_reports(now)
-        self.wake_at = min(self.transport.next_timer(), self._next_report_at)
+        self.wake_at = min(self.transport.next_timer(), self._next_report_at, self.downlink.wake_at)
 
     def _send_reports(self, now: float) -> None:
         if self.transport.state is not State.CONNECTED:

@@ -87,6 +87,7 @@ class PathDouble:
         self.pair: Any = None
         self.keys: Any = None
         self.arrivals: list[tuple[int, int]] = []
+        self.packets_out = self.bytes_out = 0
         self.closed = False
 
     def set_payloads(self, payloads: Mapping[int, Any]) -> None:
@@ -139,6 +140,9 @@ class PathDouble:
     def take_arrivals(self) -> Arrivals:
         taken, self.arrivals = self.arrivals, []
         return Arrivals(taken)
+
+    def path_report(self) -> None:
+        """No feedback ever comes."""
 
     def close(self) -> None:
         self.closed = True
