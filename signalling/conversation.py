@@ -330,10 +330,18 @@ class Conversation:
             case Stage(participant=participant, on=on):
                 seat.room.set_stage(seat, participant, on, self._reception.clock())
             case Chat(text=text):
-                seat.room.say(seat, text, self._reception.wall(), message.request)
+                self._say(seat, text, message.request)
             case Leave():
                 self._seat = None
                 self._reception.rooms.leave(seat, self._reception.clock())
+
+    def _say(self, seat: Seat, text: str, request: str | None) -> None:
+        reception = self._reception
+        if seat.role is Role.VIEWER and not seat.room.viewers_chat.take(reception.clock()):
+            reception.counters.rate_limited["audience"] += 1
+            self._refuse("rate", "the viewers write too much", request)
+        else:
+            seat.room.say(seat, text, reception.wall(), request)
 
     def _negotiate(self, seat: Seat, message: Publish | Answer | Resubscribe) -> None:
         match message:

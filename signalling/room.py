@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from signalling.access import RoomPassword, new_id, new_token
+from signalling.access import RoomPassword, TokenBucket, new_id, new_token
 from signalling.audience import Audience as Viewers
 from signalling.client_messages import Mode, RoomSettings
 from signalling.media import MediaRoom
@@ -23,11 +23,15 @@ from signalling.server_messages import (
     ParticipantView,
     Role,
     ServerMessage,
+    Written,
     encode,
+    written,
 )
 
 MAX_CHAT_LINES = 200
 MAX_CHAT_BYTES = 256 * 1024
+# Burst and lines per second of all viewers of a room together.
+VIEWERS_CHAT = (30, 10.0)
 MAX_FORMER_HOSTS = 16
 # How long a broadcast room goes on with nobody on its stage.
 EMPTY_STAGE_SECONDS = 600.0
@@ -68,17 +72,22 @@ class Room:
         self._tokens: dict[str, Seat] = {}
         self._had_host = False
         self._former_hosts: deque[str] = deque(maxlen=MAX_FORMER_HOSTS)
-        self._chat: deque[tuple[ChatLine, int]] = deque()
+        self.viewers_chat = TokenBucket(*VIEWERS_CHAT, now)
+        """What all viewers together may write: all in the room hear it."""
+        self._chat: deque[Written] = deque()
         self._chat_bytes = 0
+        self._chat_text: Written | None = None
 
     @property
     def broadcast(self) -> bool:
         """Whether there are viewers."""
         return self.settings.mode is Mode.BROADCAST
 
-    def chat(self) -> list[ChatLine]:
-        """The last lines, oldest first."""
-        return [line for line, _ in self._chat]
+    def chat(self) -> Written:
+        """The last lines, oldest first: written once for all who join until the next line."""
+        if self._chat_text is None:
+            self._chat_text = Written(f"[{','.join(line.text for line in self._chat)}]")
+        return self._chat_text
 
     def hosts(self) -> list[Seat]:
         """Who says who is on the stage."""
@@ -225,11 +234,11 @@ class Room:
     def say(self, seat: Seat, text: str, wall: float, request: str | None) -> None:
         """Adds a chat line and sends it to all, the writer's with its `request`."""
         line = ChatLine(id=new_id(), participant=seat.id, name=seat.name, text=text, time=round(wall, 3))
-        size = len(line.text.encode()) + len(line.name.encode())
-        self._chat.append((line, size))
-        self._chat_bytes += size
+        self._chat.append(written(line))
+        self._chat_bytes += len(self._chat[-1].text.encode())
         while len(self._chat) > MAX_CHAT_LINES or self._chat_bytes > MAX_CHAT_BYTES:
-            self._chat_bytes -= self._chat.popleft()[1]
+            self._chat_bytes -= len(self._chat.popleft().text.encode())
+        self._chat_text = None
         self._send(line, self._all_but(seat))
         seat.send(
             ChatLine(

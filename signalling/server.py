@@ -14,7 +14,7 @@ import re
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -40,6 +40,7 @@ from wire.measure import Measure
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
+TICK_PARTS = 10
 MAX_ROOM_NAME_LENGTH = 64
 # Nothing that is served takes a body.
 MAX_BODY_BYTES = 1024
@@ -180,6 +181,7 @@ class SignallingService:
         self._conversations: dict[Conversation, str] = {}
         self._sockets_of: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._part = 0
         self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
         self._protocol_options: dict[str, Any] = {
             "access_log": None,
@@ -222,18 +224,25 @@ class SignallingService:
         await self._runner.cleanup()
 
     def _schedule(self) -> None:
-        self._timer = self._loop.call_later(TICK_SECONDS, self._handle_timer)
+        self._timer = self._loop.call_later(TICK_SECONDS / TICK_PARTS, self._handle_timer)
 
     def _handle_timer(self) -> None:
+        """A part of the conversations, so that those who came together are not all pinged at once."""
         self._schedule()
-        self.tick()
+        self._part = (self._part + 1) % TICK_PARTS
+        self._serve_timers(list(self._conversations)[self._part :: TICK_PARTS])
+        if self._part == 0:
+            self._rooms.handle_timer(self._clock())
+
+    def _serve_timers(self, conversations: Sequence[Conversation]) -> None:
+        now = self._clock()
+        for conversation in conversations:
+            conversation.handle_timer(now)
 
     def tick(self) -> None:
         """Pings, times out, and ends seats nobody came back to, as of now."""
-        now = self._clock()
-        for conversation in list(self._conversations):
-            conversation.handle_timer(now)
-        self._rooms.handle_timer(now)
+        self._serve_timers(list(self._conversations))
+        self._rooms.handle_timer(self._clock())
 
     def measures(self) -> Iterator[Measure]:
         """Everything countable about signalling."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from signalling.client_messages import VERSION, ErrorCode, RoomSettings
@@ -109,7 +110,7 @@ class Joined(ServerMessage):
     role: Role
     audience: int
     participants: Sequence[ParticipantView]
-    chat: Sequence[ChatLine]
+    chat: Written
     ice_servers: Sequence[Mapping[str, object]]
     heartbeat: Mapping[str, int]
     limits: Mapping[str, int]
@@ -240,6 +241,12 @@ SERVER_TYPES = (
 )
 
 
+class Written(NamedTuple):
+    """JSON that is sent often and so is kept as it is written."""
+
+    text: str
+
+
 class Frame(NamedTuple):
     """A server message on its way out: encoded once, however many get it."""
 
@@ -247,22 +254,39 @@ class Frame(NamedTuple):
     text: str
 
 
-def _wire_items(message: Any) -> Iterator[tuple[str, object]]:
-    for described in fields(message):
-        value = getattr(message, described.name)
-        if value is None and described.metadata.get("omit_none"):
-            continue
-        yield described.metadata.get("wire", described.name), value
+@cache
+def _plan(kind: type[Any]) -> tuple[tuple[str, str, bool], ...]:
+    """Attribute, name on the wire, and whether None is left out, for each field of a dataclass."""
+    return tuple(
+        (each.name, each.metadata.get("wire", each.name), each.metadata.get("omit_none", False))
+        for each in fields(kind)
+    )
 
 
-def _to_json(value: object) -> dict[str, object]:
+def _wire_items(value: Any) -> Iterator[tuple[str, object]]:
+    for attribute, name, omit_none in _plan(value.__class__):
+        item = getattr(value, attribute)
+        if item is not None or not omit_none:
+            yield name, item
+
+
+def _to_json(value: Any) -> dict[str, object]:
     if isinstance(value, Mapping):
         return dict(value)
     return dict(_wire_items(value))
 
 
+_json_of = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_to_json, allow_nan=False).encode
+
+
+def written(line: ChatLine) -> Written:
+    """A line as it stands in `joined`."""
+    return Written(_json_of(_to_json(line)))
+
+
 def encode(message: ServerMessage) -> Frame:
     """The message as JSON text."""
-    content = {"type": message.type, **dict(_wire_items(message))}
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), default=_to_json, allow_nan=False)
-    return Frame(message.type, text)
+    parts = [f'"type":"{message.type}"']
+    for name, item in _wire_items(message):
+        parts.append(f'"{name}":{item.text if isinstance(item, Written) else _json_of(item)}')
+    return Frame(message.type, f"{{{','.join(parts)}}}")

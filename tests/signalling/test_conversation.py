@@ -10,8 +10,9 @@ import pytest
 
 from signalling.access import SourceLimiter
 from signalling.conversation import WRONG_PASSWORDS
-from signalling.room import RoomLimits
+from signalling.room import VIEWERS_CHAT, RoomLimits
 from signalling.server import SignallingSettings
+from signalling.session import PING_SECONDS
 from tests.signalling.house import Client, House
 
 Open = Callable[..., asyncio.Future[House]]
@@ -171,6 +172,28 @@ async def test_whose_socket_ends_while_they_wait_for_their_turn_takes_no_seat(ho
     await client.close_code()
     await house.closed_sockets(1)
     assert house.measure("rooms") == 0
+
+
+async def test_viewers_of_a_room_share_a_rate_of_chat(house: House) -> None:
+    ada = await house.join("Ada", settings={"mode": "broadcast"})
+    viewers = [await house.join(str(number)) for number in range(4)]
+    for viewer in viewers:
+        for _ in range(10):
+            await viewer.send(type="chat", text="hi")
+        await viewer.quiet()
+    assert house.measure("rate_limited_total", scope="audience") == 40 - VIEWERS_CHAT[0]
+    await ada.send(type="chat", text="welcome", request="c")
+    await ada.receive("chat", request="c")
+    house.now += 1
+    await viewers[0].send(type="chat", text="thanks")
+    await ada.receive("chat", text="thanks")
+
+
+async def test_parts_of_the_clients_are_pinged_at_a_time(house: House) -> None:
+    clients = [await house.join(str(number)) for number in range(3)]
+    house.now += PING_SECONDS
+    for client in clients:
+        await client.receive("ping")
 
 
 async def test_view_is_taken(house: House) -> None:

@@ -20,7 +20,9 @@ from signalling.server_messages import (
     Wanted,
     WantedLayer,
     WantedSource,
+    Written,
     encode,
+    written,
 )
 
 
@@ -47,13 +49,13 @@ def test_joined_is_written_as_documented() -> None:
     joined = Joined(
         room="garden", own_id="me", resumed=False, resume={"token": "t", "seconds": 60}, participants=[view],
         settings=RoomSettings(mode=Mode.BROADCAST, uplink_kbps=8), role=Role.VIEWER, audience=3,
-        chat=[line], ice_servers=[{"urls": ["turn:x"]}], heartbeat={}, limits={}, server={},
+        chat=Written(f"[{written(line).text}]"), ice_servers=[{"urls": ["turn:x"]}], heartbeat={}, limits={}, server={},
     )  # fmt: skip
-    written = json.loads(encode(joined).text)
-    assert written["self"] == "me"
-    assert written["settings"] == {"mode": "broadcast", "video": "vp8", "uplink_kbps": 8}
-    assert (written["role"], written["audience"]) == ("viewer", 3)
-    assert written["participants"] == [
+    told = json.loads(encode(joined).text)
+    assert told["self"] == "me"
+    assert told["settings"] == {"mode": "broadcast", "video": "vp8", "uplink_kbps": 8}
+    assert (told["role"], told["audience"]) == ("viewer", 3)
+    assert told["participants"] == [
         {
             "id": "p",
             "name": "Zoë",
@@ -64,7 +66,7 @@ def test_joined_is_written_as_documented() -> None:
             "connected": True,
         }
     ]
-    assert written["chat"] == [{"id": "c", "participant": "p", "name": "Zoë", "text": "salut", "time": 1.5}]
+    assert told["chat"] == [{"id": "c", "participant": "p", "name": "Zoë", "text": "salut", "time": 1.5}]
 
 
 def test_audience_and_role_are_written_as_documented() -> None:
