@@ -1,53 +1,248 @@
-"""Which layer of a simulcast track a slot gets: for now the best that is alive.
+"""What a track has to offer: its layers, what each costs, and in which order a receiver climbs them.
 
-A layer is alive while packets of it came within `LIVE_SECONDS`; browsers pause upper layers when their uplink is short,
-and never start those a small capture leaves no room for. Coming back up takes `STEADY_SECONDS` of life, so a layer that
-flaps is not followed. Pure functions over what the data path counts; what tile and budget allow narrows `candidates`.
+A layer is one SSRC; inside it there may be spatial and temporal layers. An `Option` is a way to forward the track: one
+layer up to some spatial and temporal layer. Rates are measured from what the data path counts; of layers that are
+switched off the last measured rate holds, or one guessed from their siblings. Pure: `now` is monotonic seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
-LIVE_SECONDS = 1.0
-STEADY_SECONDS = 1.0
+if TYPE_CHECKING:
+    from sfu.forward import LayerCount
+
+ALL = 7  # as spatial or temporal layer: whatever there is
+LIVE_SECONDS = 1.0  # a layer without packets for so long is not alive
+STEADY_SECONDS = 1.0  # who comes back by itself is believed after so long
+COMING_SECONDS = 2.0  # so long a layer that was asked for is waited for
+DEAF_SECONDS = 10.0  # so long a layer that sent no keyframe is not tried again
+SAMPLE_SECONDS = 0.25
+SMOOTHING_SECONDS = 1.0
+PACKET_OVERHEAD_BYTES = 72  # IPv4 and UDP 28, RTP 12, our extensions 16, SRTP tag 16
+MIN_FRAMERATE = 7.0  # a smaller picture is better than fewer frames than these
+MIN_DETAIL_FRAMERATE = 2.0  # of a screen, which is read
+TOLERANCE = 1.05  # a picture so much smaller than its tile still fills it
+CHANGE = 0.1  # part of a rate by which it must change to count as changed
+GUESSED_SIZE = (1280, 720)  # of the best layer while nothing is known
+GUESSED_BPS = 1_300_000  # of a picture of that size; a smaller one needs less, by pixels to the power of _EXPONENT
+_EXPONENT = 0.75
+
+
+class Option(NamedTuple):
+    """A way to forward a track. `framerate` 0: not known; `bps` counts everything down to the IP header."""
+
+    rid: str
+    spatial: int
+    temporal: int
+    width: int
+    height: int
+    framerate: float
+    bps: int
+
+    @property
+    def pixels(self) -> int:
+        """Of one picture."""
+        return self.width * self.height
 
 
 @dataclass(slots=True)
+class Meter:
+    """Smoothed rates of each (spatial, temporal) layer of a stream: [bytes a second, frames a second]."""
+
+    rates: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+    overhead: float = 1.0
+    _counts: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    _packets: int = 0
+    _at: float | None = None
+
+    def observe(self, counts: Sequence[LayerCount], packets: int, now: float) -> None:
+        """Takes cumulative counts, every `SAMPLE_SECONDS` or less often."""
+        elapsed = now - (now if self._at is None else self._at)
+        if self._at is not None and elapsed < SAMPLE_SECONDS:
+            return
+        new_bytes = 0
+        for each in counts:
+            key = (each.spatial, each.temporal)
+            bytes_before, frames_before = self._counts.get(key, (0, 0))
+            self._counts[key] = (each.bytes, each.frames)
+            new_bytes += each.bytes - bytes_before
+            if self._at is not None:
+                self._smooth(key, each.bytes - bytes_before, each.frames - frames_before, elapsed)
+        if self._at is not None and new_bytes > 0:
+            self.overhead = 1 + PACKET_OVERHEAD_BYTES * (packets - self._packets) / new_bytes
+        self._packets, self._at = packets, now
+
+    def _smooth(self, key: tuple[int, int], octets: int, frames: int, elapsed: float) -> None:
+        rate = self.rates.get(key)
+        if rate is None:
+            if octets:
+                self.rates[key] = [octets / elapsed, frames / elapsed]
+            return
+        weight = min(1.0, elapsed / SMOOTHING_SECONDS)
+        rate[0] += weight * (octets / elapsed - rate[0])
+        rate[1] += weight * (frames / elapsed - rate[1])
+
+    def pause(self) -> None:
+        """The stream has fallen silent: what was measured stays, the silence is not measured."""
+        self._at = None
+
+
+@dataclass(eq=False, slots=True)
 class Layer:
-    """What is known of one layer. `order` is its place in the publisher's list, `pixels` 0 while unknown."""
+    """What is known of one layer, also while it is not sent. `order` is its place in the publisher's list."""
 
-    key: Hashable
+    rid: str
     order: int = 0
-    pixels: int = 0
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # by spatial layer
+    meter: Meter = field(default_factory=Meter)
     last_packet_at: float = 0.0
+    last_keyframe_at: float = 0.0
     alive_since: float | None = None
+    wanted: bool = True  # what the publisher has been told
+    wanted_at: float = 0.0  # since when
+    deaf_at: float | None = None  # when somebody gave up waiting for a keyframe
+    watchers: list[int] = field(default_factory=lambda: [0] * (ALL + 1))  # slots that want it, by spatial layer
+    unwatched_at: float = 0.0  # since when nobody wants it
 
-    def observe(self, last_packet_at: float, pixels: int, now: float) -> None:
+    def observe(self, counts: Sequence[LayerCount], packets: int, last_packet_at: float, now: float) -> None:
         """Takes what the data path says now."""
-        self.last_packet_at, self.pixels = last_packet_at, pixels
+        self.last_packet_at = last_packet_at
         if now - last_packet_at > LIVE_SECONDS:
             self.alive_since = None
-        elif self.alive_since is None:
+            self.meter.pause()
+            return
+        if self.alive_since is None:
             self.alive_since = now
+        for each in counts:
+            if each.width and each.height:
+                self.sizes[each.spatial] = (each.width, each.height)
+        self.meter.observe(counts, packets, now)
+
+    @property
+    def alive(self) -> bool:
+        """Whether packets come."""
+        return self.alive_since is not None
+
+    def available(self, now: float) -> bool:
+        """Whether a receiver may be given it: it plays steadily, or would come if it were asked for."""
+        if self.deaf_at is not None and self.last_keyframe_at <= self.deaf_at and now < self.deaf_at + DEAF_SECONDS:
+            return False
+        if self.alive_since is None:
+            return not self.wanted or now - self.wanted_at < COMING_SECONDS
+        came_when_asked = self.alive_since - self.wanted_at < COMING_SECONDS + LIVE_SECONDS
+        return came_when_asked or now - self.alive_since >= STEADY_SECONDS
+
+    def watch(self, spatial: int, now: float, count: int) -> None:
+        """One slot more (1) or less (-1) wants it up to a spatial layer."""
+        self.watchers[spatial] += count
+        if not any(self.watchers):
+            self.unwatched_at = now
 
 
-def rank(layers: Sequence[Layer]) -> dict[Hashable, tuple[int, int]]:
-    """Greater is better: by the pictures' sizes when all are known, else by the publisher's order."""
-    sized = all(layer.pixels for layer in layers)
-    return {layer.key: (layer.pixels if sized else 0, layer.order) for layer in layers}
+def _scaled(size: tuple[int, int], steps: int) -> tuple[int, int]:
+    return (max(1, int(size[0] * 2.0**steps)), max(1, int(size[1] * 2.0**steps)))
 
 
-def choose(candidates: Sequence[Layer], current: Hashable | None, now: float) -> Hashable | None:
-    """The key of the layer to forward; `current` stays when nothing better or alive is there."""
-    ranks = rank(candidates)
-    alive = [layer for layer in candidates if layer.alive_since is not None]
-    playing = next((layer for layer in alive if layer.key == current), None)
-    if not alive:
-        known = any(layer.key == current for layer in candidates)
-        return current if known else max(ranks, key=ranks.__getitem__, default=None)
-    if playing is None:
-        return max(alive, key=lambda each: ranks[each.key]).key
-    steady = [layer for layer in alive if layer.alive_since is not None and now - layer.alive_since >= STEADY_SECONDS]
-    return max([*steady, playing], key=lambda each: ranks[each.key]).key
+def _sizes(layers: Sequence[Layer]) -> dict[str, dict[int, tuple[int, int]]]:
+    """The pictures of each layer by spatial layer; what is not known is taken to be half or twice its neighbour."""
+    known = [layer for layer in layers if layer.sizes]
+    top = max(layers, key=lambda layer: layer.order)
+    result = {}
+    for layer in layers:
+        if layer.sizes:
+            result[layer.rid] = layer.sizes
+        elif known:
+            near = min(known, key=lambda each: abs(each.order - layer.order))
+            result[layer.rid] = {ALL: _scaled(near.sizes[max(near.sizes)], layer.order - near.order)}
+        else:
+            result[layer.rid] = {ALL: _scaled(GUESSED_SIZE, layer.order - top.order)}
+    return result
+
+
+def _guessed_bps(pixels: int, measured: Sequence[Option]) -> int:
+    """What a picture of that size may cost, going by a sibling's."""
+    if measured:
+        near = min(measured, key=lambda each: abs(each.pixels - pixels))
+        return int(near.bps * (pixels / near.pixels) ** _EXPONENT)
+    return int(GUESSED_BPS * (pixels / (GUESSED_SIZE[0] * GUESSED_SIZE[1])) ** _EXPONENT)
+
+
+def _measured(layer: Layer, sizes: dict[int, tuple[int, int]]) -> list[Option]:
+    """The options inside one layer; each temporal and spatial layer includes those below it."""
+    rates = layer.meter.rates
+    spatials, temporals = sorted({key[0] for key in rates}), sorted({key[1] for key in rates})
+    result: list[Option] = []
+    for spatial in spatials:
+        width, height = sizes.get(spatial, sizes[max(sizes)])
+        for temporal in temporals:
+            octets = sum(rate[0] for key, rate in rates.items() if key[0] <= spatial and key[1] <= temporal)
+            frames = sum(rate[1] for key, rate in rates.items() if key[0] == spatial and key[1] <= temporal)
+            up_to = (ALL if spatial == spatials[-1] else spatial, ALL if temporal == temporals[-1] else temporal)
+            bps = max(1, int(8 * octets * layer.meter.overhead))
+            result.append(Option(layer.rid, *up_to, width, height, round(frames, 1), bps))
+    return result
+
+
+def options(layers: Collection[Layer], now: float, *, every: bool = False) -> tuple[Option, ...]:
+    """What receivers may be given now; `every`: also of layers that do not come although they were asked for.
+
+    When none is available those that are alive count, and when none is, all: then whoever plays one keeps it.
+    """
+    listed = list(layers)
+    if not listed:
+        return ()
+    sizes = _sizes(listed)
+    measured = {layer.rid: _measured(layer, sizes[layer.rid]) for layer in listed if layer.meter.rates}
+    known = [found[-1] for found in measured.values()]
+    usable = listed if every else [layer for layer in listed if layer.available(now)]
+    usable = usable or [layer for layer in listed if layer.alive] or listed
+    result: list[Option] = []
+    for layer in usable:
+        if layer.rid in measured:
+            result += measured[layer.rid]
+        else:
+            width, height = max(sizes[layer.rid].values())
+            bps = _guessed_bps(width * height, known)
+            result.append(Option(layer.rid, ALL, ALL, width, height, 0.0, max(1, bps)))
+    return tuple(result)
+
+
+def alike(one: Sequence[Option], other: Sequence[Option]) -> bool:
+    """Whether nothing has changed that would matter to a choice."""
+    if len(one) != len(other):
+        return False
+    for a, b in zip(one, other, strict=True):
+        if a[:5] != b[:5] or abs(a.bps - b.bps) > CHANGE * b.bps or abs(a.framerate - b.framerate) > 1 + CHANGE:
+            return False
+    return True
+
+
+def fills(option: Option, width: int, height: int) -> bool:
+    """Whether a picture is as large as it is shown; turned by 90° too, for phones say that beside the picture."""
+    ours, shown = sorted((option.width, option.height)), sorted((width, height))
+    return all(TOLERANCE * side >= wanted for side, wanted in zip(ours, shown, strict=True))
+
+
+def ladder(found: Sequence[Option], size: tuple[int, int] | None, *, detail: bool) -> tuple[Option, ...]:
+    """The options worth having for a tile of that size (None: any), cheapest first.
+
+    Down from the smallest picture that fills the tile: first fewer frames, as long as there are enough for motion
+    (`detail`: to read), then a smaller picture. What costs no less than the option above it is left out.
+    """
+    pictures: dict[int, list[Option]] = {}
+    for option in found:
+        pictures.setdefault(option.pixels, []).append(option)
+    ascending = sorted(pictures)
+    filling = [pixels for pixels in ascending if size is None or fills(pictures[pixels][0], *size)]
+    best = (filling[-1] if size is None else filling[0]) if filling else (ascending[-1] if ascending else 0)
+    floor = MIN_DETAIL_FRAMERATE if detail else MIN_FRAMERATE
+    steps: list[Option] = []
+    for pixels in (each for each in reversed(ascending) if each <= best):
+        for position, option in enumerate(sorted(pictures[pixels], key=lambda each: -each.bps)):
+            smooth = position == 0 or option.framerate >= floor or pixels == ascending[0]
+            if smooth and (not steps or option.bps < steps[-1].bps):
+                steps.append(option)
+    return tuple(reversed(steps))

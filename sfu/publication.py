@@ -1,4 +1,4 @@
-"""What a participant sends: its publish connection, the tracks on it, and the layers (SSRCs) of each track.
+"""What a participant sends: its publish connection, which binds SSRCs to the layers of its tracks.
 
 Streams are bound to (mid, rid) once, by the header extensions of their first packets (RFC 8843 §9.2, 8852) or by the
 a=ssrc lines; RTX by repaired-rid or FID group. The connection owns its transport, timers and feedback.
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from sfu import feedback, layers, sdp
+from sfu import demand, feedback, sdp
 from sfu.codecs import Kind
-from sfu.feedback import NEVER, KeyframeRequest, Nacks, Reports
+from sfu.demand import WantedSource
+from sfu.feedback import NEVER, Nacks, Reports
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
-from sfu.publish_answer import AgreedTrack, Agreement, Source, agree, answer
+from sfu.publish_answer import Agreement, Source, agree, answer
 from sfu.rtcp import ReceiverReport, Remb, RtcpPacket, SenderReport, SourceDescription
 from sfu.rtp import Extension
 from sfu.sdp import SdpError
+from sfu.track import NO_RID, Layer, Publication
 from sfu.transport import PeerTransport, State
 
 if TYPE_CHECKING:
@@ -27,58 +28,6 @@ if TYPE_CHECKING:
 MAX_LAYERS = 4  # of one track
 REMB_BPS = 2_500_000  # told to publishers that know no transport-cc
 LOCAL_SSRC = 1
-NO_RID = ""
-
-
-@dataclass(eq=False, slots=True)
-class Layer:
-    """One SSRC of a track."""
-
-    publication: Publication
-    rid: str
-    stream: Stream
-    view: layers.Layer
-    nacks: Nacks
-    keyframe: KeyframeRequest = field(default_factory=KeyframeRequest)
-    lost: int = 0  # packets already counted as lost
-
-    def observe(self, now: float) -> None:
-        """Brings the layer chooser's view up to date."""
-        self.view.observe(self.stream.last_packet_at, self.stream.width * self.stream.height, now)
-
-
-@dataclass(eq=False, slots=True)
-class Publication:
-    """A track: one m-line with a source."""
-
-    mid: str
-    source: Source
-    track: AgreedTrack
-    muted: bool = False
-    layers: dict[str, Layer] = field(default_factory=dict)  # by rid
-    early_repairs: dict[str, int] = field(default_factory=dict)  # rid -> RTX SSRC seen before the media
-    chosen: Layer | None = None  # what slots forward
-
-    @property
-    def audio(self) -> bool:
-        """Whether it is sound."""
-        return self.source.audio
-
-    def choose(self, now: float) -> str | None:
-        """Picks the layer to forward into `chosen`; "up", "down" or "start" when it changed."""
-        for layer in self.layers.values():
-            layer.observe(now)
-        before = self.chosen if self.chosen in self.layers.values() else None
-        views = [layer.view for layer in self.layers.values()]
-        key = layers.choose(views, None if before is None else before.rid, now)
-        after = None if key is None else self.layers[str(key)]
-        if after is self.chosen:
-            return None
-        self.chosen = after
-        if before is None or after is None:
-            return "start"
-        ranks = layers.rank(views)
-        return "up" if ranks[after.rid] > ranks[before.rid] else "down"
 
 
 class PublishOwner(Protocol):
@@ -134,7 +83,7 @@ class PublishConnection:
         before, self.agreement = self.agreement, agreement
         if before is not None and before.remote.ufrag != agreement.remote.ufrag:
             self.transport.restart_ice(now)
-        self._apply(agreement)
+        self._apply(agreement, now)
         self.transport.set_remote(agreement.remote, client=agreement.passive, now=now)
         self._version += 1
         local = self.transport.local(addresses, port)
@@ -143,7 +92,7 @@ class PublishConnection:
         self._owner.publications_changed()
         return text
 
-    def _apply(self, agreement: Agreement) -> None:
+    def _apply(self, agreement: Agreement, now: float) -> None:
         tracks = {track.mid: track for track in agreement.tracks if track.source is not None}
         for mid, publication in list(self.publications.items()):
             track = tracks.get(mid)
@@ -154,6 +103,10 @@ class PublishConnection:
         for mid, track in tracks.items():
             if mid not in self.publications and track.source is not None:
                 self.publications[mid] = Publication(mid, track.source, track, track.source in self.muted)
+        for publication in self.publications.values():
+            publication.agree(publication.track.rids, now)
+            for layer in [each for rid, each in publication.layers.items() if rid not in publication.views]:
+                self._drop_layer(layer)
         payloads: dict[int, tuple[Kind, int, int | None]] = {}
         extensions: dict[int, Extension] = {}
         for track in agreement.tracks:
@@ -233,8 +186,8 @@ class PublishConnection:
             stream = self.transport.path.add_stream(ssrc, audio=publication.audio)
         except ValueError:
             return False
-        rids = publication.track.rids
-        view = layers.Layer(layer_rid, rids.index(layer_rid) if layer_rid in rids else 0)
+        view = publication.views[layer_rid]
+        view.meter.pause()  # it counts from another beginning
         layer = Layer(publication, layer_rid, stream, view, Nacks(stream))
         stream.active = not publication.muted
         publication.layers[layer_rid] = layer
@@ -243,8 +196,11 @@ class PublishConnection:
         repair = publication.early_repairs.pop(layer_rid, None)
         if repair is not None:
             self._repair(repair, stream)
+        publication.observe(now)
         self._owner.layers_changed()
-        if len(rids) > 1:  # its first packets, a keyframe with the size among them, came before it was known
+        if (
+            len(publication.views) > 1
+        ):  # its first packets, a keyframe with the size among them, came before it was known
             self.request_keyframe(stream, now)
         return True
 
@@ -377,6 +333,19 @@ class PublishConnection:
             video = tuple(stream.ssrc for stream, layer in self._layers.items() if not layer.publication.audio)
             if video:
                 self._send(Remb(LOCAL_SSRC, REMB_BPS * len(self.publications), video))
+
+    def observe(self, now: float) -> bool:
+        """Looks at all layers; True when receivers should choose anew."""
+        changes = [publication.observe(now) for publication in self.publications.values()]
+        return any(changes)
+
+    def wanted(self, now: float) -> tuple[WantedSource, ...]:
+        """Which layers of each picture somebody watches."""
+        return tuple(
+            WantedSource(publication.source, demand.settle(publication.views.values(), now))
+            for publication in self.publications.values()
+            if not publication.audio
+        )
 
     def streams(self) -> Mapping[Stream, Layer]:
         """All bound streams."""

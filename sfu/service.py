@@ -22,9 +22,10 @@ from sfu.forward import Event, Forwarder, Stream, Transport
 from sfu.ice_lite import Address, Credentials, Outcome, local_ufrag
 from sfu.publication import PublishConnection
 from sfu.publish_answer import Source
-from sfu.router import MediaPeer, MediaRoom, Timed
+from sfu.router import MediaPeer, MediaRoom, RoomSettings, Timed
 from sfu.subscription import SubscribeConnection
 from sfu.transport import RTCP_NAMES, PeerTransport, State
+from sfu.uplink import Uplink
 from wire import stun, udp
 from wire.dtls import DtlsContext
 from wire.measure import Measure
@@ -74,15 +75,16 @@ class SfuService:
         self.counters = Counters()
         self.streams: dict[Stream, PublishConnection] = {}
         self.peers: set[MediaPeer] = set()
+        self.uplink = Uplink(self.peers)
         self._loop = loop
         self._token = token
         self._dtls = dtls or DtlsContext()
         self.now = clock or loop.time  # monotonic seconds
         self._forwarder = Forwarder(self._on_events, clock)
         self._sockets: list[UdpSocket] = []
+        self._timed: set[Timed] = set()
         self._transports: dict[str, PeerTransport] = {}  # by local username fragment
         self._addresses: tuple[str, ...] = ()
-        self._timed: set[Timed] = set()
         self._tick: asyncio.TimerHandle | None = None
         self._port = settings.port
         self._closed = False
@@ -114,9 +116,9 @@ class SfuService:
         """The IPs announced to clients from now on, best first."""
         self._addresses = tuple(addresses)
 
-    def room(self) -> MediaRoom:
+    def room(self, settings: RoomSettings | None = None) -> MediaRoom:
         """A new, empty room."""
-        return MediaRoom(self)
+        return MediaRoom(self, settings)
 
     async def close(self) -> None:
         """Ends every connection and closes the port."""
@@ -178,8 +180,8 @@ class SfuService:
     def _on_tick(self) -> None:
         self._tick = None
         now = self.now()
-        for timed in list(self._timed):
-            if timed.wake_at <= now and timed in self._timed:
+        for timed in (*self._timed, self.uplink):
+            if timed.wake_at <= now and (timed in self._timed or timed is self.uplink):
                 try:
                     timed.handle_timer(now)
                 except Exception:
@@ -327,7 +329,7 @@ class SfuService:
         yield from self._track_measures()
 
     def _track_measures(self) -> Iterator[Measure]:
-        paused = Counter({"muted": 0, "codec": 0, "place": 0})
+        paused = Counter({"muted": 0, "codec": 0, "hidden": 0, "link": 0, "uplink": 0, "place": 0})
         tracks = {(direction, source): 0 for direction in ("in", "out") for source in Source}
         for timed in self._timed:
             if isinstance(timed, PublishConnection):

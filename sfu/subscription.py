@@ -1,22 +1,21 @@
-"""What a participant receives: its subscribe connection, made of slots that follow other participants' tracks.
+"""What a participant receives: its subscribe connection, and who sits in which of its places.
 
-Slots come in places of one audio and one video m-line that share a media stream and a CNAME, so that browsers keep a
-voice and its face in sync whoever sits there. A place belongs to one participant's camera side (microphone, camera) or
-screen side (screen, screen-audio). Places are never taken away; more are added by a new offer.
+Places are never taken away; more are added by a new offer. Which layer of a picture a slot carries is decided in rounds
+(`sfu.allocation`), by this connection alone or together with others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from sfu import sdp
+from sfu.allocation import Allocation, ReceivedStream, received
+from sfu.budget import UNLIMITED, Pool, Receiver
 from sfu.counters import Counters
 from sfu.downlink import Downlink
 from sfu.feedback import REPORT_SECONDS
-from sfu.publication import Publication, PublishConnection
-from sfu.publish_answer import Source
+from sfu.publication import PublishConnection
 from sfu.rtcp import (
     FullIntraRequest,
     Nack,
@@ -27,67 +26,18 @@ from sfu.rtcp import (
     SourceDescription,
 )
 from sfu.sdp import SdpError
+from sfu.slots import OutgoingSlot, Place, Side, SlotView, side_of
 from sfu.subscribe_offer import SlotLine, offer, read_answer, slot_line
+from sfu.track import Publication
 from sfu.transport import NEVER, PeerTransport, State
 
 if TYPE_CHECKING:
-    from sfu.forward import Slot, Stream
+    from sfu.forward import Stream
 
 CHUNK_PLACES = 4  # added by one offer
 MAX_PLACES = 32  # 64 m-lines; who finds none is not received: those who send nothing first
 MAX_NACKED = 2048  # sequence numbers of one compound that are acted on
-
-
-class SlotView(NamedTuple):
-    """Whose media an m-line carries from now on."""
-
-    mid: str
-    peer_id: str
-    source: Source
-
-
-class Side(NamedTuple):
-    """What sits in a place: the camera or the screen side of one participant."""
-
-    peer_id: str
-    screen: bool
-
-
-def side_of(peer_id: str, source: Source) -> Side:
-    """The side a source belongs to."""
-    return Side(peer_id, source in (Source.SCREEN, Source.SCREEN_AUDIO))
-
-
-@dataclass(eq=False, slots=True)
-class OutgoingSlot:
-    """One m-line of ours. `usable` once the subscriber agreed to a codec on it."""
-
-    line: SlotLine
-    slot: Slot
-    usable: bool = False
-    publication: Publication | None = None
-    lost: int = 0
-    reported: tuple[int, float] = (0, 0.0)  # middle of the NTP time of our latest SR, when it was sent
-
-    def follow(self, connected: bool) -> None:
-        """Carries what its publication has chosen."""
-        chosen = self.publication.chosen if self.publication is not None else None
-        stream = chosen.stream if chosen is not None and connected and self.usable else None
-        if (self.slot.target() or self.slot.current()) is not stream:
-            self.slot.follow(stream)
-
-
-@dataclass(eq=False, slots=True)
-class Place:
-    """A pair of slots and who sits there."""
-
-    audio: OutgoingSlot
-    video: OutgoingSlot
-    side: Side | None = None
-    slots: tuple[OutgoingSlot, OutgoingSlot] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.slots = (self.audio, self.video)
+WAITING_SECONDS = 0.25  # between looks at a slot that waits for its layer
 
 
 class SubscribeOwner(Protocol):
@@ -95,6 +45,12 @@ class SubscribeOwner(Protocol):
 
     def connection_ready(self) -> None:
         """Media can flow."""
+
+    def allocate(self, now: float) -> None:
+        """What its slots carry is to be chosen anew: leads to `claim` and `take`."""
+
+    def received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
+        """What the slots carry has changed; at most once a second."""
 
     def connection_failed(self, connection: object) -> None:
         """Consent or DTLS is lost."""
@@ -118,7 +74,10 @@ class SubscribeConnection:
         self.places: list[Place] = []
         self.unseated = 0  # sides that found no place
         self.downlink = Downlink(transport.path, now, counters)
+        self.allocation = Allocation()
+        self.allocate_at = NEVER
         self.wake_at = now
+        self._told: tuple[ReceivedStream, ...] = ()
         self._owner = owner
         self._streams = streams
         self._counters = counters
@@ -179,11 +138,11 @@ class SubscribeConnection:
         self._answered_places = self._offered_places
         self.transport.set_remote(answer.remote, client=answer.remote.setup == "passive", now=now)
         self.wake_at = now
-        self.follow()
+        self.allocate(now)
 
     # Who sits where.
 
-    def seat(self, publications: Iterable[tuple[str, Publication]]) -> bool:
+    def seat(self, publications: Iterable[tuple[str, Publication]], now: float) -> bool:
         """Gives every (peer id, publication) a slot, keeping who sits where; True when the list of slots changed."""
         wanted: dict[Side, dict[bool, Publication]] = {}
         for peer_id, publication in publications:
@@ -192,29 +151,39 @@ class SubscribeConnection:
         for place in self.places:
             if place.side is not None and place.side not in wanted:
                 place.side = None
-        active = {side for side, carried in wanted.items() if not all(each.muted for each in carried.values())}
-        self._take_places(list(wanted), active)
+        self._take_places({side: self._rank(side, carried.values()) for side, carried in wanted.items()})
         for place in self.places:
             carried = wanted[place.side] if place.side is not None else {}
             for slot in place.slots:
-                slot.publication = carried.get(slot.line.audio)
-        self.follow()
+                slot.sit(carried.get(slot.line.audio), "" if place.side is None else place.side.peer_id, now)
+        self.allocate(now)
         return self.views() != before
 
-    def _take_places(self, sides: Sequence[Side], active: Collection[Side]) -> None:
-        """Seats those who stand; with no place left, those who send something take those of who sends nothing."""
+    def _rank(self, side: Side, carried: Collection[Publication]) -> int:
+        """Who finds a place where they are too few: 0 before 1 before 2."""
+        view, speaker = self.allocation.view, self.allocation.speaker
+        if all(each.muted for each in carried):
+            return 2
+        seen = view is not None and any((side.peer_id, each.source) in view for each in carried)
+        return 0 if seen or side.peer_id == speaker else 1
+
+    def _take_places(self, ranks: Mapping[Side, int]) -> None:
+        """Seats those who stand; with no place left, they take those of whoever ranks behind them."""
         taken = {place.side for place in self.places}
-        waiting = sorted((side for side in sides if side not in taken), key=lambda side: side not in active)
+        waiting = sorted((side for side in ranks if side not in taken), key=ranks.__getitem__)
         free = [place for place in self.places if place.side is None]
         if len(waiting) > len(free):
             self._grow(-(-(len(waiting) - len(free)) // CHUNK_PLACES) * CHUNK_PLACES)
             free = [place for place in self.places if place.side is None]
-        lacking = sum(side in active for side in waiting) - len(free)
-        if lacking > 0:
-            free += [place for place in self.places if place.side is not None and place.side not in active][:lacking]
+        seated = sorted(
+            ((place.side, place) for place in self.places if place.side is not None), key=lambda each: -ranks[each[0]]
+        )
+        for side, (last, place) in zip(waiting[len(free) :], seated, strict=False):
+            if ranks[last] > ranks[side]:
+                free.append(place)
         for side, place in zip(waiting, free, strict=False):
             place.side = side
-        self.unseated = len(sides) - sum(place.side is not None for place in self.places)
+        self.unseated = len(ranks) - sum(place.side is not None for place in self.places)
 
     def views(self) -> list[SlotView]:
         """Who is where, for the client; only m-lines it was offered."""
@@ -227,25 +196,63 @@ class SubscribeConnection:
 
     def paused(self) -> dict[str, int]:
         """Slots that forward nothing although somebody sits there, and sides without a place, by reason."""
-        seated = [slot for slot in self._by_ssrc.values() if slot.publication is not None]
-        return {
-            "muted": sum(1 for slot in seated if slot.publication is not None and slot.publication.muted),
-            "codec": sum(1 for slot in seated if not slot.usable and self._answered_places == self._offered_places),
-            "place": self.unseated,
-        }
+        result = {"muted": 0, "codec": 0, "hidden": 0, "link": 0, "uplink": 0, "place": self.unseated}
+        for slot in self._by_ssrc.values():
+            if slot.publication is None:
+                continue
+            if slot.publication.muted:
+                result["muted"] += 1
+            elif not slot.usable and self._answered_places == self._offered_places:
+                result["codec"] += 1
+            elif not slot.line.audio and slot.choice is None and slot.limit in result:
+                result[slot.limit] += 1
+        return result
 
-    def follow(self) -> None:
+    # What they carry.
+
+    def allocate(self, now: float) -> None:
+        """Has it chosen, and follows what is not a matter of choice."""
+        self.allocate_at = NEVER
+        self._owner.allocate(now)
+        self.follow(now)
+
+    def allocate_by(self, at: float) -> None:
+        """Has it chosen at a moment soon."""
+        self.allocate_at = min(self.allocate_at, at)
+        self.wake_at = min(self.wake_at, at)
+
+    def claim(self, room: Pool, now: float) -> Receiver:
+        """What it asks of the budget."""
+        return self.allocation.claim(self._by_ssrc.values(), UNLIMITED, room, now)
+
+    def take(self, receiver: Receiver, now: float) -> None:
+        """What it was granted; the slots follow."""
+        self.allocation.take(receiver, now)
+        self._counters.layer_switches.update(self.allocation.take_switches())
+        self.follow(now)
+
+    def follow(self, now: float) -> None:
         """Points every slot at what it should carry: nothing while no media can flow, so no keyframe is asked for."""
         connected = self.transport.state is State.CONNECTED
+        waiting = False
         for slot in self._by_ssrc.values():
-            slot.follow(connected)
+            slot.follow(connected, now)
+            waiting = waiting or slot.waiting_since is not None
+        if waiting:
+            self.allocate_by(now + WAITING_SECONDS)
+
+    def _tell_received(self) -> None:
+        streams = received(self._by_ssrc.values())
+        if streams != self._told:
+            self._told = streams
+            self._owner.received(streams, 0)
 
     # Events and timers.
 
     def transport_changed(self, state: State, now: float) -> None:
         """See TransportOwner."""
         self.wake_at = now
-        self.follow()
+        self.follow(now)
         if state is State.CONNECTED:
             self._owner.connection_ready()
         elif state is State.FAILED:
@@ -300,10 +307,13 @@ class SubscribeConnection:
         self.transport.handle_timer(now)
         if now >= self.downlink.wake_at:
             self.downlink.handle_timer(now)
+        if now >= self.allocate_at:
+            self.allocate(now)
         if now >= self._next_report_at:
             self._next_report_at = now + REPORT_SECONDS
             self._send_reports(now)
-        self.wake_at = min(self.transport.next_timer(), self._next_report_at, self.downlink.wake_at)
+            self._tell_received()
+        self.wake_at = min(self.transport.next_timer(), self._next_report_at, self.downlink.wake_at, self.allocate_at)
 
     def _send_reports(self, now: float) -> None:
         if self.transport.state is not State.CONNECTED:
@@ -318,8 +328,7 @@ class SubscribeConnection:
     def close(self, now: float) -> None:
         """Ends the connection."""
         for slot in self._by_ssrc.values():
-            slot.publication = None
-            slot.follow(False)
+            slot.close(now)
             self.transport.path.remove_slot(slot.slot)
         self.transport.close(now)
         self.places.clear()

@@ -7,17 +7,19 @@ until somebody is preferred; the speaker changes with the hysteresis of `sfu.spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sfu import sdp
 from sfu.codecs import Kind
 from sfu.counters import Counters
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
-from sfu.publication import Publication, PublishConnection
+from sfu.publication import PublishConnection
 from sfu.publish_answer import Source
+from sfu.slots import OutgoingSlot, SlotView
 from sfu.subscribe_answer import Agreement, agree, answer
-from sfu.subscription import OutgoingSlot, SlotView, SubscribeConnection, SubscribeOwner
+from sfu.subscription import SubscribeConnection, SubscribeOwner
+from sfu.track import Publication
 from sfu.transport import PeerTransport
 
 if TYPE_CHECKING:
@@ -39,15 +41,12 @@ class ViewConnection(SubscribeConnection):
         now: float,
         *,
         agreement: Agreement,
-        speaker: Callable[[], str | None],
         pinned: str | None = None,
     ) -> None:
         """`pinned` is the participant whose picture and voice come first, while they are in the room."""
         super().__init__(transport, owner, streams, counters, session_id, now)
         self.agreement = agreement
-        self._speaker = speaker
         self._pinned = pinned
-        self._seated: dict[OutgoingSlot, str] = {}
         transport.path.set_extensions({}, agreement.extensions)
         for line, sent in agreement.sent:
             slot = self._slot(line)
@@ -62,7 +61,7 @@ class ViewConnection(SubscribeConnection):
         local = self.transport.local(addresses, port)
         return str(answer(self.agreement, local, self._session_id, self._version))
 
-    def seat(self, publications: Iterable[tuple[str, Publication]]) -> bool:
+    def seat(self, publications: Iterable[tuple[str, Publication]], now: float) -> bool:
         """Puts those on the m-lines who come first now; True when that changed."""
         before = self.views()
         offered = list(publications)
@@ -72,35 +71,32 @@ class ViewConnection(SubscribeConnection):
             fitting = [each for each in offered if each[1].audio is audio]
             self.unseated += max(0, len(fitting) - len(slots))
             seated = {slot.publication for slot in slots}
-            first = sorted(fitting, key=lambda each: self._rank(each[0], each[1], each[1] in seated))[: len(slots)]
-            self._put(slots, first)
-        self.follow()
+            first = sorted(fitting, key=lambda each: self._order(each[0], each[1], each[1] in seated))[: len(slots)]
+            self._put(slots, first, now)
+        self.allocate(now)
         return self.views() != before
 
-    def _rank(self, peer_id: str, publication: Publication, seated: bool) -> tuple[bool, ...]:
+    def _order(self, peer_id: str, publication: Publication, seated: bool) -> tuple[bool, ...]:
         """False comes before True."""
-        speaks = peer_id == self._speaker() and publication.source in (Source.MICROPHONE, Source.CAMERA)
+        speaks = peer_id == self.allocation.speaker and publication.source in (Source.MICROPHONE, Source.CAMERA)
         screen = publication.source in (Source.SCREEN, Source.SCREEN_AUDIO)
         first, second = (speaks, screen) if publication.audio else (screen, speaks)
         return publication.muted, peer_id != self._pinned, not first, not second, not seated
 
-    def _put(self, slots: Sequence[OutgoingSlot], chosen: Sequence[tuple[str, Publication]]) -> None:
+    def _put(self, slots: Sequence[OutgoingSlot], chosen: Sequence[tuple[str, Publication]], now: float) -> None:
         """Who is on an m-line already stays on it."""
-        who = {publication: peer_id for peer_id, publication in chosen}
+        who: dict[Publication | None, str] = {publication: peer_id for peer_id, publication in chosen}
         staying = {slot.publication for slot in slots} & who.keys()
         coming = iter([publication for _, publication in chosen if publication not in staying])
         for slot in slots:
             if slot.publication not in staying:
-                slot.publication = next(coming, None)
-            if slot.publication is None:
-                self._seated.pop(slot, None)
-            else:
-                self._seated[slot] = who[slot.publication]
+                publication = next(coming, None)
+                slot.sit(publication, who.get(publication, ""), now)
 
     def views(self) -> list[SlotView]:
         """Who is where."""
         return [
-            SlotView(slot.line.mid, self._seated[slot], slot.publication.source)
+            SlotView(slot.line.mid, slot.peer_id, slot.publication.source)
             for slot in self._by_ssrc.values()
             if slot.publication is not None
         ]

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
+from sfu.codecs import Kind
 from sfu.publish_answer import Source
-from sfu.router import MediaFullError
+from sfu.router import MediaFullError, ReceivedStream, RoomSettings, Tile, WantedSource
 from sfu.sdp import SdpError
 
 __all__ = [
+    "Kind",
     "MediaFullError",
     "MediaListener",
     "MediaPeer",
     "MediaRoom",
     "MediaService",
+    "ReceivedStream",
+    "RoomSettings",
     "SdpError",
     "SlotView",
     "Source",
+    "Tile",
+    "WantedSource",
 ]
 
 
@@ -47,6 +53,12 @@ class MediaListener(Protocol):
     def media_failed(self, connection: Literal["publish", "subscribe"]) -> None:
         """The connection is gone (consent lost, DTLS failed)."""
 
+    def media_wanted(self, wanted: Sequence[WantedSource]) -> None:
+        """Which layers of this participant's pictures somebody watches."""
+
+    def media_received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
+        """What this participant's video m-lines carry."""
+
 
 class MediaPeer(Protocol):
     """One participant's media."""
@@ -62,6 +74,9 @@ class MediaPeer(Protocol):
 
     def set_muted(self, source: Source, muted: bool) -> None:
         """A muted source is not forwarded."""
+
+    def set_view(self, tiles: Sequence[Tile] | None) -> None:
+        """Which pictures are seen, and how large; None: all, as large as can be."""
 
     def set_stage(self, on: bool) -> None:
         """Who is not on the stage publishes nothing: what was published ends, and `publish` is refused."""
@@ -83,5 +98,5 @@ class MediaRoom(Protocol):
 class MediaService(Protocol):
     """Where rooms come from."""
 
-    def room(self) -> MediaRoom:
+    def room(self, settings: RoomSettings | None = None) -> MediaRoom:
         """A new, empty room."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from signalling.client_messages import ErrorCode, Join
-from signalling.media import MediaFullError, MediaService
+from signalling.client_messages import ErrorCode, Join, RoomSettings
+from signalling.media import Kind, MediaFullError, MediaService
+from signalling.media import RoomSettings as MediaSettings
 from signalling.room import EMPTY_STAGE_SECONDS, Room, RoomLimits
 from signalling.seat import Connection, Seat
 from signalling.server_messages import Closing, Role
@@ -66,7 +67,14 @@ class Rooms:
         if room is None:
             if len(self._rooms) >= self.limits.rooms:
                 raise JoinRefusedError("room-full", "there are too many rooms")
-            room = Room(room_name, join.password, join.settings, self.limits, self._media.room(), now)
+            room = Room(
+                room_name,
+                join.password,
+                join.settings,
+                self.limits,
+                self._media.room(_media_settings(join.settings)),
+                now,
+            )
             self._rooms[room_name] = room
         elif not room.was_host(join.resume) and not room.password.admits(join.password):
             raise JoinRefusedError("password", "wrong room password" if join.password else "this room has a password")
@@ -137,3 +145,8 @@ class Rooms:
         """Ends every room."""
         for seat in list(self.seats()):
             self.leave(seat, now)
+
+
+def _media_settings(settings: RoomSettings) -> MediaSettings:
+    """What of a room's settings is the media side's matter."""
+    return MediaSettings(video=Kind[settings.video.name], uplink_bps=1000 * settings.uplink_kbps)

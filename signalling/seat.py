@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from signalling.client_messages import State, Tile
 from signalling.media import MediaPeer, SlotView, Source
+from signalling.media import ReceivedStream as MediaStream
+from signalling.media import Tile as SeenTile
+from signalling.media import WantedSource as MediaWanted
 from signalling.server_messages import (
     Closing,
     Frame,
     MediaLost,
     Offer,
     ParticipantView,
+    Received,
+    ReceivedStream,
     Role,
     RoleChange,
     ServerMessage,
     SlotContent,
     Slots,
     Speaker,
+    Wanted,
+    WantedLayer,
+    WantedSource,
     encode,
 )
 from signalling.session import CLOSE_NORMAL
@@ -82,14 +90,14 @@ class Seat:
         self.connection: Connection | None = None
         self.kept_until: float | None = None
         self.ended = False
-        self.tiles: Sequence[Tile] | None = None
-        """Which pictures the client shows; None: it has not said, so all at full size."""
         self._on = dict.fromkeys(_SOURCES_OF, False)
         self._said: set[str] = set()
         self._muted: set[Source] = set()
         self._offer: Offer | None = None
         self._slots: Slots | None = None
         self._speaker: str | None = None
+        self._wanted: Wanted | None = None
+        self._received: Received | None = None
         self._lost: set[Literal["publish", "subscribe"]] = set()
         self.media: MediaPeer = room.media.join(participant_id, self, extra_addresses=addresses)
 
@@ -119,7 +127,7 @@ class Seat:
             previous.close(Closing(reason="replaced"), CLOSE_NORMAL)
         for lost in sorted(self._lost):
             self.send(MediaLost(connection=lost))
-        for message in (self._offer, self._slots):
+        for message in (self._offer, self._slots, self._wanted, self._received):
             if message is not None:
                 self.send(message)
         if self._speaker is not None:
@@ -178,7 +186,8 @@ class Seat:
 
     def set_view(self, tiles: Sequence[Tile]) -> None:
         """Which pictures the client shows from now on."""
-        self.tiles = tiles
+        seen = [SeenTile(each.participant, each.source, each.width, each.height, each.pinned) for each in tiles]
+        self.media.set_view(seen)
 
     # --- what the media side tells (MediaListener) ---
 
@@ -203,3 +212,28 @@ class Seat:
         """A peer connection is gone."""
         self._lost.add(connection)
         self.send(MediaLost(connection=connection))
+
+    def media_wanted(self, wanted: Sequence[MediaWanted]) -> None:
+        """What of this participant's pictures somebody watches."""
+        sources = [
+            WantedSource(source=each.source, layers=[WantedLayer(**layer._asdict()) for layer in each.layers])
+            for each in wanted
+        ]
+        self._wanted = Wanted(sources=sources)
+        self.send(self._wanted)
+
+    def media_received(self, streams: Sequence[MediaStream], estimate_bps: int) -> None:
+        """What this participant's video m-lines carry."""
+        told = [
+            ReceivedStream(
+                mid=each.mid,
+                width=each.width,
+                height=each.height,
+                framerate=each.framerate,
+                kbps=each.bps // 1000,
+                limit=each.limit,
+            )
+            for each in streams
+        ]
+        self._received = Received(estimate_kbps=estimate_bps // 1000, streams=told)
+        self.send(self._received)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sfu import rtcp
+from sfu.forward import LayerCount
 
 
 class Arrivals(NamedTuple):
@@ -17,7 +18,7 @@ class StreamDouble:
         self.ssrc = ssrc
         self.audio = audio
         self.active = True
-        self.lost = 0
+        self.lost = self.packets = self.bytes = 0
         self.last_packet_at = 0.0
         self.last_keyframe_at = 0.0
         self.width = self.height = 0
@@ -34,6 +35,9 @@ class StreamDouble:
     def still_missing(self, sequence_numbers: Sequence[int]) -> list[int]:
         return [number for number in sequence_numbers if number in self.missing]
 
+    def layer_counts(self) -> list[LayerCount]:
+        return [LayerCount(0, 0, self.bytes, 0, self.width, self.height)]
+
     def take_level(self) -> tuple[int, int] | None:
         level, self.level = self.level, None
         return level
@@ -47,6 +51,7 @@ class SlotDouble:
         self.ssrc = ssrc
         self.payloads: dict[Any, tuple[int, int | None]] = {}
         self.stream: StreamDouble | None = None
+        self.limits = (7, 7)
         self.retransmitted: list[int] = []
         self.report: tuple[int, int, int, int] | None = None
 
@@ -55,6 +60,9 @@ class SlotDouble:
 
     def follow(self, stream: StreamDouble | None) -> None:
         self.stream = stream
+
+    def limit(self, spatial: int, temporal: int) -> None:
+        self.limits = (spatial, temporal)
 
     def current(self) -> StreamDouble | None:
         return self.stream

@@ -11,6 +11,7 @@ from sfu.counters import Counters
 from sfu.ice_lite import Credentials
 from sfu.sdp import parse
 from sfu.transport import PeerTransport, State
+from sfu.uplink import Uplink
 from tests.sfu.doubles import PathDouble
 from wire import stun
 from wire.dtls import DtlsConnection, DtlsContext
@@ -48,6 +49,7 @@ class EndpointDouble:
         self.counters = Counters()
         self.streams: dict[Any, Any] = {}
         self.peers: set[Any] = set()
+        self.uplink = Uplink(self.peers)
         self.registry: dict[str, PeerTransport] = {}
         self.timed: list[Any] = []
         self.numbers = itertools.count(1)
@@ -81,7 +83,7 @@ class EndpointDouble:
         end = self.clock + seconds
         while self.clock < end:
             self.clock += step
-            for timed in list(self.timed):
+            for timed in [*self.timed, self.uplink]:
                 if timed.wake_at <= self.clock:
                     timed.handle_timer(self.clock)
 

@@ -1,59 +1,234 @@
+from collections.abc import Sequence
+
 import pytest
 
-from sfu.layers import LIVE_SECONDS, STEADY_SECONDS, Layer, choose
+from sfu.forward import LayerCount
+from sfu.layers import (
+    ALL,
+    COMING_SECONDS,
+    DEAF_SECONDS,
+    LIVE_SECONDS,
+    PACKET_OVERHEAD_BYTES,
+    STEADY_SECONDS,
+    Layer,
+    Option,
+    alike,
+    fills,
+    ladder,
+    options,
+)
+
+SIZES = {"q": (320, 180), "h": (640, 360), "f": (1280, 720)}
 
 
-def layers(*pixels: int) -> list[Layer]:
-    return [Layer(key, order, size) for order, (key, size) in enumerate(zip("qhf", pixels, strict=False))]
+class Sender:
+    """Feeds layers with packets: bytes a second for each temporal layer."""
+
+    def __init__(self, rates: dict[str, Sequence[int]], now: float = 10.0) -> None:
+        self.layers = {rid: Layer(rid, order, wanted_at=now) for order, rid in enumerate("qhf")}
+        self.rates = rates
+        self.now = now
+        self.sent = {rid: [0.0, 0.0, 0.0] for rid in "qhf"}
+        self.last = dict.fromkeys("qhf", 0.0)
+
+    def run(self, seconds: float, on: str = "qhf") -> None:
+        for _ in range(round(seconds / 0.1)):
+            self.now += 0.1
+            for rid, layer in self.layers.items():
+                sent = self.sent[rid]
+                if rid in on:
+                    self.last[rid] = self.now
+                    for temporal, rate in enumerate(self.rates[rid]):
+                        sent[temporal] += rate / 10
+                width, height = SIZES[rid]
+                counts = [
+                    LayerCount(0, temporal, int(sent[temporal]), int(self.frames(rid, temporal)), width, height)
+                    for temporal in range(len(self.rates[rid]))
+                ]
+                layer.observe(counts, int(sum(sent) / 1000), self.last[rid], self.now)
+
+    def frames(self, rid: str, temporal: int) -> float:
+        per_second = (7.5, 7.5, 15)[temporal]
+        rate = self.rates[rid][temporal]
+        return self.sent[rid][temporal] / rate * per_second if rate else 0
+
+    def rids(self) -> list[str]:
+        return list(dict.fromkeys(option.rid for option in options(self.layers.values(), self.now)))
 
 
-def live(each: list[Layer], keys: str, now: float) -> None:
-    for layer in each:
-        layer.observe(now if layer.key in keys else layer.last_packet_at, layer.pixels, now)
+RATES = {"q": (10_000,), "h": (40_000,), "f": (120_000,)}
 
 
-def test_the_first_choice_is_the_best_that_is_alive() -> None:
-    each = layers(100, 400, 1600)
-    live(each, "qh", 10.0)
-    assert choose(each, None, 10.0) == "h"
+def test_a_rate_is_what_came_with_all_headers() -> None:
+    sender = Sender(RATES)
+    sender.run(5)
+    (best,) = [option for option in options(sender.layers.values(), sender.now) if option.rid == "f"]
+    assert best.bps == pytest.approx(8 * (120_000 + 120 * PACKET_OVERHEAD_BYTES), rel=0.05)
+    assert (best.width, best.height, best.spatial, best.temporal) == (1280, 720, ALL, ALL)
 
 
-def test_size_decides_before_the_order_of_the_offer() -> None:
-    each = layers(1600, 400, 100)
-    live(each, "qhf", 10.0)
-    assert choose(each, None, 10.0) == "q"
+def test_temporal_layers_include_those_below_them() -> None:
+    sender = Sender({"q": (1000, 500, 500), "h": (0,), "f": (0,)})
+    sender.run(5, "q")
+    found = [option for option in options(sender.layers.values(), sender.now) if option.rid == "q"]
+    assert [option.temporal for option in found] == [0, 1, ALL]
+    assert [option.framerate for option in found] == pytest.approx([7.5, 15, 30], abs=1)
+    assert [option.bps for option in found] == sorted(option.bps for option in found)
 
 
-@pytest.mark.parametrize("sizes", [(0, 0, 0), (100, 400, 0)])
-def test_unless_all_sizes_are_known_the_order_decides(sizes: tuple[int, int, int]) -> None:
-    each = layers(*sizes)
-    live(each, "qhf", 10.0)
-    assert choose(each, None, 10.0) == "f"
+def test_a_silent_layer_is_left_at_once() -> None:
+    sender = Sender(RATES)
+    sender.run(3)
+    sender.run(LIVE_SECONDS + 0.2, "qh")
+    assert sender.rids() == ["q", "h"]
 
 
-def test_a_silent_layer_is_left_at_once_for_the_next_best() -> None:
-    each = layers(100, 400, 1600)
-    live(each, "qhf", 10.0)
-    later = 10.0 + LIVE_SECONDS + 0.1
-    live(each, "qh", later)
-    assert choose(each, "f", later) == "h"
+def test_a_layer_that_comes_back_by_itself_is_taken_when_it_stays() -> None:
+    sender = Sender(RATES)
+    sender.run(3)
+    sender.run(3, "q")
+    sender.run(0.3, "qf")
+    assert sender.rids() == ["q"]
+    sender.run(STEADY_SECONDS, "qf")
+    assert sender.rids() == ["q", "f"]
 
 
-def test_a_layer_that_comes_back_is_taken_when_it_stays() -> None:
-    each = layers(100, 400, 1600)
-    live(each, "q", 10.0)
-    live(each, "qf", 10.1)
-    assert choose(each, "q", 10.1) == "q"
-    live(each, "qf", 10.1 + STEADY_SECONDS)
-    assert choose(each, "q", 10.1 + STEADY_SECONDS) == "f"
+def test_a_layer_that_comes_when_asked_is_taken_at_once() -> None:
+    sender = Sender(RATES)
+    sender.run(3)
+    sender.run(3, "q")
+    sender.layers["f"].wanted_at = sender.now
+    sender.run(0.1, "qf")
+    assert "f" in sender.rids()
 
 
-def test_when_all_are_silent_nothing_changes() -> None:
-    each = layers(100, 400)
-    live(each, "qh", 1.0)
-    live(each, "", 60.0)
-    assert choose(each, "q", 60.0) == "q"
+def test_a_layer_that_is_off_may_be_chosen_and_costs_what_it_did() -> None:
+    sender = Sender(RATES)
+    sender.run(3)
+    sender.layers["f"].wanted = False
+    before = max(options(sender.layers.values(), sender.now))
+    sender.run(30, "qh")
+    assert sender.rids() == ["q", "h", "f"]
+    assert next(o for o in options(sender.layers.values(), sender.now) if o.rid == "f").bps > before.bps / 2
 
 
-def test_nothing_to_choose_from() -> None:
-    assert choose([], "q", 1.0) is None
+def test_a_layer_that_does_not_come_when_asked_is_given_up() -> None:
+    sender = Sender(RATES)
+    sender.run(COMING_SECONDS - 0.1, "q")
+    assert sender.rids() == ["q", "h", "f"]
+    sender.run(0.2, "q")
+    assert sender.rids() == ["q"]
+
+
+def test_a_layer_that_sends_no_keyframe_is_left_alone_for_a_while() -> None:
+    sender = Sender(RATES)
+    sender.run(3)
+    sender.layers["f"].deaf_at = sender.now
+    assert sender.rids() == ["q", "h"]
+    sender.layers["f"].last_keyframe_at = sender.now + 0.1
+    assert sender.rids() == ["q", "h", "f"]
+    sender.layers["f"].last_keyframe_at = 0
+    sender.run(DEAF_SECONDS + 0.1)
+    assert sender.rids() == ["q", "h", "f"]
+
+
+def test_when_all_are_silent_all_remain() -> None:
+    sender = Sender(RATES)
+    sender.run(3)
+    sender.run(60, "")
+    assert sender.rids() == ["q", "h", "f"]
+
+
+def test_what_is_not_known_is_guessed_from_the_next_layer() -> None:
+    sender = Sender(RATES)
+    sender.layers["f"].wanted = sender.layers["h"].wanted = False
+    sender.run(3, "q")
+    sender.layers["f"].sizes.clear()
+    sender.layers["h"].sizes.clear()
+    q, h, f = options(sender.layers.values(), sender.now)
+    assert [(each.width, each.height) for each in (q, h, f)] == list(SIZES.values())
+    assert q.bps < h.bps < f.bps
+
+
+def test_before_anything_came_the_order_decides() -> None:
+    sender = Sender(RATES)
+    q, h, f = options(sender.layers.values(), sender.now)
+    assert q.pixels < h.pixels < f.pixels
+    assert (f.width, f.height) == (1280, 720)
+
+
+def test_without_layers_there_is_nothing() -> None:
+    assert options([], 1.0) == ()
+    assert ladder([], (100, 100), detail=False) == ()
+
+
+def picture(rid: str, *costs: int, framerates: Sequence[float] = (7.5, 15, 30)) -> list[Option]:
+    return [
+        Option(rid, ALL, temporal, *SIZES[rid], framerate, cost)
+        for temporal, (cost, framerate) in enumerate(zip(costs, framerates, strict=False))
+    ]
+
+
+CAMERA = [*picture("q", 40, 60, 100), *picture("h", 150, 220, 350), *picture("f", 480, 720, 1200)]
+
+
+def names(found: Sequence[Option]) -> list[str]:
+    return [f"{option.rid}{option.temporal}" for option in found]
+
+
+@pytest.mark.parametrize(
+    ("size", "best"),
+    [
+        ((100, 56), "q"),
+        ((320, 180), "q"),
+        ((336, 189), "q"),
+        ((337, 190), "h"),
+        ((640, 360), "h"),
+        ((700, 394), "f"),
+        ((1920, 1080), "f"),
+        ((180, 320), "q"),
+        (None, "f"),
+    ],
+)
+def test_the_best_is_the_smallest_picture_that_fills_the_tile(size: tuple[int, int] | None, best: str) -> None:
+    assert ladder(CAMERA, size, detail=False)[-1].rid == best
+
+
+def test_frames_go_before_pixels() -> None:
+    assert names(ladder(CAMERA, None, detail=False)) == ["q0", "q1", "q2", "h0", "h1", "h2", "f0", "f1", "f2"]
+
+
+def test_a_picture_with_few_frames_is_no_step_unless_it_is_the_smallest() -> None:
+    slow = [
+        *picture("q", 40, 60, 100, framerates=(3, 7, 15)),
+        *picture("h", 150, 220, 350, framerates=(3, 7.5, 15)),
+    ]
+    assert names(ladder(slow, None, detail=False)) == ["q0", "q1", "q2", "h1", "h2"]
+
+
+def test_a_screen_keeps_its_size_with_fewer_frames_than_a_face() -> None:
+    slow = [*picture("q", 40, 60, 100, framerates=(2, 4, 8)), *picture("f", 500, 700, 900, framerates=(2, 4, 8))]
+    assert names(ladder(slow, None, detail=True)) == ["q0", "q1", "q2", "f0", "f1", "f2"]
+    assert names(ladder(slow, None, detail=False)) == ["q0", "q1", "q2", "f2"]
+
+
+def test_what_costs_no_less_than_the_better_step_is_left_out() -> None:
+    odd = [*picture("q", 40, 60, 100), *picture("h", 80, 90, 95)]
+    assert names(ladder(odd, None, detail=False)) == ["q0", "q1", "h0", "h1", "h2"]
+
+
+def test_of_two_pictures_of_one_size_both_are_steps() -> None:
+    same = [Option("a", ALL, ALL, 640, 360, 30, 300), Option("b", ALL, ALL, 640, 360, 30, 500)]
+    assert [option.rid for option in ladder(same, (640, 360), detail=False)] == ["a", "b"]
+
+
+def test_small_changes_do_not_count() -> None:
+    assert alike(CAMERA, [option._replace(bps=int(option.bps * 1.05)) for option in CAMERA])
+    assert not alike(CAMERA, [option._replace(bps=int(option.bps * 1.2)) for option in CAMERA])
+    assert not alike(CAMERA, CAMERA[1:])
+    assert not alike(CAMERA, [option._replace(width=option.width + 2) for option in CAMERA])
+
+
+def test_a_turned_picture_fills_a_turned_tile() -> None:
+    assert fills(Option("f", ALL, ALL, 1280, 720, 30, 1), 720, 1280)
+    assert not fills(Option("f", ALL, ALL, 1280, 720, 30, 1), 800, 1280)

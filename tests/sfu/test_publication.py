@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 
 from sfu import rtcp
+from sfu.demand import OFF_SECONDS, WantedLayer
 from sfu.feedback import MAX_ASKED, MAX_MISSING
+from sfu.layers import ALL
 from sfu.publication import PublishConnection, read_offer
 from sfu.publish_answer import Source
 from sfu.sdp import SdpError, parse
@@ -334,7 +336,7 @@ def test_another_fingerprint_is_another_peer_connection() -> None:
     assert not connection.replaced_by(read_offer(recorded("chromium_simulcast"), BOTH))
 
 
-def test_the_layer_forwarded_follows_what_is_alive() -> None:
+def test_what_receivers_may_be_given_follows_what_is_alive() -> None:
     endpoint, connection = made()
     connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
     connection.unknown_ssrc(12, 96, "1", "h", None, 100.0)
@@ -342,12 +344,37 @@ def test_the_layer_forwarded_follows_what_is_alive() -> None:
     for layer, width in ((video.layers["q"], 320), (video.layers["h"], 640)):
         stream: Any = layer.stream
         stream.last_packet_at, stream.width, stream.height = endpoint.clock, width, width // 2
-    assert video.choose(endpoint.clock) == "start"
-    assert video.chosen is video.layers["h"]
+    assert connection.observe(endpoint.clock)
+    assert {option.rid: option.width for option in video.options} == {"q": 320, "h": 640, "f": 1280}
     stream = video.layers["q"].stream
-    stream.last_packet_at = endpoint.clock + 2
-    assert video.choose(endpoint.clock + 2) == "down"
-    assert video.choose(endpoint.clock + 2) is None
+    stream.last_packet_at = endpoint.clock + 3
+    assert connection.observe(endpoint.clock + 3)
+    assert [option.rid for option in video.options] == ["q"]
+    assert not connection.observe(endpoint.clock + 3)
+
+
+def test_a_layer_that_is_agreed_no_more_ends() -> None:
+    endpoint, connection = made()
+    connection.unknown_ssrc(11, 96, "1", "q", None, 100.0)
+    connection.unknown_ssrc(12, 96, "1", "f", None, 100.0)
+    text = recorded("chromium_simulcast").replace("a=rid:f send\r\n", "").replace("send q;h;f", "send q;h")
+    connection.negotiate(read_offer(text, BOTH), ["192.0.2.1"], 40000, endpoint.clock)
+    assert list(connection.publications["1"].layers) == ["q"]
+    assert list(connection.publications["1"].views) == ["q", "h"]
+    assert list(path_of(connection).streams) == [11]
+
+
+def test_what_nobody_watches_is_not_wanted_after_a_while() -> None:
+    endpoint, connection = made()
+    video = connection.publications["1"]
+    video.views["h"].watch(ALL, endpoint.clock, 1)
+    assert all(layer.active for layer in connection.wanted(endpoint.clock + OFF_SECONDS - 0.1)[0].layers)
+    (camera,) = connection.wanted(endpoint.clock + OFF_SECONDS)
+    assert camera.source is Source.CAMERA
+    assert [(layer.rid, layer.active) for layer in camera.layers] == [("q", False), ("h", True), ("f", False)]
+    video.views["f"].watch(2, endpoint.clock, 1)
+    (camera,) = connection.wanted(endpoint.clock + OFF_SECONDS)
+    assert camera.layers[2] == WantedLayer("f", True, 2)
 
 
 def test_a_broken_offer_says_why() -> None:

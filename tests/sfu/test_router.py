@@ -1,9 +1,24 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from sfu.codecs import Kind
 from sfu.publish_answer import Source
-from sfu.router import MAX_PARTICIPANTS, MAX_PEERS, MediaFullError, MediaPeer, MediaRoom, SlotView
+from sfu.router import (
+    MAX_PARTICIPANTS,
+    MAX_PEERS,
+    PEERS_A_TURN,
+    Limit,
+    MediaFullError,
+    MediaPeer,
+    MediaRoom,
+    ReceivedStream,
+    RoomSettings,
+    SlotView,
+    Tile,
+    WantedSource,
+)
 from sfu.sdp import SdpError, parse
 from sfu.subscription import CHUNK_PLACES, MAX_PLACES
 from tests.sfu.peers import CONTEXT, OTHER_CONTEXT, EndpointDouble, browser_answer, connect, path_of, recorded
@@ -20,6 +35,8 @@ class Client:
         self.slots: list[SlotView] = []
         self.speakers: list[str | None] = []
         self.failed: list[str] = []
+        self.wanted: list[Sequence[WantedSource]] = []
+        self.received: list[Sequence[ReceivedStream]] = []
         self.peer: MediaPeer = room.join(name, self)
         self.room = room
 
@@ -34,6 +51,12 @@ class Client:
 
     def media_failed(self, connection: str) -> None:
         self.failed.append(connection)
+
+    def media_wanted(self, wanted: Sequence[WantedSource]) -> None:
+        self.wanted.append(wanted)
+
+    def media_received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
+        self.received.append(streams)
 
     def publish(self, name: str = "chromium_plain", sources: Any = None, context: Any = OTHER_CONTEXT) -> str:
         return self.peer.publish(recorded(name, context), BOTH if sources is None else sources)
@@ -86,11 +109,12 @@ def test_rooms_do_not_hear_each_other() -> None:
 
 
 def test_streams_reach_the_slots() -> None:
-    _, _, (ann, bob) = made("ann", "bob")
+    endpoint, _, (ann, bob) = made("ann", "bob")
     ann.publish()
     bob.subscribe()
     assert ann.peer.published is not None
     ann.peer.published.unknown_ssrc(11, 96, "1", None, None, 100.0)
+    endpoint.advance(0.02)
     assert [slot.mid for slot in path_of(bob.peer.subscribed).slots if slot.stream is not None] == ["v0"]
 
 
@@ -311,3 +335,124 @@ def test_closing_a_room_gives_everything_back() -> None:
     assert endpoint.registry == {}
     with pytest.raises(SdpError):
         ann.publish()
+
+
+def bind(client: Client, **ssrcs: int) -> None:
+    """The camera's layers by rid; all of them send from now on."""
+    connection = client.peer.published
+    assert connection is not None
+    endpoint: Any = client.room.endpoint
+    for rid, ssrc in ssrcs.items():
+        assert connection.unknown_ssrc(ssrc, 96, "1", rid, None, endpoint.clock)
+        stream = path_of(connection).streams[ssrc]
+        stream.width, stream.height = SIZES[rid]
+        stream.last_packet_at = endpoint.clock + 1e6
+    endpoint.advance(0.2)
+
+
+SIZES = {"q": (320, 180), "h": (640, 360), "f": (1280, 720)}
+
+
+def carried(client: Client) -> dict[str, int]:
+    return {slot.mid: slot.stream.ssrc for slot in path_of(client.peer.subscribed).slots if slot.stream is not None}
+
+
+def test_each_subscriber_gets_the_layer_of_its_own_tile() -> None:
+    endpoint, _, (ann, bob, eve, joe) = made("ann", "bob", "eve", "joe")
+    ann.publish("chromium_simulcast")
+    for client in (bob, eve, joe):
+        client.subscribe()
+    bob.peer.set_view([Tile("ann", Source.CAMERA, 300, 150)])
+    eve.peer.set_view([Tile("ann", Source.CAMERA, 600, 300)])
+    bind(ann, q=11, h=12, f=13)
+    assert (carried(bob), carried(eve), carried(joe)) == ({"v0": 11}, {"v0": 12}, {"v0": 13})
+    bob.peer.set_view([])
+    eve.peer.set_view(None)
+    assert (carried(bob), carried(eve)) == ({}, {"v0": 13})
+    endpoint.advance(1.1)
+    assert [stream.limit for stream in bob.received[-1]] == [Limit.HIDDEN]
+    assert eve.received[-1][0][:3] == ("v0", 1280, 720)
+
+
+def test_a_view_holds_for_connections_to_come() -> None:
+    _, _, (ann, bob) = made("ann", "bob")
+    ann.publish("chromium_simulcast")
+    bob.peer.set_view([Tile("ann", Source.CAMERA, 300, 150)])
+    bob.subscribe()
+    bind(ann, q=11, h=12, f=13)
+    assert carried(bob) == {"v0": 11}
+
+
+def test_the_publisher_is_told_what_is_watched() -> None:
+    endpoint, _, (ann, bob) = made("ann", "bob")
+    ann.publish("chromium_simulcast")
+    bob.subscribe()
+    bob.peer.set_view([Tile("ann", Source.CAMERA, 300, 150)])
+    bind(ann, q=11, h=12, f=13)
+    assert ann.wanted == []
+    endpoint.advance(2.5)
+    (camera,) = ann.wanted[-1]
+    assert [(layer.rid, layer.active) for layer in camera.layers] == [("q", True), ("h", False), ("f", False)]
+    bob.peer.set_view([Tile("ann", Source.CAMERA, 600, 300)])
+    endpoint.advance(0.3)
+    assert [layer.active for layer in ann.wanted[-1][0].layers] == [True, True, False]
+    bob.peer.leave()
+    endpoint.advance(2.5)
+    assert [layer.active for layer in ann.wanted[-1][0].layers] == [False, False, False]
+
+
+def test_a_room_keeps_to_its_cap() -> None:
+    endpoint = EndpointDouble()
+    room = MediaRoom(endpoint, RoomSettings(uplink_bps=650_000))
+    ann, bob, eve = (Client(room, name) for name in ("ann", "bob", "eve"))
+    ann.publish("chromium_simulcast")
+    bob.subscribe()
+    eve.subscribe()
+    bind(ann, q=11, h=12, f=13)
+    endpoint.advance(1.5)
+    assert carried(bob) == carried(eve) == {"v0": 11}
+    assert bob.received[-1][0].limit is Limit.UPLINK
+    eve.peer.leave()
+    endpoint.advance(3)
+    bob.peer.set_view(None)
+    endpoint.advance(0.3)
+    assert carried(bob) == {"v0": 12}
+
+
+def test_the_codec_of_a_room_is_asked_for_first() -> None:
+    endpoint = EndpointDouble()
+    ann = Client(MediaRoom(endpoint, RoomSettings(video=Kind.AV1)), "ann")
+    answer = parse(ann.publish())
+    assert answer.media[1].codecs[int(answer.media[1].formats[0])].name == "AV1"
+
+
+def test_who_is_seen_takes_a_place_where_they_are_too_few() -> None:
+    _, room, (bob,) = made("bob")
+    bob.subscribe()
+    for number in range(MAX_PLACES + 1):
+        Client(room, f"p{number}").publish()
+    bob.answer()
+    last = f"p{MAX_PLACES}"
+    assert (last, "camera") not in seen(bob)
+    bob.peer.set_view([Tile(last, Source.CAMERA, 300, 150)])
+    assert (last, "camera") in seen(bob)
+
+
+def test_a_large_audience_learns_of_a_track_in_turns() -> None:
+    endpoint, _, clients = made(*(f"p{number}" for number in range(PEERS_A_TURN + 2)))
+    ann, *audience = clients
+    for client in audience:
+        client.peer.subscribe()
+    ann.publish()
+    assert sum(bool(client.peer.slots) for client in audience) == PEERS_A_TURN
+    endpoint.advance(0.03)
+    assert all(client.peer.slots for client in audience)
+
+
+def test_viewers_who_go_move_nobody() -> None:
+    _, _, (ann, bob, eve) = made("ann", "bob", "eve")
+    ann.publish()
+    bob.subscribe()
+    told = bob.slots
+    eve.peer.leave()
+    assert bob.slots is told

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from pylibsrtp import Policy
 from sfu import rtcp
 from sfu.layers import LIVE_SECONDS, STEADY_SECONDS
 from sfu.publish_answer import Source
-from sfu.router import MediaRoom, SlotView
+from sfu.router import Limit, MediaRoom, ReceivedStream, RoomSettings, SlotView, Tile, WantedSource
 from sfu.rtp import RtpPacket, build_rtp, parse_rtp
 from sfu.sdp import parse
 from sfu.service import TICK_SECONDS, SfuService, SfuSettings
@@ -26,7 +27,8 @@ from wire.stun import Attribute, MessageClass, Method
 
 FRAME_TICKS = 2
 SSRCS = {"q": 11, "h": 12, "f": 13}
-HEIGHTS = {"q": 180, "h": 360, "f": 720}
+SIZES = {"q": (320, 180), "h": (640, 360), "f": (1280, 720)}
+BYTES = {"q": 100, "h": 300, "f": 900}
 
 
 class Call:
@@ -95,13 +97,40 @@ class End:
         return media, control
 
 
-class Camera:
-    """Sends the layers that are on; a PLI brings a keyframe of its layer, unless it gets lost."""
+class Listener:
+    def __init__(self) -> None:
+        self.offer = ""
+        self.wanted: Sequence[WantedSource] = ()
+        self.received: Sequence[ReceivedStream] = ()
 
-    def __init__(self, end: End) -> None:
+    def media_offer(self, sdp: str, generation: int, fresh: bool) -> None:
+        self.offer = sdp
+
+    def media_slots(self, slots: list[SlotView]) -> None: ...
+
+    def media_speaker(self, peer_id: str | None) -> None: ...
+
+    def media_failed(self, connection: str) -> None:
+        raise AssertionError(connection)
+
+    def media_wanted(self, wanted: Sequence[WantedSource]) -> None:
+        self.wanted = wanted
+
+    def media_received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
+        self.received = streams
+
+
+class Camera:
+    """Sends the layers that are on and wanted; a PLI brings a keyframe of its layer, unless it gets lost."""
+
+    def __init__(self, end: End, listener: Listener) -> None:
         self.end = end
+        self.listener = listener
         self.on = set("qhf")
+        self.active = set("qhf")
+        self.obedient = True
         self.deaf = 0
+        self.mute_keyframes: set[str] = set()
         self.numbers = dict.fromkeys(SSRCS, 100)
         self.wanted = set(SSRCS)
         self.asked: list[tuple[float, str]] = []
@@ -116,17 +145,21 @@ class Camera:
                     self.deaf -= 1
                 else:
                     self.wanted.add(rid)
-        for rid in sorted(self.on):
+        active = {layer.rid for source in self.listener.wanted for layer in source.layers if layer.active}
+        if self.listener.wanted and self.obedient:
+            self.wanted |= active - self.active  # an encoder that begins again begins with a keyframe
+            self.active = active
+        for rid in sorted(self.on & self.active):
             payload = DELTA
-            if rid in self.wanted:
+            if rid in self.wanted - self.mute_keyframes:
                 self.wanted.discard(rid)
-                payload = KEYFRAME[:7] + HEIGHTS[rid].to_bytes(2, "little") * 2 + KEYFRAME[11:]
+                payload = KEYFRAME[:7] + struct.pack("<HH", *SIZES[rid]) + KEYFRAME[11:]
             packet = RtpPacket(
                 96,
                 self.numbers[rid],
                 int(call.now * 90000) & 0xFFFFFFFF,
                 SSRCS[rid],
-                payload + rid.encode(),
+                payload + bytes(BYTES[rid]) + rid.encode(),
                 marker=True,
                 extensions=((4, b"1"), (10, rid.encode())),
             )
@@ -134,31 +167,18 @@ class Camera:
             call.feed(self.end.outbound.protect(build_rtp(packet)), self.end.address)
 
 
-class Listener:
-    def __init__(self) -> None:
-        self.offer = ""
-
-    def media_offer(self, sdp: str, generation: int, fresh: bool) -> None:
-        self.offer = sdp
-
-    def media_slots(self, slots: list[SlotView]) -> None: ...
-
-    def media_speaker(self, peer_id: str | None) -> None: ...
-
-    def media_failed(self, connection: str) -> None:
-        raise AssertionError(connection)
-
-
 class Scene:
     """Ann's camera in three layers, and what Bob gets of it: (when, layer, keyframe)."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, settings: RoomSettings | None = None) -> None:
         self.call = call
-        self.room: MediaRoom = call.service.room()
+        self.room: MediaRoom = call.service.room(settings)
         ann, bob = Listener(), Listener()
         publisher, subscriber = self.room.join("ann", ann), self.room.join("bob", bob)
         offer = recorded("chromium_simulcast")
-        self.camera = Camera(End(call, publisher.publish(offer, {"0": Source.MICROPHONE, "1": Source.CAMERA})))
+        answer = publisher.publish(offer, {"0": Source.MICROPHONE, "1": Source.CAMERA})
+        self.ann, self.listener, self.subscriber = ann, bob, subscriber
+        self.camera = Camera(End(call, answer), ann)
         subscriber.subscribe()
         subscriber.answer(browser_answer(bob.offer), 1)
         self.bob = End(call, bob.offer)
@@ -178,21 +198,33 @@ class Scene:
                 self.seen.append((self.call.now, packet.payload[-1:].decode(), keyframe))
                 self.packets.append(packet)
 
+    def close(self) -> None:
+        for end in (self.camera.end, self.bob):
+            end.socket.close()
+
+    def show(self, width: int, height: int) -> None:
+        """Bob sees Ann at that size from now on."""
+        self.subscriber.set_view([Tile("ann", Source.CAMERA, width, height)])
+
     def first(self, layer: str, since: float) -> tuple[float, bool]:
         """Seconds until the first packet of a layer, and whether it began with a keyframe."""
         return next((at - since, keyframe) for at, rid, keyframe in self.seen if rid == layer and at > since)
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
+def call() -> Iterator[Call]:
     loop: Any = asyncio.new_event_loop()
     call = Call(loop)
-    scene = Scene(call)
-    yield scene
-    for end in (scene.camera.end, scene.bob):
-        end.socket.close()
+    yield call
     loop.run_until_complete(call.service.close())
     loop.close()
+
+
+@pytest.fixture
+def scene(call: Call) -> Iterator[Scene]:
+    scene = Scene(call)
+    yield scene
+    scene.close()
 
 
 def test_subscribers_get_the_best_layer(scene: Scene) -> None:
@@ -200,20 +232,24 @@ def test_subscribers_get_the_best_layer(scene: Scene) -> None:
     assert scene.seen[-1][1] == "f"
 
 
-def test_when_the_upper_layers_stop_the_lowest_takes_their_slots_and_gives_them_back(scene: Scene) -> None:
+@pytest.mark.parametrize("obedient", [True, False])
+def test_when_the_upper_layers_stop_the_lowest_takes_their_slots_and_gives_them_back(
+    scene: Scene, obedient: bool
+) -> None:
+    scene.camera.obedient = obedient
     scene.run(3)
     stopped = scene.call.now
     scene.camera.on = {"q"}
     scene.run(3)
     after, keyframe = scene.first("q", stopped)
-    assert after < LIVE_SECONDS + 0.3
+    assert after < LIVE_SECONDS + 0.5
     assert keyframe
     assert {rid for at, rid, _ in scene.seen if at > stopped + after} == {"q"}
     back = scene.call.now
     scene.camera.on = set("qhf")
     scene.run(3)
     after, keyframe = scene.first("f", back)
-    assert after < STEADY_SECONDS + 0.3
+    assert after < STEADY_SECONDS + 0.5
     assert keyframe
     assert scene.seen[-1][1] == "f"
     numbers = [packet.sequence_number for packet in scene.packets]
@@ -221,6 +257,7 @@ def test_when_the_upper_layers_stop_the_lowest_takes_their_slots_and_gives_them_
 
 
 def test_a_keyframe_of_the_lower_layer_is_asked_for_until_it_comes(scene: Scene) -> None:
+    scene.camera.obedient = False
     scene.run(3)
     stopped = scene.call.now
     scene.camera.on = {"q"}
@@ -233,3 +270,84 @@ def test_a_keyframe_of_the_lower_layer_is_asked_for_until_it_comes(scene: Scene)
     after, keyframe = scene.first("q", stopped)
     assert 0 <= after - asked[30] < 0.1
     assert keyframe
+
+
+def test_a_tile_gets_the_smallest_layer_that_fills_it_and_another_when_it_changes(scene: Scene) -> None:
+    scene.show(300, 168)
+    scene.run(3)
+    assert scene.seen[-1][1] == "q"
+    (stream,) = scene.listener.received
+    assert (stream.width, stream.height, stream.limit) == (320, 180, Limit.TILE)
+    for size, layer in (((640, 360), "h"), ((1900, 1000), "f"), ((200, 100), "q")):
+        since = scene.call.now
+        scene.show(*size)
+        scene.run(4)
+        after, keyframe = scene.first(layer, since)
+        assert after < 1
+        assert keyframe
+        assert scene.seen[-1][1] == layer
+    assert (scene.listener.received[0].width, scene.listener.received[0].limit) == (320, Limit.TILE)
+
+
+def test_layers_that_nobody_watches_are_off_at_the_publisher_and_back_within_a_second(scene: Scene) -> None:
+    scene.show(300, 168)
+    scene.run(4)
+    assert scene.camera.active == {"q"}
+    scene.subscriber.set_view([])
+    scene.run(3)
+    assert scene.camera.active == set()
+    quiet = scene.call.now
+    scene.run(2)
+    assert not [at for at, *_ in scene.seen if at > quiet]
+    assert scene.listener.received[0].limit is Limit.HIDDEN
+    back = scene.call.now
+    scene.show(640, 360)
+    scene.run(3)
+    after, keyframe = scene.first("h", back)
+    assert after < 1
+    assert keyframe
+    assert scene.camera.active == {"h"}
+
+
+def test_a_switch_between_layers_leaves_no_gap(scene: Scene) -> None:
+    scene.show(300, 168)
+    scene.run(4)
+    scene.show(640, 360)
+    since = scene.call.now
+    scene.run(3)
+    times = [at for at, *_ in scene.seen if at > since]
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 0.1
+
+
+def test_a_layer_the_publisher_never_sends_is_done_without(scene: Scene) -> None:
+    scene.camera.on = {"q", "h"}
+    scene.run(5)
+    assert scene.seen[-1][1] == "h"
+    assert scene.listener.received[0].limit is Limit.SENDER
+    assert "f" in scene.camera.active
+    since = scene.call.now
+    scene.camera.on = set("qhf")
+    scene.run(3)
+    assert scene.first("f", since)[1]
+    assert scene.seen[-1][1] == "f"
+
+
+def test_a_layer_that_trickles_without_a_keyframe_holds_nobody_up(scene: Scene) -> None:
+    scene.show(300, 168)
+    scene.run(4)
+    scene.camera.mute_keyframes = {"h"}
+    scene.show(640, 360)
+    since = scene.call.now
+    scene.run(10)
+    times = [(at, rid) for at, rid, _ in scene.seen if at > since]
+    assert {rid for _, rid in times} <= {"q", "f"}
+    assert times[-1][1] == "f"
+    assert max(later[0] - earlier[0] for earlier, later in itertools.pairwise(times)) < 0.1
+
+
+def test_somebody_alone_sends_no_pictures(call: Call) -> None:
+    scene = Scene(call)
+    scene.subscriber.leave()
+    scene.run(3.5)
+    assert scene.camera.active == set()
+    scene.close()

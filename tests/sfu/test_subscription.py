@@ -1,29 +1,45 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from sfu import rtcp
+from sfu.allocation import ReceivedStream
+from sfu.budget import Pool, share
 from sfu.codecs import Kind
+from sfu.feedback import Nacks
 from sfu.formats import OFFERED_EXTENSIONS
-from sfu.publication import Layer, Publication
 from sfu.publish_answer import AgreedTrack, Source
 from sfu.sdp import Media, SdpError, parse
-from sfu.subscription import CHUNK_PLACES, MAX_PLACES, SlotView, SubscribeConnection
+from sfu.slots import SlotView
+from sfu.subscription import CHUNK_PLACES, MAX_PLACES, SubscribeConnection
+from sfu.track import Layer, Publication
 from sfu.transport import State
 from tests.sfu.doubles import StreamDouble
 from tests.sfu.peers import CONTEXT, EndpointDouble, browser_answer, connect, path_of
 
 
 class Owner:
+    connection: SubscribeConnection
+
     def __init__(self) -> None:
         self.ready = 0
         self.failed: list[object] = []
+        self.told: list[Sequence[ReceivedStream]] = []
 
     def connection_ready(self) -> None:
         self.ready += 1
 
     def connection_failed(self, connection: object) -> None:
         self.failed.append(connection)
+
+    def allocate(self, now: float) -> None:
+        receiver = self.connection.claim(Pool(), now)
+        share([receiver], Pool())
+        self.connection.take(receiver, now)
+
+    def received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
+        self.told.append(streams)
 
 
 class Publisher:
@@ -39,18 +55,21 @@ class Publisher:
 def publication(source: Source, ssrc: int = 77) -> Publication:
     track = AgreedTrack(Media("audio" if source.audio else "video", 9, "X", []))
     made = Publication("0", source, track)
-    layer: Any = Layer(made, "", None, None, None)  # type: ignore[arg-type]
-    layer.stream = StreamDouble(ssrc, source.audio)
-    made.layers[""] = made.chosen = layer
+    made.agree((), 100.0)
+    stream: Any = StreamDouble(ssrc, source.audio)
+    stream.last_packet_at = 100.0
+    made.layers[""] = Layer(made, "", stream, made.views[""], Nacks(stream))
+    made.observe(100.0)
     return made
 
 
 def made() -> tuple[EndpointDouble, SubscribeConnection]:
     endpoint = EndpointDouble()
-    owner: Any = Owner()
+    owner = Owner()
     connection = SubscribeConnection(
         endpoint.transport(), owner, endpoint.streams, endpoint.counters, 1, endpoint.clock
     )
+    owner.connection = connection
     endpoint.watch(connection)
     return endpoint, connection
 
@@ -102,7 +121,8 @@ def test_camera_and_microphone_of_one_person_sit_together() -> None:
             ("bob", publication(Source.CAMERA, 1)),
             ("ann", publication(Source.MICROPHONE, 2)),
             ("bob", publication(Source.MICROPHONE, 3)),
-        ]
+        ],
+        100.0,
     )
     assert connection.views() == [
         SlotView("a0", "bob", Source.MICROPHONE),
@@ -114,17 +134,17 @@ def test_camera_and_microphone_of_one_person_sit_together() -> None:
 
 def test_a_screen_has_a_place_of_its_own() -> None:
     _, connection = agreed()
-    connection.seat([("bob", publication(Source.CAMERA)), ("bob", publication(Source.SCREEN))])
+    connection.seat([("bob", publication(Source.CAMERA)), ("bob", publication(Source.SCREEN))], 100.0)
     assert [view.mid for view in connection.views()] == ["v0", "v1"]
 
 
 def test_a_place_left_is_taken_by_the_next_without_an_offer() -> None:
     _, connection = agreed()
     ann, bob = publication(Source.CAMERA, 1), publication(Source.CAMERA, 2)
-    connection.seat([("ann", ann), ("bob", bob)])
-    connection.seat([("bob", bob)])
+    connection.seat([("ann", ann), ("bob", bob)], 100.0)
+    connection.seat([("bob", bob)], 100.0)
     assert streams(connection) == {"v1": 2}
-    connection.seat([("bob", bob), ("eve", publication(Source.CAMERA, 3))])
+    connection.seat([("bob", bob), ("eve", publication(Source.CAMERA, 3))], 100.0)
     assert streams(connection) == {"v0": 3, "v1": 2}
     assert not connection.offer_needed
 
@@ -132,7 +152,7 @@ def test_a_place_left_is_taken_by_the_next_without_an_offer() -> None:
 def test_more_people_than_places_need_an_offer_and_get_their_slots_with_it() -> None:
     endpoint, connection = agreed()
     people = [(f"p{n}", publication(Source.CAMERA, n)) for n in range(CHUNK_PLACES + 1)]
-    connection.seat(people)
+    connection.seat(people, 100.0)
     assert connection.offer_needed
     assert len(connection.views()) == CHUNK_PLACES
     text = connection.offer([], 1)
@@ -144,7 +164,7 @@ def test_more_people_than_places_need_an_offer_and_get_their_slots_with_it() -> 
 
 def test_places_are_bounded_and_who_finds_none_is_counted() -> None:
     _, connection = agreed()
-    connection.seat([(f"p{n}", publication(Source.CAMERA, n)) for n in range(MAX_PLACES + 1)])
+    connection.seat([(f"p{n}", publication(Source.CAMERA, n)) for n in range(MAX_PLACES + 1)], 100.0)
     assert len(connection.places) == MAX_PLACES
     assert connection.unseated == 1
 
@@ -154,7 +174,7 @@ def test_who_sends_something_is_seated_before_who_sends_nothing() -> None:
     people = [(f"p{n}", publication(Source.CAMERA, n)) for n in range(MAX_PLACES + 2)]
     for _, track in people[3:-1]:
         track.muted = True
-    connection.seat(people)
+    connection.seat(people, 100.0)
     seated = [place.side.peer_id for place in connection.places if place.side is not None]
     assert seated[:4] == ["p0", "p1", "p2", f"p{MAX_PLACES + 1}"]
     assert connection.unseated == 2
@@ -164,10 +184,10 @@ def test_who_begins_to_send_takes_the_place_of_one_who_sends_nothing_and_moves_n
     _, connection = agreed()
     people = [(f"p{n}", publication(Source.CAMERA, n)) for n in range(MAX_PLACES + 1)]
     people[5][1].muted = people[-1][1].muted = True
-    connection.seat(people)
+    connection.seat(people, 100.0)
     before = [place.side for place in connection.places]
     people[-1][1].muted = False
-    connection.seat(people)
+    connection.seat(people, 100.0)
     after = [place.side for place in connection.places]
     (changed,) = [n for n in range(MAX_PLACES) if before[n] != after[n]]
     assert (before[changed], after[changed]) == (("p5", False), (f"p{MAX_PLACES}", False))
@@ -177,17 +197,17 @@ def test_who_begins_to_send_takes_the_place_of_one_who_sends_nothing_and_moves_n
 def test_the_slots_of_who_lost_their_place_fall_silent() -> None:
     _, connection = agreed()
     people = [(f"p{n}", publication(Source.CAMERA, n)) for n in range(MAX_PLACES)]
-    connection.seat(people)
+    connection.seat(people, 100.0)
     connection.answer(browser_answer(connection.offer([], 1)), 100.0)
     people[5][1].muted = True
-    connection.seat([*people, ("eve", publication(Source.MICROPHONE, 99))])
+    connection.seat([*people, ("eve", publication(Source.MICROPHONE, 99))], 100.0)
     assert streams(connection)["a5"] == 99
     assert "v5" not in streams(connection)
 
 
 def test_nothing_is_followed_before_media_can_flow() -> None:
     endpoint, connection = made()
-    connection.seat([("ann", publication(Source.CAMERA, 1))])
+    connection.seat([("ann", publication(Source.CAMERA, 1))], 100.0)
     connection.answer(browser_answer(connection.offer([], 1)), endpoint.clock)
     assert streams(connection) == {}
     connect(connection.transport, endpoint.clock)
@@ -199,7 +219,7 @@ def test_a_slot_the_subscriber_refused_carries_nothing() -> None:
     answer = browser_answer(connection.offer([], 1)).replace("m=video 9", "m=video 0")
     connection.answer(answer, endpoint.clock)
     connect(connection.transport, endpoint.clock)
-    connection.seat([("ann", publication(Source.CAMERA, 1)), ("ann", publication(Source.MICROPHONE, 2))])
+    connection.seat([("ann", publication(Source.CAMERA, 1)), ("ann", publication(Source.MICROPHONE, 2))], 100.0)
     assert streams(connection) == {"a0": 2}
 
 
@@ -243,18 +263,17 @@ def test_a_flood_of_nacks_is_cut() -> None:
 def test_picture_loss_and_fir_reach_the_publisher() -> None:
     endpoint, connection = agreed()
     track = publication(Source.CAMERA, 1)
-    connection.seat([("ann", track)])
-    assert track.chosen is not None
+    connection.seat([("ann", track)], 100.0)
     publisher: Any = Publisher()
-    endpoint.streams[track.chosen.stream] = publisher
+    endpoint.streams[track.layers[""].stream] = publisher
     ssrc = path_of(connection).slots[1].ssrc
     connection.rtcp_received([rtcp.PictureLoss(1, ssrc), rtcp.FullIntraRequest(1, ((ssrc, 3),))], endpoint.clock)
-    assert publisher.requested == [track.chosen.stream] * 2
+    assert publisher.requested == [track.layers[""].stream] * 2
 
 
 def test_sender_reports_go_out_each_second_for_slots_that_carry_something() -> None:
     endpoint, connection = agreed()
-    connection.seat([("ann", publication(Source.CAMERA, 1))])
+    connection.seat([("ann", publication(Source.CAMERA, 1))], 100.0)
     for slot in path_of(connection).slots:
         slot.report = (2**33, 90, 5, 500)
     endpoint.advance(1.1)
@@ -275,7 +294,7 @@ def test_loss_that_subscribers_report_is_counted_once() -> None:
 
 def test_closing_gives_everything_back() -> None:
     endpoint, connection = agreed()
-    connection.seat([("ann", publication(Source.CAMERA, 1))])
+    connection.seat([("ann", publication(Source.CAMERA, 1))], 100.0)
     connection.close(endpoint.clock)
     assert path_of(connection).slots == []
     assert connection.views() == []
@@ -284,7 +303,7 @@ def test_closing_gives_everything_back() -> None:
 
 def test_round_trips_are_measured_from_our_sender_reports() -> None:
     endpoint, connection = agreed()
-    connection.seat([("ann", publication(Source.CAMERA, 1))])
+    connection.seat([("ann", publication(Source.CAMERA, 1))], 100.0)
     slot = path_of(connection).slots[1]
     slot.report = (0x1111_2222_3333_4444, 90, 5, 500)
     endpoint.advance(1.02)

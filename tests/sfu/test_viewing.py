@@ -34,7 +34,7 @@ def speak(room: MediaRoom, endpoint: EndpointDouble, who: str | None) -> None:
     """As `sfu.speakers` would after a while."""
     room._speakers.current = who
     for peer in list(room.peers.values()):
-        peer.tell_speaker(who)
+        peer.speaker_changed()
 
 
 def test_the_answer_is_sendonly_and_media_flows_once_connected() -> None:

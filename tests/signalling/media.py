@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from signalling.media import MediaFullError, MediaListener, SdpError, Source
+from signalling.media import MediaFullError, MediaListener, RoomSettings, SdpError, Source, Tile
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Peer:
         self.answered: list[int] = []
         self.present = True
         self.on_stage = True
+        self.tiles: Sequence[Tile] | None = None
 
     def publish(self, sdp: str, tracks: Mapping[str, Source]) -> str:
         if sdp.startswith("bad"):
@@ -50,6 +51,9 @@ class Peer:
 
     def set_muted(self, source: Source, muted: bool) -> None:
         (self.muted.add if muted else self.muted.discard)(source)
+
+    def set_view(self, tiles: Sequence[Tile] | None) -> None:
+        self.tiles = tiles
 
     def set_stage(self, on: bool) -> None:
         self.on_stage = on
@@ -95,8 +99,10 @@ class Media:
 
     def __init__(self) -> None:
         self.rooms: list[Room] = []
+        self.settings: list[RoomSettings | None] = []
         self.full = False
 
-    def room(self) -> Room:
+    def room(self, settings: RoomSettings | None = None) -> Room:
+        self.settings.append(settings)
         self.rooms.append(Room(full=self.full))
         return self.rooms[-1]

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from sfu.router import Limit, ReceivedStream, Tile, WantedLayer, WantedSource
 from signalling.access import SourceLimiter
 from signalling.conversation import WRONG_PASSWORDS
+from signalling.media import Kind, RoomSettings, Source
 from signalling.room import VIEWERS_CHAT, RoomLimits
 from signalling.server import SignallingSettings
 from signalling.session import PING_SECONDS
@@ -202,6 +204,29 @@ async def test_view_is_taken(house: House) -> None:
     await ada.send(type="view", tiles=[tile], request="v")
     await ada.quiet()
     assert house.measure("websocket_messages_total", direction="in", type="view") == 1
+    (seen,) = house.media.rooms[0].peers.values()
+    assert seen.tiles == [Tile("p", Source.CAMERA, 320, 180, False)]
+
+
+async def test_what_is_watched_and_received_is_told_and_told_again_to_a_new_socket(house: House) -> None:
+    ada = await house.join("Ada")
+    (peer,) = house.media.rooms[0].peers.values()
+    peer.listener.media_wanted([WantedSource(Source.CAMERA, [WantedLayer("q", True), WantedLayer("f", False, 1)])])
+    peer.listener.media_received([ReceivedStream("v0", 320, 180, 15, 120_000, Limit.TILE)], 2_000_000)
+    wanted, received = await ada.receive("wanted"), await ada.receive("received")
+    layers = [{"rid": "q", "active": True}, {"rid": "f", "active": False, "spatial": 1}]
+    assert wanted["sources"] == [{"source": "camera", "layers": layers}]
+    assert received["estimate_kbps"] == 2000
+    stream = {"mid": "v0", "width": 320, "height": 180, "framerate": 15, "kbps": 120, "limit": "tile"}
+    assert received["streams"] == [stream]
+    again = await house.join("Ada", resume=ada.joined["resume"]["token"])
+    assert (await again.receive("wanted"))["sources"] == wanted["sources"]
+    assert (await again.receive("received"))["streams"] == received["streams"]
+
+
+async def test_settings_of_a_room_reach_its_media(house: House) -> None:
+    await house.join("Ada", settings={"video": "vp9", "uplink_kbps": 8000})
+    assert house.media.settings == [RoomSettings(Kind.VP9, 8_000_000)]
 
 
 async def test_late_joiner_gets_the_chat(house: House) -> None:

@@ -1,0 +1,193 @@
+"""What each picture of one receiver may cost: from what it sees to claims on the budget, and back to its slots.
+
+A tile that is seen gets the smallest layer that fills it; what is not seen gets nothing. Without a view everything is
+seen at full size. Pure: `now` is monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from sfu.budget import IMPORTANT, THUMBNAIL, UNLIMITED, Claim, Pool, Receiver
+from sfu.layers import Option
+from sfu.publish_answer import Source
+from sfu.slots import Limit, OutgoingSlot
+from sfu.track import Publication
+
+UP_SECONDS = 2.0  # a picture that was made worse stays so for as long
+SOUND_BPS = 55_000  # of somebody who begins to speak: Opus at 32 kbit/s and the headers of 50 packets a second
+
+
+class Tile(NamedTuple):
+    """A picture somebody sees, in device pixels of the picture itself."""
+
+    peer_id: str
+    source: Source
+    width: int
+    height: int
+    pinned: bool = False
+
+
+class ReceivedStream(NamedTuple):
+    """What one video slot carries now, and why it is not more. Sizes are 0 while nothing is."""
+
+    mid: str
+    width: int
+    height: int
+    framerate: int
+    bps: int
+    limit: Limit
+
+
+View = Mapping[tuple[str, Source], Tile]
+
+
+class _Wish(NamedTuple):
+    """A claim and the slot it is for; `ladder` is what its steps are."""
+
+    slot: OutgoingSlot
+    size: tuple[int, int] | None
+    ladder: tuple[Option, ...]
+    claim: Claim
+    held: bool  # made worse a moment ago: it may not become better yet
+
+
+class Allocation:
+    """The pictures of one receiver. `view` and `speaker` are set from outside, `claim` and `take` are one round."""
+
+    def __init__(self) -> None:
+        self.view: View | None = None
+        self.speaker: str | None = None
+        self.used_bps = 0
+        self.best_bps = 0  # what it would take to give everything that is seen as it is wanted
+        self._switches = {"up": 0, "down": 0}
+        self._wishes: list[_Wish] = []
+
+    def claim(self, slots: Iterable[OutgoingSlot], link_bps: float, room: Pool, now: float) -> Receiver:
+        """What this receiver asks of the budget."""
+        self._wishes, self.best_bps = [], 0
+        microphones, sound = 0, 0.0
+        for slot in slots:
+            publication = slot.publication
+            if publication is None:
+                continue
+            if not publication.audio:
+                wish = self._wish(slot, publication, now)
+                if wish is not None:
+                    self._wishes.append(wish)
+            elif not publication.muted:
+                microphones += 1
+                sound += publication.sound_bps
+        reserved = int(sound) + (SOUND_BPS if microphones else 0)
+        self.best_bps += reserved
+        return Receiver([wish.claim for wish in self._wishes], reserved, link_bps, room)
+
+    def _wish(self, slot: OutgoingSlot, publication: Publication, now: float) -> _Wish | None:
+        """What a video slot asks for; None when it asks for nothing."""
+        size: tuple[int, int] | None = None
+        important = publication.source is Source.SCREEN or slot.peer_id == self.speaker
+        if self.view is not None:
+            tile = self.view.get((slot.peer_id, publication.source))
+            if tile is None:
+                slot.choice, slot.limit = None, Limit.HIDDEN
+                slot.watch(None, now)
+                return None
+            size, important = (tile.width, tile.height), important or tile.pinned
+        if publication.muted:
+            slot.limit = Limit.MUTED
+            return None
+        ladder = publication.ladder(size)
+        current = _position(ladder, slot.choice)
+        self.best_bps += ladder[-1].bps if ladder else 0
+        held = now - slot.lowered_at < UP_SECONDS
+        costs = [option.bps for option in ladder[: current if held else None]]
+        claim = Claim(costs, IMPORTANT if important else THUMBNAIL, current)
+        return _Wish(slot, size, ladder, claim, held)
+
+    def take(self, receiver: Receiver, now: float) -> None:
+        """Gives the slots what the claims were granted."""
+        self.used_bps = receiver.used_bps
+        for wish in self._wishes:
+            slot, claim = wish.slot, wish.claim
+            choice = wish.ladder[claim.granted - 1] if claim.granted else None
+            if claim.granted < claim.current and claim.bound is not None:
+                slot.lowered_at = now
+            self._count(slot.choice, choice)
+            slot.choice = choice
+            if not (wish.held and claim.bound is None):
+                slot.limit = _limit(wish)
+            slot.watch(_hoped_for(wish), now)
+        self._wishes = []
+
+    @property
+    def bounded(self) -> bool:
+        """Whether something is not given that would be of use."""
+        return self.used_bps < self.best_bps
+
+    def take_switches(self) -> dict[str, int]:
+        """Slots that went over to a better or a worse layer since the last call."""
+        taken, self._switches = self._switches, {"up": 0, "down": 0}
+        return taken
+
+    def _count(self, before: Option | None, after: Option | None) -> None:
+        if before is not None and after is not None and before.rid != after.rid:
+            self._switches["up" if after.pixels > before.pixels else "down"] += 1
+
+
+def _limit(wish: _Wish) -> Limit:
+    """Why the slot gets no more than it was given."""
+    publication = wish.slot.publication
+    if not wish.slot.usable:
+        return Limit.CODEC
+    if wish.claim.bound is not None:
+        return Limit(wish.claim.bound)
+    if publication is None or not wish.ladder:
+        return Limit.SENDER
+    given, ideal = wish.ladder[-1], publication.ideal(wish.size)
+    if ideal is not None and ideal.pixels != given.pixels:
+        return Limit.SENDER
+    return Limit.TILE if any(option.pixels > given.pixels for option in publication.every) else Limit.NONE
+
+
+def _hoped_for(wish: _Wish) -> Option | None:
+    """A layer to be kept on at the publisher beside what was given: the one that does not come, or any at all."""
+    publication = wish.slot.publication
+    if publication is None or not publication.every:
+        return None
+    if not wish.claim.granted:
+        return min(publication.every, key=lambda option: option.bps)
+    return publication.ideal(wish.size) if wish.claim.bound is None and not wish.held else None
+
+
+def _position(ladder: Sequence[Option], choice: Option | None) -> int:
+    """How many steps of a ladder a slot has with its present choice; with another ladder those that cost no more."""
+    if choice is None:
+        return 0
+    for number, option in enumerate(ladder):
+        if option[:3] == choice[:3]:
+            return number + 1
+    return sum(option.bps <= choice.bps for option in ladder)
+
+
+def received(slots: Iterable[OutgoingSlot]) -> tuple[ReceivedStream, ...]:
+    """What the video slots carry now, coarsely: it is told only when it changes."""
+    result = []
+    for slot in slots:
+        if slot.publication is None or slot.line.audio:
+            continue
+        option = slot.carried_option
+        if option is None:
+            result.append(ReceivedStream(slot.line.mid, 0, 0, 0, 0, slot.limit))
+        else:
+            size = (option.width, option.height, round(option.framerate))
+            result.append(ReceivedStream(slot.line.mid, *size, coarse(option.bps), slot.limit))
+    return tuple(result)
+
+
+def coarse(bps: float) -> int:
+    """Two digits that matter, the second a multiple of two: steps of a tenth or so."""
+    if bps == UNLIMITED or bps < 10:
+        return 0
+    unit = int(10 ** (len(str(int(bps))) - 2))
+    return round(bps / unit / 2) * 2 * unit

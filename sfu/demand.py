@@ -1,0 +1,48 @@
+"""Which layers a publisher should send: those that somebody watches. The others are switched off at the source.
+
+A layer is wanted again at once, and no longer after nobody has watched it for `OFF_SECONDS`, so that a receiver that
+goes over to another layer, or looks away for a moment, costs nothing. Pure: `now` is monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from sfu.layers import ALL, Layer
+from sfu.publish_answer import Source
+
+OFF_SECONDS = 2.0
+TELL_SECONDS = 0.2  # at least between two messages to a publisher
+
+
+class WantedLayer(NamedTuple):
+    """`rid` is empty for a track without simulcast; `spatial`: up to which spatial layer, None: all."""
+
+    rid: str
+    active: bool
+    spatial: int | None = None
+
+
+class WantedSource(NamedTuple):
+    """What of one source somebody watches."""
+
+    source: Source
+    layers: Sequence[WantedLayer]
+
+
+def settle(layers: Collection[Layer], now: float) -> tuple[WantedLayer, ...]:
+    """Sets `wanted` of each layer by who watches it; the whole state as the publisher is to be told."""
+    for layer in layers:
+        watched = any(layer.watchers)
+        if watched and not layer.wanted:
+            layer.wanted, layer.wanted_at = True, now
+        elif not watched and layer.wanted and now - max(layer.unwatched_at, layer.wanted_at) >= OFF_SECONDS:
+            layer.wanted = False
+    return tuple(WantedLayer(layer.rid, layer.wanted, _spatial(layer)) for layer in layers)
+
+
+def _spatial(layer: Layer) -> int | None:
+    """The highest spatial layer anybody watches, None when that is all of them or nobody does."""
+    highest = max((number for number, count in enumerate(layer.watchers) if count), default=ALL)
+    return None if highest == ALL else highest

@@ -1,0 +1,111 @@
+"""An incoming track: one m-line with a source, and the layers (SSRCs) that carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sfu import layers as offered
+from sfu.feedback import KeyframeRequest, Nacks
+from sfu.layers import Option
+from sfu.publish_answer import AgreedTrack, Source
+
+if TYPE_CHECKING:
+    from sfu.forward import Stream
+
+NO_RID = ""
+MAX_LADDERS = 64  # tile sizes whose ladder is remembered until the options change
+
+
+@dataclass(eq=False, slots=True)
+class Layer:
+    """One SSRC of a track."""
+
+    publication: Publication
+    rid: str
+    stream: Stream
+    view: offered.Layer
+    nacks: Nacks
+    keyframe: KeyframeRequest = field(default_factory=KeyframeRequest)
+    lost: int = 0  # packets already counted as lost
+
+    def observe(self, now: float) -> None:
+        """Brings the layer chooser's view up to date."""
+        stream = self.stream
+        self.view.last_keyframe_at = stream.last_keyframe_at
+        self.view.observe(stream.layer_counts(), stream.packets, stream.last_packet_at, now)
+
+
+@dataclass(eq=False, slots=True)
+class Publication:
+    """A track. `views` has every layer that was agreed, `layers` those whose SSRC is known."""
+
+    mid: str
+    source: Source
+    track: AgreedTrack
+    muted: bool = False
+    layers: dict[str, Layer] = field(default_factory=dict)  # by rid
+    views: dict[str, offered.Layer] = field(default_factory=dict)  # by rid
+    early_repairs: dict[str, int] = field(default_factory=dict)  # rid -> RTX SSRC seen before the media
+    options: tuple[Option, ...] = ()  # what receivers may be given
+    every: tuple[Option, ...] = ()  # and what they may not, for it does not come
+    _ladders: dict[tuple[int, int] | None, tuple[Option, ...]] = field(default_factory=dict)
+
+    @property
+    def audio(self) -> bool:
+        """Whether it is sound."""
+        return self.source.audio
+
+    @property
+    def detail(self) -> bool:
+        """Whether sharpness counts for more than motion."""
+        return self.source is Source.SCREEN
+
+    @property
+    def sound(self) -> Layer | None:
+        """The stream of a track of sound."""
+        return next(iter(self.layers.values()), None)
+
+    @property
+    def sound_bps(self) -> float:
+        """What a track of sound costs now, 0 while nobody has spoken."""
+        return sum(
+            8 * view.meter.overhead * rate[0] for view in self.views.values() for rate in view.meter.rates.values()
+        )
+
+    def agree(self, rids: Iterable[str], now: float) -> None:
+        """Takes over the layers that were agreed; known ones keep what is known of them."""
+        names = tuple(rids) or (NO_RID,)
+        before = self.views
+        self.views = {}
+        for order, rid in enumerate(names):
+            self.views[rid] = before.get(rid) or offered.Layer(rid, wanted_at=now, unwatched_at=now)
+            self.views[rid].order = order
+        self.observe(now)
+
+    def observe(self, now: float) -> bool:
+        """Looks at all layers; True when receivers should choose anew."""
+        for layer in self.layers.values():
+            layer.observe(now)
+        options = offered.options(self.views.values(), now)
+        if offered.alike(options, self.options):
+            return False
+        self.options = options
+        self.every = offered.options(self.views.values(), now, every=True)
+        self._ladders.clear()
+        return True
+
+    def ladder(self, size: tuple[int, int] | None) -> tuple[Option, ...]:
+        """What is worth having for a tile of that size (None: as large as can be), cheapest first."""
+        found = self._ladders.get(size)
+        if found is None:
+            if len(self._ladders) >= MAX_LADDERS:
+                self._ladders.clear()
+            found = self._ladders[size] = offered.ladder(self.options, size, detail=self.detail)
+        return found
+
+    def ideal(self, size: tuple[int, int] | None) -> Option | None:
+        """The best for that size if every layer came."""
+        ladder = offered.ladder(self.every, size, detail=self.detail)
+        return ladder[-1] if ladder else None
