@@ -59,6 +59,7 @@ IceServers = Callable[[str, str], Sequence[dict[str, object]]]
 # a restart. What a join costs is paced by the turnstile; this keeps one source from taking all the server's seats.
 JOINS: Final = (600, 10.0)
 WRONG_PASSWORDS: Final = (10, 0.1)
+SESSION_REQUESTS: Final = (100, 10.0)  # of WHIP and WHEP
 DRAINING_RETRY_MS: Final = 1000
 
 
@@ -90,6 +91,7 @@ class Reception:
         """No joins at all."""
         self.joins = SourceLimiter(*JOINS)
         self.wrong_passwords = SourceLimiter(*WRONG_PASSWORDS)
+        self.session_requests = SourceLimiter(*SESSION_REQUESTS)
 
     def check(self, source: str, *, returning: bool = False) -> None:
         """JoinRefusedError when nobody may join now, or not so often from `source`; who is `returning` has a seat."""
@@ -110,10 +112,12 @@ class Reception:
         self.wrong_passwords.take(source, self.clock())
         self.counters.auth_failures["password"] += 1
 
-    def take(self, room_name: str, join: Join, source: str, addresses: Sequence[str]) -> Seat:
-        """A new seat; JoinRefusedError."""
+    def take(
+        self, room_name: str, join: Join, source: str, addresses: Sequence[str], *, silent_as: Role | None = None
+    ) -> Seat:
+        """A new seat; JoinRefusedError. See `Rooms.take`."""
         try:
-            return self.rooms.take(room_name, join, self.clock(), addresses)
+            return self.rooms.take(room_name, join, self.clock(), addresses, silent_as=silent_as)
         except JoinRefusedError as error:
             if error.code == "password":
                 self.wrong_password(source)

@@ -21,14 +21,48 @@ ROUTE_CODES: Final = {
     "/": ("200", "304", "307", "400", "500", "other"),
     "/r/{room}": ("200", "302", "304", "307", "400", "404", "500", "other"),
     "/r/{room}/ws": ("101", "307", "400", "403", "404", "426", "500", "503", "other"),
+    **{
+        f"/r/{{room}}/{kind}": (
+            *("200", "201", "204", "307", "400", "401", "403", "404", "405", "408", "413", "415", "422", "429"),
+            *("500", "503", "other"),
+        )
+        for kind in ("whip", "whep")
+    },
+    **{
+        f"/r/{{room}}/{kind}/{{session}}": (
+            *(
+                "200",
+                "204",
+                "307",
+                "400",
+                "403",
+                "404",
+                "405",
+                "408",
+                "412",
+                "413",
+                "415",
+                "428",
+                "429",
+                "500",
+                "other",
+            ),
+        )
+        for kind in ("whip", "whep")
+    },
     "/assets/{path}": ("200", "304", "307", "400", "404", "500", "other"),
     "/{path}": ("200", "304", "307", "400", "404", "405", "500", "other"),
 }
 METHODS: Final = ("GET", "HEAD", "other")
+SESSION_METHODS: Final = ("POST", "PATCH", "DELETE", "OPTIONS", "other")
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 JOIN_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 ROOM_SECONDS: Final = (10, 60, 300, 900, 1800, 3600, 7200, 14400, 43200)
+
+
+def _methods(route: str) -> tuple[str, ...]:
+    return SESSION_METHODS if "/whip" in route or "/whep" in route else METHODS
 
 
 class Counters:
@@ -43,7 +77,10 @@ class Counters:
         self.messages_in = dict.fromkeys((*CLIENT_TYPES, INVALID), 0)
         self.messages_out = dict.fromkeys(SERVER_TYPES, 0)
         self.requests = {
-            (route, method, code): 0 for route, codes in ROUTE_CODES.items() for method in METHODS for code in codes
+            (route, method, code): 0
+            for route, codes in ROUTE_CODES.items()
+            for method in _methods(route)
+            for code in codes
         }
         self.sockets = 0
         self.internal_errors = 0
@@ -60,7 +97,7 @@ class Counters:
         """Counts one HTTP answer."""
         known = route if route in ROUTE_CODES else "/{path}"
         code = str(status)
-        key = (known, method if method in METHODS else "other", code if code in ROUTE_CODES[known] else "other")
+        key = (known, method if method in _methods(known) else "other", code if code in ROUTE_CODES[known] else "other")
         self.requests[key] += 1
 
     def measures(self) -> Iterator[Measure]:

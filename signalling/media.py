@@ -7,10 +7,15 @@ from typing import Literal, Protocol
 
 from sfu.codecs import Kind
 from sfu.publish_answer import Source
+from sfu.publish_answer import agree as agree_to_publish
 from sfu.router import MediaFullError, ReceivedStream, RoomSettings, Tile, WantedSource
-from sfu.sdp import SdpError
+from sfu.sdp import SdpError, SessionDescription
+from sfu.sdp import parse as parse_description
+from sfu.sdp_fragment import IceFragment, parse_fragment
+from sfu.subscribe_answer import agree as agree_to_view
 
 __all__ = [
+    "IceFragment",
     "Kind",
     "MediaFullError",
     "MediaListener",
@@ -20,10 +25,15 @@ __all__ = [
     "ReceivedStream",
     "RoomSettings",
     "SdpError",
+    "SessionDescription",
     "SlotView",
     "Source",
     "Tile",
     "WantedSource",
+    "agree_to_publish",
+    "agree_to_view",
+    "parse_description",
+    "parse_fragment",
 ]
 
 
@@ -63,6 +73,9 @@ class MediaListener(Protocol):
 class MediaPeer(Protocol):
     """One participant's media."""
 
+    client_address: str | None
+    """Where the client is, if it tries the first candidate only (WHIP, WHEP)."""
+
     def publish(self, sdp: str, tracks: Mapping[str, Source]) -> str:
         """The answer; SdpError leaves what was agreed before."""
 
@@ -71,6 +84,12 @@ class MediaPeer(Protocol):
 
     def answer(self, sdp: str, generation: int) -> None:
         """Takes the client's answer; SdpError."""
+
+    def view(self, sdp: str, *, pinned: str | None = None) -> str:
+        """The answer to the one offer of a viewer that offers itself (WHEP); `pinned` comes first. SdpError."""
+
+    def trickle(self, fragment: IceFragment) -> str | None:
+        """Takes what a WHIP or WHEP client says of its ICE; our fragment when that was a restart. SdpError."""
 
     def set_muted(self, source: Source, muted: bool) -> None:
         """A muted source is not forwarded."""

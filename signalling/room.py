@@ -108,6 +108,11 @@ class Room:
         """Whether this is the resume token of a host whose seat has ended."""
         return token in self._former_hosts
 
+    def is_host(self, token: str) -> bool:
+        """Whether this is the resume token of a host, whose seat may have ended."""
+        seat = self._tokens.get(token)
+        return self.was_host(token) or (seat is not None and seat.role is Role.HOST)
+
     def role_of_next(self, token: str, asked: Role | None) -> Role:
         """What the next to come is. `asked`: what the server itself lets in as, for a client that is nobody's host."""
         if asked is not None:

@@ -76,7 +76,7 @@ class Rooms:
                 now,
             )
             self._rooms[room_name] = room
-        elif not room.was_host(join.resume) and not room.password.admits(join.password):
+        elif not room.is_host(join.resume) and not room.password.admits(join.password):
             raise JoinRefusedError("password", "wrong room password" if join.password else "this room has a password")
         try:
             role = room.role_of_next(join.resume, silent_as)

@@ -29,12 +29,16 @@ from signalling.assets import Assets, find_assets
 from signalling.conversation import Conversation, IceServers, Reception
 from signalling.counters import Counters
 from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, parse_authority, same_origin
+from signalling.http_endpoint import HttpEndpoint
+from signalling.http_sessions import HttpSessions, Kind
 from signalling.media import MediaService
 from signalling.room import RoomLimits
 from signalling.rooms import Rooms
 from signalling.server_messages import Role
 from signalling.turnstile import Rank, Turnstile
 from signalling.websocket import Socket
+from signalling.whep import Whep
+from signalling.whip import Whip
 from wire.measure import Measure
 
 logger = logging.getLogger(__name__)
@@ -42,7 +46,7 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
 TICK_PARTS = 10
 MAX_ROOM_NAME_LENGTH = 64
-# Nothing that is served takes a body.
+# Nothing that is served takes a body, but WHIP and WHEP, which have bounds of their own.
 MAX_BODY_BYTES = 1024
 # About what opening a WebSocket takes.
 OPENING_SECONDS = 0.0005
@@ -111,6 +115,8 @@ class SignallingSettings:
     """How long an HTTP connection may wait for its next request; CROWDED_IDLE_SECONDS where there are many."""
     max_sockets_per_source: int = 1000
     """WebSockets at a time from one IPv4 address or IPv6 /64; this machine itself has no limit."""
+    origins: tuple[str, ...] = ()
+    """Other pages that may use WHIP and WHEP, as browsers name them in Origin; `*`: all."""
 
 
 def normal_room_name(text: str) -> str:
@@ -118,6 +124,10 @@ def normal_room_name(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text[: 4 * MAX_ROOM_NAME_LENGTH]).lower()
     plain = "".join(character for character in plain if not unicodedata.combining(character))
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_ROOM_NAME_LENGTH].rstrip("-")
+
+
+def _is_room_name(text: str) -> bool:
+    return _ROOM_NAME.fullmatch(text) is not None
 
 
 def _not_found_page(request: web.Request) -> web.Response:
@@ -178,6 +188,11 @@ class SignallingService:
         self._reception = Reception(
             self._rooms, self.counters, ice_servers, self._addresses, self._turnstile, version, self._clock, wall
         )
+        self._sessions = HttpSessions(self._rooms)
+        self.whip, self.whep = (
+            HttpEndpoint(exchange, self._reception, self._sessions, _is_room_name, self.settings.origins)
+            for exchange in (Whip(), Whep())
+        )
         self._conversations: dict[Conversation, str] = {}
         self._sockets_of: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -185,6 +200,7 @@ class SignallingService:
         self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
         self._protocol_options: dict[str, Any] = {
             "access_log": None,
+            "auto_decompress": False,
             "logger": _ProtocolLog(logger, self.counters),
         }
 
@@ -213,6 +229,7 @@ class SignallingService:
         self._reception.draining = True
         for index, conversation in enumerate(list(self._conversations)):
             conversation.drain(500 + index * 50 % DRAIN_SPREAD_MS)
+        self._sessions.end_all(self._clock())
 
     async def close(self) -> None:
         """Ends all rooms and connections."""
@@ -232,7 +249,7 @@ class SignallingService:
         self._part = (self._part + 1) % TICK_PARTS
         self._serve_timers(list(self._conversations)[self._part :: TICK_PARTS])
         if self._part == 0:
-            self._rooms.handle_timer(self._clock())
+            self._end_what_is_over()
 
     def _serve_timers(self, conversations: Sequence[Conversation]) -> None:
         now = self._clock()
@@ -242,7 +259,12 @@ class SignallingService:
     def tick(self) -> None:
         """Pings, times out, and ends seats nobody came back to, as of now."""
         self._serve_timers(list(self._conversations))
-        self._rooms.handle_timer(self._clock())
+        self._end_what_is_over()
+
+    def _end_what_is_over(self) -> None:
+        now = self._clock()
+        self._sessions.handle_timer(now)
+        self._rooms.handle_timer(now)
 
     def measures(self) -> Iterator[Measure]:
         """Everything countable about signalling."""
@@ -252,6 +274,8 @@ class SignallingService:
         roles = Counter(seat.role for seat in self._rooms.seats())
         for role in Role:
             yield Measure("participants", {"role": role.value}, roles[role])
+        for kind in Kind:
+            yield Measure(f"{kind}_sessions", {}, self._sessions.count(kind))
 
     # --- routes ---
 
@@ -275,7 +299,7 @@ class SignallingService:
     async def room(self, request: web.Request) -> web.StreamResponse:
         """`/r/{room}`: the page, or a redirect to the name as it is written."""
         name = request.match_info["room"]
-        if _ROOM_NAME.fullmatch(name):
+        if _is_room_name(name):
             return self._assets.room.response(request)
         normal = normal_room_name(name)
         if not normal:
@@ -293,7 +317,7 @@ class SignallingService:
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """`/r/{room}/ws`"""
         name, authority = request.match_info["room"], parse_authority(request.host)
-        if authority is None or not _ROOM_NAME.fullmatch(name):
+        if authority is None or not _is_room_name(name):
             return web.Response(status=404, text="no such room name\n")
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return web.Response(status=426, headers={"Upgrade": "websocket"}, text="this is a WebSocket\n")
@@ -397,6 +421,9 @@ def build_app(service: SignallingService) -> web.Application:
     app.on_response_prepare.append(_add_headers)
     app.router.add_get("/", service.home)
     app.router.add_get("/r/{room}/ws", service.websocket, allow_head=False)
+    for endpoint, kind in ((service.whip, Kind.WHIP), (service.whep, Kind.WHEP)):
+        app.router.add_route("*", f"/r/{{room}}/{kind}", endpoint.endpoint)
+        app.router.add_route("*", f"/r/{{room}}/{kind}/{{session}}", endpoint.session)
     app.router.add_get("/r/{room}", service.room)
     app.router.add_get("/r/{room}/", service.room_with_slash)
     app.router.add_get("/assets/{path:.*}", service.asset)

@@ -53,6 +53,8 @@ class HttpConfig:
     """PEM file with the key of `certificate`."""
     public_host: str = field(default="", metadata=_by(values.host_name))
     """The name visitors use, for printed links; no other name is served, addresses excepted. Empty: any is."""
+    origins: tuple[str, ...] = field(default=(), metadata=_by(values.items(values.origin)))
+    """Origins of other pages that may use WHIP and WHEP. `*`: all."""
 
 
 @dataclass(frozen=True)

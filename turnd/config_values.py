@@ -202,6 +202,15 @@ def host_name(value: object) -> str:
         raise RefusedError('must be a host name without port, e.g. "meet.example.org", or empty') from None
 
 
+def origin(value: object) -> str:
+    """A page's origin as browsers write it (RFC 6454 §6.2), or `*`."""
+    written = text(value)
+    scheme, separator, rest = written.partition("://")
+    if written == "*" or (separator and scheme in ("http", "https") and rest and not set(rest) & set("/?#@ ")):
+        return written.lower()
+    raise RefusedError('must be an origin without path, e.g. "https://example.org", or "*"')
+
+
 def _is_label(label: str) -> bool:
     letters = label.replace("-", "")
     return 0 < len(label) <= 63 and letters.isascii() and letters.isalnum()

@@ -104,6 +104,8 @@ METRICS: dict[str, Declaration] = {
     "room_seconds": _histogram("How long rooms existed."),
     "participants": _gauge("Participants now.", "role"),
     "joins_waiting": _gauge("Joins and negotiations waiting for their turn."),
+    "whip_sessions": _gauge("Participants who send over WHIP now."),
+    "whep_sessions": _gauge("Participants who receive over WHEP now."),
     "joins_total": _counter("Joins by outcome.", "result"),
     "join_seconds": _histogram("From the open socket to being in the room."),
     "reconnects_total": _counter("Seats taken back by outcome.", "result"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from signalling.media import MediaFullError, MediaListener, RoomSettings, SdpError, Source, Tile
+from signalling.media import IceFragment, MediaFullError, MediaListener, RoomSettings, SdpError, Source, Tile
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class Peer:
         self.generation = 0
         self.answered: list[int] = []
         self.present = True
+        self.client_address: str | None = None
+        self.pinned: str | None = None
+        self.fragments: list[IceFragment] = []
         self.on_stage = True
         self.tiles: Sequence[Tile] | None = None
 
@@ -48,6 +51,14 @@ class Peer:
         if sdp.startswith("bad"):
             raise SdpError("no answer")
         self.answered.append(generation)
+
+    def view(self, sdp: str, *, pinned: str | None = None) -> str:
+        self.pinned = pinned
+        return "v=0\r\na=view\r\n"
+
+    def trickle(self, fragment: IceFragment) -> str | None:
+        self.fragments.append(fragment)
+        return "a=ice-ufrag:ours\r\n" if fragment.ufrag == "fresh" else None
 
     def set_muted(self, source: Source, muted: bool) -> None:
         (self.muted.add if muted else self.muted.discard)(source)

@@ -52,6 +52,9 @@ REFUSED = [
     ("http", "certificate", '"/nowhere/cert.pem"', "an existing file"),
     ("http", "public_host", '"meet.example.org:443"', "host name without port"),
     ("http", "public_host", '"-"', "host name"),
+    ("http", "origins", '["example.org"]', "an origin without path"),
+    ("http", "origins", '["https://example.org/"]', "an origin without path"),
+    ("http", "origins", '["wss://example.org"]', "an origin without path"),
     ("turn", "listen", "[]", "1 to 1024 items"),
     ("turn", "listen", '"0.0.0.0"', "must be a list"),
     ("turn", "listen", '["::1", "fe80::1%eth0"]', "item 2 must be an IP address without %zone"),
@@ -163,6 +166,7 @@ def test_values_that_exclude_each_other_are_refused(tmp_path: Path, text: str, e
         '[http]\nlisten = "127.0.0.1:0"\ntls_listen = "127.0.0.1:0"\n',
         '[http]\ntls_listen = "[::]:443"\n',
         '[http]\npublic_host = "2001:db8::1"\n',
+        '[http]\norigins = ["https://Example.org:8443", "http://localhost", "*"]\n',
     ],
 )
 def test_values_that_go_together_are_taken(tmp_path: Path, text: str) -> None:
