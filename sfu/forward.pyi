@@ -203,14 +203,22 @@ class Transport:
     def remove_stream(self, ssrc: int) -> None:
         """Ends a stream with its repairs, or one repair; slots that follow the stream become silent."""
 
-    def add_slot(self, mid: str, ssrc: int, *, rtx_ssrc: int | None, audio: bool) -> Slot:
-        """An outgoing m-line. ValueError past MAX_SLOTS (512), and for an SSRC used before under the same keys."""
+    def add_slot(self, mid: str, ssrc: int, *, rtx_ssrc: int | None, audio: bool, cname: str = "") -> Slot:
+        """An outgoing m-line; `cname` goes into its reports.
+
+        ValueError past MAX_SLOTS (512), and for an SSRC used before under the same keys.
+        """
 
     def remove_slot(self, slot: Slot) -> None:
         """Ends a slot; its SSRCs cannot be used again until there are new keys."""
 
     def send_rtcp(self, compound: bytes) -> None:
         """Protects and sends to the selected pair; dropped and counted before keys and a pair are there."""
+
+    def send_reports(self, now: float) -> tuple[int, int] | None:
+        """SR and SDES (RFC 3550 §6.4.1, §6.5) of all slots that have sent and carry a stream, in compounds of at most
+        1200 bytes: the middle 32 bits of their NTP time, and of how many slots; None when there was nothing to report.
+        """
 
     def send_raw(self, data: bytes) -> None:
         """Sends to the selected pair as it is (DTLS)."""
@@ -332,6 +340,3 @@ class Slot:
         the bytes that the transport's slots sent for the first time, 16 KB a second and RESEND_BURST_BYTES (past it:
         `resend_budget`).
         """
-
-    def sender_report(self, now: float) -> tuple[int, int, int, int] | None:
-        """(ntp, rtp timestamp, packets, octets) of RFC 3550 §6.4.1, slot's timeline; None before the first packet."""

@@ -59,6 +59,7 @@ cdef uint64_t read_clock(forwarder_t *f) noexcept nogil:
 
 
 include "forward_out.pxi"
+include "forward_reports.pxi"
 include "forward_layers.pxi"
 include "forward_in.pxi"
 include "forward_gate.pxi"
@@ -85,7 +86,7 @@ MAX_PACKET_BYTES = MAX_RTP_BYTES
 RESEND_BURST_BYTES = C_RESEND_BURST
 MAX_NACK = 1024                     # sequence numbers of one `retransmit` that are looked at
 NTP_EPOCH = 2208988800              # 1970 in NTP seconds
-_NTP_OFFSET_US = int((time.time() - time.monotonic() + NTP_EPOCH) * 1e6)
+cdef uint64_t ntp_offset_us = int((time.time() - time.monotonic() + NTP_EPOCH) * 1e6)
 
 
 class Event(IntEnum):
@@ -180,10 +181,6 @@ class ArrivalRun(NamedTuple):
 
 cdef uint64_t to_us(double seconds) noexcept nogil:
     return <uint64_t>(seconds * 1e6 + 0.5) if seconds > 0 else 0
-
-
-cdef object ntp_time(uint64_t now_us):
-    return ((now_us + _NTP_OFFSET_US) << 32) // 1000000
 
 
 cdef object text_or_none(const char *name):

@@ -117,7 +117,7 @@ cdef class Stream:
         if t == NULL:
             return
         ntp &= 0xFFFFFFFFFFFFFFFF
-        offset = (ntp_time(to_us(arrived_at)) - ntp + (1 << 63)) % (1 << 64) - (1 << 63)
+        offset = <int64_t>(ntp_of(to_us(arrived_at)) - <uint64_t>ntp)
         if not t.has_clock_offset or offset < t.clock_offset or offset - t.clock_offset > <int64_t>2 << 32:
             t.clock_offset = offset             # least delay seen; or the peer's clock was set
             t.has_clock_offset = True
@@ -167,11 +167,17 @@ cdef class Slot:
     cdef slot_t *s
     cdef readonly Transport transport
     cdef readonly str mid
+    cdef bytes _cname
 
-    def __cinit__(self, Transport transport not None, str mid not None, uint32_t ssrc, rtx_ssrc, bint audio):
+    def __cinit__(
+        self, Transport transport not None, str mid not None, uint32_t ssrc, rtx_ssrc, bint audio, str cname not None
+    ):
         cdef bytes name = mid.encode()
+        self._cname = cname.encode()
         if len(name) > NAME_BYTES:
             raise ValueError("MID is longer than 16 bytes")
+        if len(self._cname) > MAX_CNAME_BYTES:
+            raise ValueError("CNAME is longer than 255 bytes")
         self.s = <slot_t *>calloc(1, sizeof(slot_t))
         if self.s == NULL:
             raise MemoryError
@@ -186,6 +192,8 @@ cdef class Slot:
         self.s.epochs = self.s.first_epochs
         self.s.epoch_room = EPOCHS
         self.s.limit_spatial = self.s.limit_temporal = ALL_LAYERS
+        self.s.cname = self._cname
+        self.s.cname_length = <uint8_t>len(self._cname)
         memset(self.s.payload_types, NO_PAYLOAD, KINDS)
         memset(self.s.rtx_payload_types, NO_PAYLOAD, KINDS)
         self.transport = transport
@@ -290,19 +298,3 @@ cdef class Slot:
         with nogil:
             udp_flush()
         return found
-
-    def sender_report(self, double now):
-        """(ntp, rtp timestamp, packets, octets) mapped to the slot's timeline; None before the first packet."""
-        cdef epoch_t *e
-        cdef stream_t *s = self.s.current
-        if self.s.packets == 0:
-            return None
-        e = self.s.epoch
-        ntp = ntp_time(to_us(now))
-        if s != NULL and s == e.stream and s.has_report and s.transport.has_clock_offset:
-            elapsed = (ntp - s.transport.clock_offset - s.report_ntp + (1 << 63)) % (1 << 64) - (1 << 63)
-            timestamp = s.report_timestamp + (elapsed * s.clock >> 32) + e.timestamp
-        else:
-            clock = e.stream.clock if e.stream != NULL else 48000 if self.s.audio else 90000
-            timestamp = self.s.last_timestamp + (<int64_t>to_us(now) - <int64_t>self.s.last_us) * clock // 1000000
-        return ntp, timestamp & 0xFFFFFFFF, self.s.packets, self.s.bytes

@@ -50,6 +50,7 @@ cdef enum:
     NO_PAYLOAD = 0xFF
     LOSS_WORDS = 4                  # at most 256 numbers in one LOST event
     NAME_BYTES = 16                 # MID, RID
+    MAX_CNAME_BYTES = 255           # RFC 3550 §6.5
     ROUTE_HOLD_US = 10000000        # an address heard from so recently is not given to another connection
 
 # Why a packet did not go on: sfu.forward.Drop.
@@ -285,6 +286,8 @@ cdef struct slot_t:
     uint8_t rtx_payload_types[KINDS]
     stream_t *current
     stream_t *target
+    const char *cname               # of its Python object
+    uint8_t cname_length
     bint resync                     # the current stream was interrupted: start over as after a switch
     bint same_timeline              # ... but the source's timestamps go on
     epoch_t *epoch                  # the newest

@@ -231,7 +231,7 @@ cdef class Transport:
             del self._streams[ssrc]
         entry.role = ROLE_UNKNOWN
 
-    def add_slot(self, str mid not None, uint32_t ssrc, *, rtx_ssrc, bint audio):
+    def add_slot(self, str mid not None, uint32_t ssrc, *, rtx_ssrc, bint audio, str cname=""):
         """An outgoing m-line; ValueError past MAX_SLOTS, for a MID over 16 bytes, and for an SSRC used before."""
         if self.closed:
             raise ValueError("the transport is closed")
@@ -239,7 +239,7 @@ cdef class Transport:
             raise ValueError("too many slots")
         if ssrc in self._sent_ssrcs or rtx_ssrc in self._sent_ssrcs or ssrc == rtx_ssrc:
             raise ValueError("an SSRC is used once under the same keys")
-        slot = Slot(self, mid, ssrc, rtx_ssrc, audio)
+        slot = Slot(self, mid, ssrc, rtx_ssrc, audio, cname)
         self._sent_ssrcs.add(ssrc)
         if rtx_ssrc is not None:
             self._sent_ssrcs.add(rtx_ssrc)
@@ -267,6 +267,37 @@ cdef class Transport:
         memcpy(data, <char *>compound, length)
         if srtp_protect_rtcp(t.outbound, data, &length) != 0:
             drop(t.f, DROP_PROTECT)
+            return
+        self.commit(length)
+
+    def send_reports(self, double now):
+        """SR and SDES of all slots that have sent and carry something; see forward.pyi."""
+        cdef slot_t *batch[MAX_CHUNKS]
+        cdef slot_t *s
+        cdef uint64_t now_us = to_us(now)
+        cdef int count = 0, size = 4, total = 0
+        if self.t.outbound == NULL or self.t.socket == NULL:
+            return None
+        for slot in self._slots:
+            s = (<Slot>slot).s
+            if not reports(s):
+                continue
+            if count == MAX_CHUNKS or size + REPORT_BYTES + chunk_bytes(s) > MAX_COMPOUND_BYTES:
+                self.send_compound(batch, count, now_us)
+                count, size = 0, 4
+            batch[count] = s
+            count += 1
+            total += 1
+            size += REPORT_BYTES + chunk_bytes(s)
+        if count:
+            self.send_compound(batch, count, now_us)
+        return (ntp_of(now_us) >> 16 & 0xFFFFFFFF, total) if total else None
+
+    cdef void send_compound(self, slot_t **slots, int count, uint64_t now_us) noexcept:
+        cdef uint8_t *data = udp_reserve(MAX_COMPOUND_BYTES + OUT_ROOM)
+        cdef int length = put_compound(data, slots, count, now_us)
+        if srtp_protect_rtcp(self.t.outbound, data, &length) != 0:
+            drop(self.t.f, DROP_PROTECT)
             return
         self.commit(length)
 

@@ -65,7 +65,6 @@ class OutgoingSlot:
     publication: Publication | None = None
     peer_id: str = ""  # whose it is
     lost: int = 0
-    reported: tuple[int, float] = (0, 0.0)  # middle of the NTP time of our latest SR, when it was sent
     choice: Option | None = None  # what it was given of its video
     limit: Limit = Limit.NONE
     lowered_at: float = float("-inf")  # when it was last given less than it could show

@@ -23,7 +23,6 @@ from sfu.rtcp import (
     ReceiverReport,
     RtcpPacket,
     SenderReport,
-    SourceDescription,
 )
 from sfu.sdp import SdpError
 from sfu.slots import OutgoingSlot, Place, Side, SlotView, side_of
@@ -86,6 +85,7 @@ class SubscribeConnection:
         self._offered_places = 0  # of the newest offer
         self._answered_places = 0
         self._next_report_at = now + REPORT_SECONDS
+        self._reported = (0, 0.0)  # middle of the NTP time of our latest reports, when they were sent
         self._by_ssrc: dict[int, OutgoingSlot] = {}
         transport.owner = self
         self._grow(self.first_places)
@@ -97,7 +97,9 @@ class SubscribeConnection:
             self.places.append(Place(audio, video))
 
     def _slot(self, line: SlotLine) -> OutgoingSlot:
-        slot = self.transport.path.add_slot(line.mid, line.ssrc, rtx_ssrc=line.rtx_ssrc, audio=line.audio)
+        slot = self.transport.path.add_slot(
+            line.mid, line.ssrc, rtx_ssrc=line.rtx_ssrc, audio=line.audio, cname=line.cname
+        )
         outgoing = OutgoingSlot(line, slot)
         self._by_ssrc[line.ssrc] = outgoing
         return outgoing
@@ -293,7 +295,7 @@ class SubscribeConnection:
                 self._counters.lost["out", "audio" if slot.line.audio else "video"] += report.lost - slot.lost
                 slot.lost = report.lost
             self._counters.jitter_seconds.observe(report.jitter / (48000 if slot.line.audio else 90000))
-            middle, sent_at = slot.reported
+            middle, sent_at = self._reported
             if middle and report.last_sr == middle:
                 self._counters.rtt_seconds.observe(max(0.0, now - sent_at - report.delay / 65536))
 
@@ -311,19 +313,9 @@ class SubscribeConnection:
             self.allocate(now)
         if now >= self._next_report_at:
             self._next_report_at = now + REPORT_SECONDS
-            self._send_reports(now)
+            self._reported = self.transport.send_reports(now) or 0, now
             self._tell_received()
         self.wake_at = min(self.transport.next_timer(), self._next_report_at, self.downlink.wake_at, self.allocate_at)
-
-    def _send_reports(self, now: float) -> None:
-        if self.transport.state is not State.CONNECTED:
-            return
-        for ssrc, slot in self._by_ssrc.items():
-            report = slot.slot.sender_report(now) if slot.publication is not None else None
-            if report is not None:
-                slot.reported = (report[0] >> 16 & 0xFFFFFFFF, now)
-                name = SourceDescription(((ssrc, slot.line.cname.encode()),))
-                self.transport.send_rtcp([SenderReport(ssrc, *report), name])
 
     def close(self, now: float) -> None:
         """Ends the connection."""

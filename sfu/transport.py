@@ -230,6 +230,16 @@ class PeerTransport:
         for packet in packets:
             self.counters.rtcp_out[RTCP_NAMES[type(packet)]] += 1
 
+    def send_reports(self, now: float) -> int | None:
+        """Sender reports of all slots that carry something; the middle of their NTP time, None when there was none."""
+        sent = self.path.send_reports(now) if self.state is State.CONNECTED else None
+        if sent is None:
+            return None
+        middle, slots = sent
+        self.counters.rtcp_out[RTCP_NAMES[rtcp.SenderReport]] += slots
+        self.counters.rtcp_out[RTCP_NAMES[rtcp.SourceDescription]] += slots
+        return middle
+
     def next_timer(self) -> float:
         """When to call `handle_timer`; infinity for never."""
         if self.state is State.CLOSED:

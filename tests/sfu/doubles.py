@@ -53,7 +53,6 @@ class SlotDouble:
         self.stream: StreamDouble | None = None
         self.limits = (7, 7)
         self.retransmitted: list[int] = []
-        self.report: tuple[int, int, int, int] | None = None
 
     def map_payload(self, kind: Any, payload_type: int, rtx: int | None) -> None:
         self.payloads[kind] = (payload_type, rtx)
@@ -74,9 +73,6 @@ class SlotDouble:
         self.retransmitted += sequence_numbers
         return len(sequence_numbers)
 
-    def sender_report(self, now: float) -> tuple[int, int, int, int] | None:
-        return self.report
-
 
 class PathDouble:
     def __init__(self) -> None:
@@ -96,6 +92,8 @@ class PathDouble:
         self.keys: Any = None
         self.arrivals: list[tuple[int, int]] = []
         self.packets_out = self.bytes_out = 0
+        self.reported_at: list[float] = []
+        self.report: tuple[int, int] | None = None
         self.closed = False
 
     def set_payloads(self, payloads: Mapping[int, Any]) -> None:
@@ -116,7 +114,7 @@ class PathDouble:
     def remove_stream(self, ssrc: int) -> None:
         del self.streams[ssrc]
 
-    def add_slot(self, mid: str, ssrc: int, *, rtx_ssrc: int | None, audio: bool) -> SlotDouble:
+    def add_slot(self, mid: str, ssrc: int, *, rtx_ssrc: int | None, audio: bool, cname: str) -> SlotDouble:
         self.slots.append(SlotDouble(mid, ssrc))
         return self.slots[-1]
 
@@ -144,6 +142,10 @@ class PathDouble:
     def send_rtcp(self, compound: bytes) -> None:
         self.compounds.append(rtcp.parse_compound(compound))
         self.sent_rtcp += self.compounds[-1]
+
+    def send_reports(self, now: float) -> tuple[int, int] | None:
+        self.reported_at.append(now)
+        return self.report
 
     def take_arrivals(self) -> Arrivals:
         taken, self.arrivals = self.arrivals, []

@@ -399,15 +399,3 @@ def test_jitter_follows_rfc_3550(call: Call) -> None:
         exchange.now += 0.1
     d = 9000 - 3000
     assert abs(stream.jitter - (d + d - d // 16) // 16) <= 1
-
-
-def test_sender_reports_map_the_publishers_clock(call: Call) -> None:
-    exchange, publisher, stream, _, slot = call
-    assert slot.sender_report(exchange.now) is None
-    publisher.send(video(1, KEYFRAME, timestamp=1000))
-    stream.sender_report(50 << 32, 1000, exchange.now)
-    ntp, timestamp, packets, octets = slot.sender_report(exchange.now + 0.5) or (0, 0, 0, 0)
-    later, *_ = slot.sender_report(exchange.now + 1.5) or (0,)
-    assert abs(timestamp - 46000) <= 1
-    assert (packets, octets) == (1, len(KEYFRAME))
-    assert abs(later - ntp - (1 << 32)) < 1 << 16
