@@ -162,6 +162,8 @@ class Downlink:
     def _take(self, report: PathReport, now: float) -> None:
         self._feedback_at = now
         self._packets_out = self._path.packets_out
+        if report.moved:
+            self._pauses.changed(now)
         self._bandwidth.update(report, now, probing=self._probe is not None)
         self._pauses.cut(self._bandwidth.cut_at)
         urgent = self._probe is not None or self._bandwidth.congested or now - self._started_at < START_SECONDS

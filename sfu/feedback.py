@@ -13,11 +13,14 @@ from typing import Protocol
 from sfu.rtcp import Nack, PictureLoss, ReceiverReport, ReportBlock, RtcpPacket, SenderReport, transport_feedback
 
 REORDER_SECONDS = 0.01  # a late packet is given this long before it is asked for
-NACK_SECONDS = 0.05  # at least between two requests for the same packet
+NACK_SECONDS = 0.02  # at least between two requests for the same packet, and a round trip
+START_RTT_SECONDS = 0.1  # before a repair has shown it
+MAX_RTT_SECONDS = 1.0
+RTT_WEIGHT = 0.25  # of a new measure
 NACK_GROWTH = 1.3
 MAX_NACKS = 10
 MAX_ASKED = 256  # by one NACK: it fits a datagram however they lie
-GIVE_UP_SECONDS = 1.0
+GIVE_UP_SECONDS = 1.0  # what would come later than this after it was missed is of no use
 MAX_MISSING = 512  # of one stream; past it only a keyframe helps
 PLI_SECONDS = 0.4
 MAX_PLIS = 8  # for one want; slots that wait want again
@@ -38,6 +41,10 @@ class LossyStream(Protocol):
     def still_missing(self, sequence_numbers: Sequence[int]) -> list[int]:
         """Those that have not arrived."""
 
+    @property
+    def last_repair(self) -> tuple[int, float] | None:
+        """(sequence number, arrival) of the latest packet that RTX brought."""
+
 
 class ReportedStream(Protocol):
     """What receiver reports ask of it."""
@@ -54,6 +61,7 @@ class ReportedStream(Protocol):
 class _Missing:
     first_at: float
     next_at: float
+    asked_at: float = 0.0
     tries: int = 0
 
 
@@ -62,6 +70,8 @@ class Nacks:
 
     def __init__(self, stream: LossyStream) -> None:
         self.stream = stream
+        self.rtt_seconds = START_RTT_SECONDS  # from a request to its repair
+        self._repair: tuple[int, float] | None = None  # the latest looked at
         self._missing: dict[int, _Missing] = {}
 
     def lost(self, sequence_numbers: Sequence[int], now: float) -> bool:
@@ -81,19 +91,33 @@ class Nacks:
         """The sequence numbers to ask for now."""
         if self.next_timer() > now:
             return []
+        self._measure()
         kept = set(self.stream.still_missing(list(self._missing)))
         self._missing = {
             number: each
             for number, each in self._missing.items()
-            if number in kept and each.tries < MAX_NACKS and now - each.first_at < GIVE_UP_SECONDS
+            if number in kept and each.tries < MAX_NACKS and now + self.rtt_seconds - each.first_at < GIVE_UP_SECONDS
         }
         numbers: list[int] = []
         for number, each in self._missing.items():
             if each.next_at <= now and len(numbers) < MAX_ASKED:
-                each.next_at = now + NACK_SECONDS * NACK_GROWTH**each.tries
+                each.next_at = now + max(NACK_SECONDS, self.rtt_seconds * NACK_GROWTH**each.tries)
+                each.asked_at = now
                 each.tries += 1
                 numbers.append(number)
         return numbers
+
+    def _measure(self) -> None:
+        """A repair of what was asked for once tells the round trip."""
+        repair = self.stream.last_repair
+        if repair is None or repair == self._repair:
+            return
+        self._repair = repair
+        number, arrived_at = repair
+        asked = self._missing.get(number)
+        if asked is not None and asked.tries == 1 and arrived_at > asked.asked_at:
+            sample = min(arrived_at - asked.asked_at, MAX_RTT_SECONDS)
+            self.rtt_seconds += (sample - self.rtt_seconds) * RTT_WEIGHT
 
 
 @dataclass(slots=True)

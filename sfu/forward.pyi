@@ -118,6 +118,8 @@ class PathReport(NamedTuple):
     """It did at some time since the last report."""
     underusing: bool
     """The delay falls: a queue empties."""
+    moved: bool
+    """Another pair was selected since the last report: delays are measured anew."""
     probe: ProbeReport | None
 
 class ArrivalRun(NamedTuple):
@@ -270,6 +272,8 @@ class Stream:
     """In timestamp units."""
     last_packet_at: float
     last_keyframe_at: float
+    last_repair: tuple[int, float] | None
+    """(sequence number, arrival) of the latest packet that RTX brought and that was missing."""
     width: int
     """Of the largest layer, as headers tell it (nothing is decoded); 0 unknown."""
     height: int

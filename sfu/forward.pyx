@@ -170,6 +170,7 @@ class PathReport(NamedTuple):
     overusing: bool
     overused: bool
     underusing: bool
+    moved: bool
     probe: object
 
 

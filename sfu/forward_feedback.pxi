@@ -133,6 +133,7 @@ cdef struct path_t:
     uint64_t reported_acked
     uint64_t reported_sent
     bint overused
+    bint moved                      # another pair was selected
     bint told_over                  # the present over-use was reported to Python
     uint64_t feedback_us
     uint64_t told_us
@@ -147,7 +148,7 @@ cdef path_t *new_path(transport_t *t) noexcept nogil:
         free(path)
         return NULL
     path.room = C_MIN_HISTORY
-    path.threshold = 12.5
+    restart_filter(path)
     t.path = path
     return path
 
@@ -157,6 +158,15 @@ cdef void drop_path(transport_t *t) noexcept nogil:
         free(t.path.sent)
         free(t.path)
     t.path = NULL
+
+
+cdef void move_path(path_t *path) noexcept nogil:
+    """Other addresses: what was learnt of delays is of another path."""
+    restart_filter(path)
+    path.base_from = 0
+    path.queue_us = path.queue_before = 0
+    path.sample_count = path.rtt_us = 0
+    path.moved = True
 
 
 cdef void grow_history(path_t *path) noexcept nogil:

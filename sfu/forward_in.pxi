@@ -137,7 +137,10 @@ cdef void receive_packet(forwarder_t *f, transport_t *t, stream_t *s, rtp_t *p, 
     s.packets += 1
     s.bytes += p.length - p.payload
     s.last_packet_us = f.now_us
-    if not repaired:
+    if repaired:
+        s.repaired = p.sequence
+        s.repaired_us = f.now_us
+    else:
         s.received += 1
         measure_jitter(s, p.timestamp, f.now_us)
     if s.audio:

@@ -70,6 +70,11 @@ cdef class Stream:
         return self.s.last_keyframe_us / 1e6
 
     @property
+    def last_repair(self):
+        """(sequence number, arrival) of the latest packet that RTX brought; None before there was one."""
+        return (self.s.repaired, self.s.repaired_us / 1e6) if self.s.repaired_us else None
+
+    @property
     def width(self):
         return largest_layer(self.s).width
 

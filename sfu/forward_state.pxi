@@ -220,6 +220,8 @@ cdef struct stream_t:
     uint64_t bytes
     uint64_t last_packet_us
     uint64_t last_keyframe_us
+    uint16_t repaired               # the latest that RTX brought, and when
+    uint64_t repaired_us
     uint64_t keyframe_asked_us
     layer_t layers[MAX_SPATIAL]
     bint has_report

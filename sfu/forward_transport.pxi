@@ -119,6 +119,8 @@ cdef class Transport:
             return
         endpoint_from_python(remote, &pair.remote)
         endpoint_from_python(local, &pair.local)
+        if self.t.path != NULL and not pair_equal(&pair, &self.t.selected):
+            move_path(self.t.path)
         self._socket = socket
         self.t.socket = socket.handle
         self.t.selected = pair
@@ -340,13 +342,14 @@ cdef class Transport:
             path.received, path.missed,
             path.acked_bytes - path.reported_acked, path.sent_bytes - path.reported_sent,
             acked_bps, recent_bps, sent_bps, max(path.queue_us, 0) / 1e6, path.rtt_us / 1e6,
-            path.use == USE_OVER, path.overused, path.use == USE_UNDER, self.probe_report(),
+            path.use == USE_OVER, path.overused, path.use == USE_UNDER, path.moved,
+            self.probe_report(),
         )
         path.feedbacks = 0
         path.received = path.missed = 0
         path.reported_acked = path.acked_bytes
         path.reported_sent = path.sent_bytes
-        path.overused = False
+        path.overused = path.moved = False
         return report
 
     cdef object probe_report(self):

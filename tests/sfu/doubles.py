@@ -21,6 +21,7 @@ class StreamDouble:
         self.lost = self.packets = self.bytes = 0
         self.last_packet_at = 0.0
         self.last_keyframe_at = 0.0
+        self.last_repair: tuple[int, float] | None = None
         self.width = self.height = 0
         self.missing: set[int] = set()
         self.level: tuple[int, int] | None = None

@@ -8,8 +8,8 @@ import pytest
 
 from sfu.forward import Event
 from sfu.rtcp import PictureLoss, ReceiverReport, RtcpPacket, TransportFeedback, build_compound, transport_feedback
-from sfu.rtp import parse_rtp
-from tests.sfu.exchange import KEYFRAME, Call, Exchange, Peer, slot_of, video
+from sfu.rtp import parse_rtp, wrap_rtx
+from tests.sfu.exchange import KEYFRAME, RTX, Call, Exchange, Peer, slot_of, video
 from tests.sfu.network import NUMBER_ID
 
 WIRE_OVERHEAD = 28
@@ -199,3 +199,44 @@ def test_a_probe_is_measured_by_itself(call: Call) -> None:
     assert report.probe is not None
     assert report.probe[:3] == (5, 4, 1)
     assert report.probe.sent_bps == pytest.approx(2 * report.probe.received_bps, rel=0.5)
+
+
+def test_nothing_is_repeated_twice_within_a_round_trip(call: Call) -> None:
+    exchange, publisher, _, subscriber, slot = call
+    started(call)
+    publisher.send(video(1), video(2))
+    numbers = [parse_rtp(subscriber.inbound.unprotect(data)).sequence_number for data in subscriber.raw()]
+    exchange.now += 0.1
+    feed(exchange, subscriber, feedback(0, 0, first=1))
+    slot.retransmit(numbers)
+    exchange.now += 0.09
+    slot.retransmit(numbers)
+    assert len(subscriber.raw()) == 2
+    exchange.now += 0.02
+    slot.retransmit(numbers)
+    assert len(subscriber.raw()) == 2
+
+
+def test_repairs_are_part_of_what_is_sent(call: Call) -> None:
+    exchange, publisher, _, subscriber, slot = call
+    started(call)
+    publisher.send(video(1, bytes(500)))
+    (data,) = subscriber.raw()
+    slot.retransmit([parse_rtp(subscriber.inbound.unprotect(data)).sequence_number])
+    (repair,) = subscriber.raw()
+    feed(exchange, subscriber, feedback(None, 0, first=1))
+    report = subscriber.transport.path_report()
+    assert report is not None
+    assert (report.received, report.missed) == (1, 1)
+    assert report.acked_bytes == len(repair) + WIRE_OVERHEAD
+
+
+def test_the_latest_repair_is_known(exchange: Exchange) -> None:
+    publisher = exchange.peer()
+    stream = publisher.transport.add_stream(1, audio=False)
+    publisher.transport.add_repair(9, stream)
+    publisher.send(video(1, KEYFRAME), video(3))
+    assert stream.last_repair is None
+    exchange.now += 0.5
+    publisher.send(wrap_rtx(video(2), payload_type=RTX, sequence_number=7, ssrc=9))
+    assert stream.last_repair == (2, pytest.approx(exchange.now))
