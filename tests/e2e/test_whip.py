@@ -1,0 +1,182 @@
+"""Others' clients over WHIP and WHEP in a real room: GStreamer's webrtcbin, and Chromium with a few lines of fetch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.browsers import Chromium
+from tests.e2e.call import until
+from tests.e2e.conftest import DAEMON_ADDRESS, PersonFactory
+from tests.e2e.daemon import REPOSITORY, Daemon, total
+from tests.e2e.network import Host
+
+pytestmark = [pytest.mark.browser, pytest.mark.netns]
+CLIENT = Path(__file__).parent / "clients" / "gstreamer_whip.py"
+ORIGIN = f"https://{DAEMON_ADDRESS}:8443"
+SYSTEM_PYTHON = "/usr/bin/python3"  # which has the bindings of Debian's GStreamer
+
+# In a page: a publisher or a player, and what it says about itself.
+PAGE = """
+window.exchange = async (role, url) => {
+  const connection = window.connection = new RTCPeerConnection();
+  if (role === 'publish') {
+    const media = await navigator.mediaDevices.getUserMedia({audio: true, video: {width: 640, height: 480}});
+    for (const track of media.getTracks())
+      connection.addTransceiver(track, {direction: 'sendonly', streams: [media]});
+  } else {
+    connection.ontrack = ({track}) => document.body.append(Object.assign(
+      document.createElement(track.kind), {autoplay: true, srcObject: new MediaStream([track])}));
+    connection.addTransceiver('audio', {direction: 'recvonly'});
+    connection.addTransceiver('video', {direction: 'recvonly'});
+  }
+  await connection.setLocalDescription();
+  const answer = await fetch(url, {
+    method: 'POST', body: connection.localDescription.sdp, headers: {'Content-Type': 'application/sdp'}});
+  window.session = new URL(answer.headers.get('Location'), answer.url).href;
+  window.etag = answer.headers.get('ETag');
+  window.links = answer.headers.get('Link');
+  await connection.setRemoteDescription({type: 'answer', sdp: await answer.text()});
+  return answer.status;
+};
+window.restart = async () => {
+  const connection = window.connection;
+  await connection.setLocalDescription(await connection.createOffer({iceRestart: true}));
+  const line = (name) => new RegExp(`a=${name}:.*`).exec(connection.localDescription.sdp)[0];
+  const answer = await fetch(window.session, {
+    method: 'PATCH', body: `${line('ice-ufrag')}\\r\\n${line('ice-pwd')}\\r\\n`,
+    headers: {'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': '*'}});
+  const fragment = await answer.text();
+  const value = (name) => new RegExp(`a=${name}:(.*)`).exec(fragment)[1].trim();
+  const sdp = connection.remoteDescription.sdp
+    .replace(/a=ice-ufrag:.*/g, `a=ice-ufrag:${value('ice-ufrag')}`)
+    .replace(/a=ice-pwd:.*/g, `a=ice-pwd:${value('ice-pwd')}`);
+  await connection.setRemoteDescription({type: 'answer', sdp});
+  return [answer.status, answer.headers.get('ETag') !== window.etag];
+};
+window.counts = async () => {
+  const counts = {video: 0, audio: 0, sent: 0};
+  for (const report of (await window.connection.getStats()).values()) {
+    if (report.type === 'inbound-rtp' && report.kind === 'video') counts.video += report.framesDecoded ?? 0;
+    if (report.type === 'inbound-rtp' && report.kind === 'audio') counts.audio += report.totalSamplesReceived ?? 0;
+    if (report.type === 'outbound-rtp') counts.sent += report.packetsSent;
+  }
+  return counts;
+};
+window.end = async () => (await fetch(window.session, {method: 'DELETE'})).status;
+"""
+
+Report = dict[str, Any]
+
+
+class GStreamer:
+    """The client in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def report(self) -> Report:
+        """What it says next."""
+        assert self.process.stdout
+        line = await asyncio.wait_for(self.process.stdout.readline(), 20)
+        assert line, "GStreamer ended"
+        return dict(json.loads(line))
+
+    async def plays(self) -> None:
+        """Awaits that picture and sound rise three times in a row."""
+        previous, rising = await self.report(), 0
+        async with asyncio.timeout(30):
+            while rising < 3:
+                report = await self.report()
+                more = report["video"] > previous["video"] and report["audio"] > previous["audio"]
+                previous, rising = report, rising + 1 if more else 0
+
+    async def end(self) -> int:
+        """What its DELETE is answered with."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        while "deleted" not in (report := await self.report()):
+            pass
+        return int(report["deleted"])
+
+
+@asynccontextmanager
+async def gstreamer(host: Host, *arguments: str) -> AsyncIterator[GStreamer]:
+    pipe = asyncio.subprocess.PIPE
+    command = host.command(SYSTEM_PYTHON, str(CLIENT), *arguments)
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=REPOSITORY)
+    try:
+        yield GStreamer(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def rises(count: Callable[[], Awaitable[int]], what: str) -> None:
+    """Awaits that a number in a page rises by itself."""
+    first = await count()
+
+    async def probe() -> bool:
+        return await count() > first + 10
+
+    await until(what, probe, 20)
+
+
+@pytest.mark.parametrize("codec", ["vp8", "h264"])
+async def test_gstreamer_publishes_and_plays_beside_a_browser(
+    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, codec: str
+) -> None:
+    room = f"{ORIGIN}/r/stage"
+    ada = await person("Ada", Chromium, lan["c"])
+    async with gstreamer(lan["a"], "publish", f"{room}/whip", "--codec", codec) as publisher:
+        await until("GStreamer is in the room", lambda: _sessions(daemon, "whip"), 10)
+        async with gstreamer(lan["b"], "play", f"{room}/whep") as player:
+            await ada.join(room)
+            await ada.sees_others(1)
+            await player.plays()
+            assert await player.end() == 200
+        assert await publisher.end() == 200
+    samples = await daemon.metrics()
+    assert total(samples, r"turnd_wh[ie]p_sessions") == 0
+    assert samples['turnd_participants{role="speaker"}'] + samples['turnd_participants{role="host"}'] == 1
+
+
+async def _sessions(daemon: Daemon, kind: str) -> float:
+    return (await daemon.metrics())[f"turnd_{kind}_sessions"]
+
+
+async def test_chromium_publishes_and_plays_and_restarts_ice_by_fetch(
+    daemon: Daemon, lan: dict[str, Host], person: PersonFactory
+) -> None:
+    publisher, player = await person("publisher", Chromium, lan["a"]), await person("player", Chromium, lan["b"])
+    for one, role, path in ((publisher, "publish", "whip"), (player, "play", "whep")):
+        await one.browser.open(f"{ORIGIN}/")
+        await one.browser.evaluate(f"(() => {{ {PAGE} }})()")
+        assert await one.browser.evaluate(f"exchange('{role}', '/r/stage/{path}')") == 201
+        assert 'rel="ice-server"' in await one.browser.evaluate("links")
+
+    async def frames() -> int:
+        return int((await player.browser.evaluate("counts()"))["video"])
+
+    async def samples() -> int:
+        return int((await player.browser.evaluate("counts()"))["audio"])
+
+    await rises(frames, "pictures come")
+    await rises(samples, "sound comes")
+    for one in (publisher, player):
+        assert await one.browser.evaluate("restart()") == [200, True]
+    await rises(frames, "pictures come after the restarts")
+
+    async def restarted() -> bool:
+        return (await daemon.metrics())['turnd_ice_restarts_total{result="succeeded"}'] == 2
+
+    await until("both restarts succeed", restarted, 10)
+    assert [await one.browser.evaluate("end()") for one in (player, publisher)] == [200, 200]
+    assert (await daemon.metrics())["turnd_rooms"] == 0
