@@ -1,4 +1,4 @@
-"""Who may join: room passwords, resume tokens, and limits on how often one may try.
+"""Who may join: room passwords, tokens, and limits on how often one may try.
 
 Clocks and randomness are parameters. A `SourceLimiter` belongs to the service, a `RoomPassword` to its room.
 """
@@ -19,7 +19,7 @@ _SALT_BYTES = 16
 
 
 def new_token() -> str:
-    """A resume token: 192 random bits, URL-safe."""
+    """A name nobody can guess: 192 random bits, URL-safe."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from signalling.access import RoomPassword, TokenBucket, new_id, new_token
+from signalling.access import RoomPassword, TokenBucket, new_id
 from signalling.audience import Audience as Viewers
 from signalling.client_messages import Mode, RoomSettings
 from signalling.media import MediaRoom
+from signalling.resume import Claim, ResumeTokens, new_room_id
 from signalling.seat import ForbiddenError, Seat
 from signalling.server_messages import (
     Audience,
@@ -33,6 +34,8 @@ MAX_CHAT_BYTES = 256 * 1024
 # Burst and lines per second of all viewers of a room together.
 VIEWERS_CHAT = (30, 10.0)
 MAX_FORMER_HOSTS = 16
+# How long after a restart those who were there get their roles back, and nobody else is made host.
+RESTORE_SECONDS = 60.0
 # How long a broadcast room goes on with nobody on its stage.
 EMPTY_STAGE_SECONDS = 600.0
 
@@ -57,11 +60,24 @@ class Room:
     """Seats in the order they were taken, the stage in the order it was entered."""
 
     def __init__(
-        self, name: str, password: str, settings: RoomSettings, limits: RoomLimits, media: MediaRoom, now: float
+        self,
+        name: str,
+        password: str,
+        settings: RoomSettings,
+        limits: RoomLimits,
+        media: MediaRoom,
+        tokens: ResumeTokens,
+        now: float,
+        *,
+        restored: Claim | None = None,
     ) -> None:
+        """`restored`: what somebody brought from before a restart; the room goes on under its id."""
         self.name = name
         self.password = RoomPassword(password)
         self.settings = settings
+        self._room_id = restored.room_id if restored is not None else new_room_id()
+        self._restored_until = now + RESTORE_SECONDS if restored is not None else now
+        self._issued = tokens
         self.media = media
         self.began_at = now
         self.seats: dict[str, Seat] = {}
@@ -113,13 +129,26 @@ class Room:
         seat = self._tokens.get(token)
         return self.was_host(token) or (seat is not None and seat.role is Role.HOST)
 
-    def role_of_next(self, token: str, asked: Role | None) -> Role:
+    def role_of_next(self, token: str, asked: Role | None, now: float) -> Role:
         """What the next to come is. `asked`: what the server itself lets in as, for a client that is nobody's host."""
+        audience = Role.VIEWER if self.broadcast else Role.SPEAKER
         if asked is not None:
-            return Role.VIEWER if self.broadcast and asked is Role.VIEWER else Role.SPEAKER
-        if not self._had_host or self.was_host(token):
-            return Role.HOST
-        return Role.VIEWER if self.broadcast else Role.SPEAKER
+            return audience if asked is Role.VIEWER else Role.SPEAKER
+        if now < self._restored_until:
+            claim = self._issued.read(self.name, token)
+            return claim.role if claim is not None and claim.room_id == self._room_id else audience
+        return Role.HOST if not self._had_host or self.was_host(token) else audience
+
+    def _new_token(self, role: Role) -> str:
+        return self._issued.issue(self.name, Claim(self._room_id, self.settings, role))
+
+    def _change_role(self, seat: Seat, role: Role) -> None:
+        """Gives the seat a token that says so; the one before stays good until the next, should the client miss it."""
+        self._tokens.pop(seat.former_token, None)
+        seat.former_token, seat.token = seat.token, self._new_token(role)
+        self._tokens[seat.token] = seat
+        self._had_host = self._had_host or role is Role.HOST
+        seat.set_role(role)
 
     def has_place(self, role: Role) -> bool:
         """Whether one more of that role fits in."""
@@ -129,7 +158,7 @@ class Room:
 
     def add(self, name: str, role: Role, addresses: Sequence[str], *, silent: bool = False) -> Seat:
         """A new seat without a socket."""
-        seat = Seat(self, new_id(), new_token(), name, role, addresses, silent=silent)
+        seat = Seat(self, new_id(), self._new_token(role), name, role, addresses, silent=silent)
         self.seats[seat.id] = seat
         self._tokens[seat.token] = seat
         self._had_host = self._had_host or role is Role.HOST
@@ -143,6 +172,7 @@ class Room:
         """Ends the seat and its media and tells the others."""
         del self.seats[seat.id]
         del self._tokens[seat.token]
+        self._tokens.pop(seat.former_token, None)
         seat.ended = True
         seat.connection = None
         self.announce("left", seat)
@@ -176,7 +206,7 @@ class Room:
         known_to = self.hosts() if seat.id in self.viewers.listed else []
         next_listed = self.viewers.remove(seat)
         self._enter_stage(seat)
-        seat.set_role(Role.SPEAKER)
+        self._change_role(seat, Role.SPEAKER)
         self._tell("changed", seat, known_to)
         self._tell("joined", seat, self._all_but(seat, *known_to))
         self._list(next_listed)
@@ -186,7 +216,7 @@ class Room:
         if seat.role is Role.HOST and not others:
             raise ForbiddenError("the last on the stage stays there")
         self.viewers.add(seat)
-        seat.set_role(Role.VIEWER)
+        self._change_role(seat, Role.VIEWER)
         self._leave_stage(seat, now)
         shown_to = self.hosts() if seat.id in self.viewers.listed else []
         self._tell("changed", seat, shown_to)
@@ -209,7 +239,7 @@ class Room:
         seat = next((seat for seat in eligible if seat.connection is not None), next(iter(eligible), None))
         if seat is None:
             return
-        seat.set_role(Role.HOST)
+        self._change_role(seat, Role.HOST)
         self.announce("changed", seat)
         for viewer in self.viewers.listed.values():
             self._tell("joined", viewer, [seat])
@@ -230,8 +260,10 @@ class Room:
     def _tell(self, event: Event, seat: Seat, to: Iterable[Seat]) -> None:
         self._send(ParticipantEvent(event=event, participant=seat.view()), to)
 
-    def tell_audience(self, now: float) -> None:
-        """Tells all how many viewers there are, when that is due."""
+    def handle_timer(self, now: float) -> None:
+        """Tells how many viewers there are, when that is due; a restored room whose host stays away gets another."""
+        if not self._had_host and now >= self._restored_until:
+            self._appoint_host()
         count = self.viewers.count_due(now)
         if count is not None:
             self._send(Audience(count=count), self._all_but())

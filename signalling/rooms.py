@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from signalling.client_messages import ErrorCode, Join, RoomSettings
 from signalling.media import Kind, MediaFullError, MediaService
 from signalling.media import RoomSettings as MediaSettings
+from signalling.resume import ResumeTokens
 from signalling.room import EMPTY_STAGE_SECONDS, Room, RoomLimits
 from signalling.seat import Connection, Seat
 from signalling.server_messages import Closing, Role
@@ -31,10 +32,17 @@ class JoinRefusedError(Exception):
 class Rooms:
     """All rooms. `ended` is called with each ended room's length in seconds."""
 
-    def __init__(self, limits: RoomLimits, media: MediaService, ended: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        limits: RoomLimits,
+        media: MediaService,
+        ended: Callable[[float], None],
+        tokens: ResumeTokens | None = None,
+    ) -> None:
         self.limits = limits
         self._media = media
         self._ended = ended
+        self._tokens = tokens or ResumeTokens()
         self._rooms: dict[str, Room] = {}
 
     def __len__(self) -> int:
@@ -67,19 +75,11 @@ class Rooms:
         if room is None:
             if len(self._rooms) >= self.limits.rooms:
                 raise JoinRefusedError("room-full", "there are too many rooms")
-            room = Room(
-                room_name,
-                join.password,
-                join.settings,
-                self.limits,
-                self._media.room(_media_settings(join.settings)),
-                now,
-            )
-            self._rooms[room_name] = room
+            room = self._rooms[room_name] = self._begin(room_name, join, now)
         elif not room.is_host(join.resume) and not room.password.admits(join.password):
             raise JoinRefusedError("password", "wrong room password" if join.password else "this room has a password")
         try:
-            role = room.role_of_next(join.resume, silent_as)
+            role = room.role_of_next(join.resume, silent_as, now)
             if not room.has_place(role):
                 raise JoinRefusedError("room-full", "this room is full")
             return room.add(join.name, role, addresses, silent=silent_as is not None)
@@ -87,6 +87,12 @@ class Rooms:
             raise JoinRefusedError("room-full", str(error)) from None
         finally:
             self._end_if_empty(room, now)
+
+    def _begin(self, room_name: str, join: Join, now: float) -> Room:
+        restored = self._tokens.read(room_name, join.resume)
+        settings = restored.settings if restored is not None else join.settings
+        media = self._media.room(_media_settings(settings))
+        return Room(room_name, join.password, settings, self.limits, media, self._tokens, now, restored=restored)
 
     def resume(self, room_name: str, join: Join) -> Seat | None:
         """The seat that the token stands for, under its perhaps new name."""
@@ -133,7 +139,7 @@ class Rooms:
             if room.stage_empty_at is not None and now >= room.stage_empty_at + EMPTY_STAGE_SECONDS:
                 self._end(room, now)
             else:
-                room.tell_audience(now)
+                room.handle_timer(now)
 
     def _end(self, room: Room, now: float) -> None:
         for seat in list(room.seats.values()):

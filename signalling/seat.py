@@ -83,6 +83,8 @@ class Seat:
         self.room = room
         self.id = participant_id
         self.token = token
+        self.former_token = ""
+        """Good too, since the client may not have heard of the newer one."""
         self.name = name
         self.role = role
         self.silent = silent
@@ -107,7 +109,7 @@ class Seat:
         return ParticipantView(id=self.id, name=self.name, role=self.role, connected=connected, **self._on)
 
     def set_role(self, role: Role) -> None:
-        """Tells the client; who becomes a viewer publishes nothing from now on."""
+        """Tells the client, with its new token; who becomes a viewer publishes nothing from now on."""
         if Role.VIEWER in (role, self.role):
             self.media.set_stage(role is not Role.VIEWER)
         self.role = role
@@ -115,7 +117,7 @@ class Seat:
             self._on = dict.fromkeys(_SOURCES_OF, False)
             self._said.clear()
             self._lost.discard("publish")
-        self.send(RoleChange(role=role))
+        self.send(RoleChange(role=role, resume={"token": self.token}))
 
     # --- the socket ---
 

@@ -32,6 +32,7 @@ from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, par
 from signalling.http_endpoint import HttpEndpoint
 from signalling.http_sessions import HttpSessions, Kind
 from signalling.media import MediaService
+from signalling.resume import ResumeTokens
 from signalling.room import RoomLimits
 from signalling.rooms import Rooms
 from signalling.server_messages import Role
@@ -166,6 +167,7 @@ class SignallingService:
         sfu: MediaService,
         ice_servers: IceServers,
         public_host: Callable[[], str] = lambda: "",
+        resume_key: bytes | None = None,
         assets: Path | None = None,
         loop: asyncio.AbstractEventLoop,
         version: str,
@@ -174,7 +176,8 @@ class SignallingService:
     ) -> None:
         """`ice_servers(host, name)` makes what RTCPeerConnection takes; AssetsError when the page is not found.
 
-        `public_host` tells the one name that is served; empty: every name is.
+        `public_host` tells the one name that is served; empty: every name is. `resume_key` signs resume tokens; None:
+        they say nothing to the next service.
         """
         self.settings = settings or SignallingSettings()
         self.counters = Counters()
@@ -183,7 +186,7 @@ class SignallingService:
         self._public_host = public_host
         self._assets = Assets(assets or find_assets())
         self._addresses = HostAddresses(loop, self._clock)
-        self._rooms = Rooms(self.settings.limits, sfu, self.counters.room_seconds.observe)
+        self._rooms = Rooms(self.settings.limits, sfu, self.counters.room_seconds.observe, ResumeTokens(resume_key))
         self._turnstile = Turnstile(loop)
         self._reception = Reception(
             self._rooms, self.counters, ice_servers, self._addresses, self._turnstile, version, self._clock, wall

@@ -162,10 +162,11 @@ class Audience(ServerMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleChange(ServerMessage):
-    """What the client may do from now on."""
+    """What the client may do from now on, and the token that says so."""
 
     type: ClassVar[str] = "role"
     role: Role
+    resume: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

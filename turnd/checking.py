@@ -8,7 +8,7 @@ from turnd import certificate
 from turnd.addresses import local_addresses
 from turnd.certificate import CERTIFICATE_FILE, CertificateError
 from turnd.config import Config, notices
-from turnd.state import SECRET_FILE, StateDirectory, StateError
+from turnd.state import RESUME_KEY_FILE, SECRET_FILE, StateDirectory, StateError
 
 
 def errors(config: Config) -> list[str]:
@@ -26,6 +26,8 @@ def errors(config: Config) -> list[str]:
     try:
         if not config.turn.secrets and state.read(SECRET_FILE) is not None:
             state.turn_secret()
+        if state.read(RESUME_KEY_FILE) is not None:
+            state.resume_key()
     except StateError as error:
         found.append(str(error))
     return found

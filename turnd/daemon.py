@@ -105,6 +105,7 @@ class Daemon:
         self._addresses = AddressWatch(loop, config.addresses.public, self._addresses_changed)
         self._certificate = TlsCertificate(config.http.certificate, config.http.private_key, self._state)
         self._secrets = self._turn_secrets(config)
+        self._resume_key = self._state.resume_key()
         self._lag = LoopLag(loop)
         relay_range = (config.turn.relay_ports[0], config.turn.relay_ports[-1])
         self.sfu = SfuService(SfuSettings(config.sfu.port, config.sfu.uplink_bps, relay_range), loop=loop)
@@ -276,6 +277,7 @@ class Daemon:
             sfu=self.sfu,
             ice_servers=self.ice_servers,
             public_host=self._public_host,
+            resume_key=self._resume_key,
             loop=self._loop,
             version=__version__,
         )

@@ -11,6 +11,7 @@ import secrets
 from pathlib import Path
 
 SECRET_FILE = "turn-secret"  # noqa: S105 - a file name
+RESUME_KEY_FILE = "resume-key"
 SECRET_BYTES = 32
 MAX_STATE_FILE_BYTES = 1 << 20
 
@@ -76,13 +77,20 @@ class StateDirectory:
 
     def turn_secret(self) -> str:
         """The generated TURN REST secret, made now if there is none. StateError when its file is damaged."""
-        data = self.read(SECRET_FILE)
+        return self._secret(SECRET_FILE)
+
+    def resume_key(self) -> bytes:
+        """What signs resume tokens, made now if there is none. StateError when its file is damaged."""
+        return bytes.fromhex(self._secret(RESUME_KEY_FILE))
+
+    def _secret(self, name: str) -> str:
+        data = self.read(name)
         if data is None:
             self.prepare()
-            data = self.create(SECRET_FILE, secrets.token_hex(SECRET_BYTES).encode() + b"\n")
+            data = self.create(name, secrets.token_hex(SECRET_BYTES).encode() + b"\n")
         digits = data.removesuffix(b"\n")
         if len(digits) != 2 * SECRET_BYTES or digits.strip(b"0123456789abcdef"):
-            raise self.damaged(SECRET_FILE, f"expected {2 * SECRET_BYTES} hexadecimal digits")
+            raise self.damaged(name, f"expected {2 * SECRET_BYTES} hexadecimal digits")
         return digits.decode()
 
     def damaged(self, name: str, why: str) -> StateError:

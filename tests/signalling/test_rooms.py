@@ -7,6 +7,7 @@ import pytest
 
 from signalling.client_messages import Join, State
 from signalling.media import SdpError, Source
+from signalling.resume import ResumeTokens
 from signalling.room import MAX_CHAT_BYTES, MAX_CHAT_LINES, RoomLimits
 from signalling.rooms import JoinRefusedError, Rooms
 from signalling.seat import Seat
@@ -32,10 +33,12 @@ class Recorder:
 
 
 class Building:
+    tokens = ResumeTokens()
+
     def __init__(self, limits: RoomLimits | None = None) -> None:
         self.media = Media()
         self.lengths: list[float] = []
-        self.rooms = Rooms(limits or RoomLimits(), self.media, self.lengths.append)
+        self.rooms = Rooms(limits or RoomLimits(), self.media, self.lengths.append, self.tokens)
 
     def enter(self, name: str, room: str = "garden", now: float = 0, **fields: Any) -> tuple[Seat, Recorder]:
         seat = self.rooms.take(room, Join(version=1, name=name, **fields), now)

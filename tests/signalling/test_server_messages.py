@@ -71,7 +71,9 @@ def test_joined_is_written_as_documented() -> None:
 
 def test_audience_and_role_are_written_as_documented() -> None:
     assert json.loads(encode(Audience(count=7)).text) == {"type": "audience", "count": 7}
-    assert json.loads(encode(RoleChange(role=Role.SPEAKER)).text) == {"type": "role", "role": "speaker"}
+    assert json.loads(encode(RoleChange(role=Role.SPEAKER, resume={"token": "t"})).text) == {
+        "type": "role", "role": "speaker", "resume": {"token": "t"},
+    }  # fmt: skip
 
 
 def test_wanted_layers_are_written_as_documented() -> None:

@@ -9,7 +9,7 @@ import pytest
 from signalling.audience import COUNT_SECONDS, MAX_VIEWERS_LISTED
 from signalling.client_messages import Join, Mode, RoomSettings, State
 from signalling.media import Source
-from signalling.room import EMPTY_STAGE_SECONDS, MAX_FORMER_HOSTS, RoomLimits
+from signalling.room import EMPTY_STAGE_SECONDS, MAX_FORMER_HOSTS, RESTORE_SECONDS, RoomLimits
 from signalling.rooms import JoinRefusedError
 from signalling.seat import ForbiddenError, Seat
 from signalling.server_messages import Role
@@ -73,7 +73,7 @@ def test_viewer_publishes_nothing_until_on_stage(hall: Hall) -> None:
     with pytest.raises(ForbiddenError):
         bob.publish("v=0", CAMERA)
     hall.stage(ada, bob, True)
-    assert recorder.frames[-1] == {"type": "role", "role": "speaker"}
+    assert recorder.frames[-1] == {"type": "role", "role": "speaker", "resume": {"token": bob.token}}
     bob.publish("v=0", CAMERA)
     assert bob.view().camera
 
@@ -88,7 +88,7 @@ def test_who_is_sent_back_stays_in_the_room_without_what_they_published(hall: Ha
     assert (peer.present, peer.on_stage, peer.tracks) == (True, False, {})
     assert bob.connection is recorder
     assert recorder.closed is None
-    assert recorder.frames[-1] == {"type": "role", "role": "viewer"}
+    assert recorder.frames[-1] == {"type": "role", "role": "viewer", "resume": {"token": bob.token}}
     assert not bob.view().camera
 
 
@@ -323,3 +323,71 @@ def test_silent_seat_lives_without_a_socket_until_it_is_left(hall: Hall) -> None
     assert not seat.ended
     hall.rooms.leave(seat, 100_000)
     assert events(recorder) == [("joined", "OBS"), ("left", "OBS")]
+
+
+def test_tokens_of_both_roles_take_the_seat_back_and_older_ones_do_not(hall: Hall) -> None:
+    ada, _ = hall.enter("Ada")
+    bob, _ = hall.enter("Bob")
+    tokens = [bob.token]
+    for on in (True, False):
+        hall.stage(ada, bob, on)
+        tokens.append(bob.token)
+    assert [ada.room.seat_of(token) for token in tokens] == [None, bob, bob]
+    hall.rooms.leave(bob, 0)
+    assert [ada.room.seat_of(token) for token in tokens] == [None, None, None]
+
+
+def test_after_a_restart_everybody_is_what_they_were_whoever_comes_first(hall: Hall) -> None:
+    ada, _ = hall.enter("Ada", settings=RoomSettings(mode=Mode.BROADCAST, uplink_kbps=8))
+    bob, _ = hall.enter("Bob")
+    eve, _ = hall.enter("Eve")
+    hall.stage(ada, bob, True)
+    restarted = Hall()
+    viewer, _ = restarted.enter("Eve", settings=RoomSettings(), resume=eve.token)
+    speaker, _ = restarted.enter("Bob", resume=bob.token)
+    host, _ = restarted.enter("Ada", resume=ada.token)
+    assert (viewer.role, speaker.role, host.role) == (Role.VIEWER, Role.SPEAKER, Role.HOST)
+    assert viewer.room.settings == ada.room.settings
+
+
+def test_after_a_restart_a_newcomer_is_no_host_until_the_host_had_time(hall: Hall) -> None:
+    hall.enter("Ada")
+    bob, _ = hall.enter("Bob")
+    restarted = Hall()
+    restarted.enter("Bob", resume=bob.token, now=10)
+    assert restarted.enter("Eve", now=10)[0].role is Role.VIEWER
+    assert restarted.enter("Zoe", now=9.9 + RESTORE_SECONDS)[0].role is Role.VIEWER
+    assert restarted.enter("Kim", now=10 + RESTORE_SECONDS)[0].role is Role.HOST
+
+
+def test_after_a_restart_a_speaker_follows_a_host_who_stays_away(hall: Hall) -> None:
+    ada, _ = hall.enter("Ada")
+    bob, _ = hall.enter("Bob")
+    hall.stage(ada, bob, True)
+    restarted = Hall()
+    again, _ = restarted.enter("Bob", resume=bob.token, now=10)
+    restarted.rooms.handle_timer(9.9 + RESTORE_SECONDS)
+    assert again.role is Role.SPEAKER
+    restarted.rooms.handle_timer(10 + RESTORE_SECONDS)
+    assert again.role is Role.HOST
+
+
+def test_tokens_of_another_life_of_the_room_give_no_role(hall: Hall) -> None:
+    old, _ = hall.enter("Ada")
+    hall.rooms.leave(old, 0)
+    hall.enter("Bob")
+    assert hall.enter("Ada", resume=old.token)[0].role is Role.VIEWER
+    restarted = Hall()
+    seats = list(hall.rooms.seats())
+    restarted.enter("Bob", resume=seats[0].token)
+    assert restarted.enter("Ada", resume=old.token)[0].role is Role.VIEWER
+
+
+def test_role_of_a_token_is_given_only_after_a_restart(hall: Hall) -> None:
+    ada, _ = hall.enter("Ada")
+    bob, _ = hall.enter("Bob")
+    hall.stage(ada, bob, True)
+    on_stage = bob.token
+    hall.stage(ada, bob, False)
+    hall.rooms.leave(bob, 0)
+    assert hall.enter("Bob", resume=on_stage)[0].role is Role.VIEWER

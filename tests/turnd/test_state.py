@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from turnd.state import SECRET_FILE, StateDirectory, StateError
+from turnd.state import RESUME_KEY_FILE, SECRET_FILE, StateDirectory, StateError
 
 
 def mode(path: Path) -> int:
@@ -28,6 +28,15 @@ def test_the_secret_is_made_once_and_found_again(tmp_path: Path) -> None:
     assert len(first) == 64
     assert StateDirectory(tmp_path / "state").turn_secret() == first
     assert mode(tmp_path / "state" / SECRET_FILE) == 0o600
+
+
+def test_the_resume_key_is_made_once_and_is_another(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    key = state.resume_key()
+    assert len(key) == 32
+    assert key.hex() != state.turn_secret()
+    assert StateDirectory(tmp_path / "state").resume_key() == key
+    assert mode(tmp_path / "state" / RESUME_KEY_FILE) == 0o600
 
 
 def test_two_processes_starting_at_once_agree(tmp_path: Path) -> None:

@@ -214,6 +214,15 @@ test("messages of an old socket are not heard", () => {
   assert.equal(events.filter(([type]) => type === "chat").length, 0);
 });
 
+test("a role comes with a token of its own", () => {
+  const { pass, socket } = makeJoined();
+  socket().deliver({ type: "role", role: "speaker", resume: { token: "token-2" } });
+  socket().break();
+  pass(400);
+  socket().open();
+  assert.equal(socket().sent[0].resume, "token-2");
+});
+
 test("a new token replaces the one before", () => {
   const { pass, socket } = makeJoined();
   socket().break();

@@ -235,6 +235,10 @@ export class SignallingClient extends EventTarget {
       case "closing":
         this.#closing(message);
         break;
+      case "role":
+        this.#token = message.resume?.token ?? this.#token;
+        this.#emit("role", message);
+        break;
       default:
         if (!this.#settle(message)) this.#emit(message.type, message);
     }
