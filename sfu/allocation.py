@@ -7,15 +7,18 @@ seen at full size. Pure: `now` is monotonic seconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from sfu.budget import IMPORTANT, THUMBNAIL, UNLIMITED, Claim, Pool, Receiver
+from sfu.budget import IMPORTANT, THUMBNAIL, UNLIMITED, Bound, Claim, Pool, Receiver
 from sfu.layers import Option
 from sfu.publish_answer import Source
 from sfu.slots import Limit, OutgoingSlot
 from sfu.track import Publication
 
 UP_SECONDS = 2.0  # a picture that was made worse stays so for as long
+UNKNOWN_SECONDS = 2.0  # a receiver that tells nothing of its path for so long is not bounded by it
+TRIAL_PAUSE_SECONDS = 10.0  # between trials that ended in congestion, doubled each time
+MAX_TRIAL_PAUSE_SECONDS = 60.0
 SOUND_BPS = 55_000  # of somebody who begins to speak: Opus at 32 kbit/s and the headers of 50 packets a second
 
 
@@ -27,6 +30,25 @@ class Tile(NamedTuple):
     width: int
     height: int
     pinned: bool = False
+
+
+NEVER = float("inf")
+
+
+class Path(Protocol):
+    """What is asked of a receiver's path."""
+
+    @property
+    def estimate_bps(self) -> int:
+        """What it takes."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the receiver has told anything of it."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether it is too much now."""
 
 
 class ReceivedStream(NamedTuple):
@@ -61,10 +83,17 @@ class Allocation:
         self.speaker: str | None = None
         self.used_bps = 0
         self.best_bps = 0  # what it would take to give everything that is seen as it is wanted
+        self.bounds: frozenset[Bound] = frozenset()
+        self.link_bps = UNLIMITED  # as it was used last
         self._switches = {"up": 0, "down": 0}
+        self.again_at = NEVER  # when time alone may change the choice
+        self._wanted_at: float | None = None  # since when there is something to give
+        self.tried = False  # whether the first picture exceeds the link
+        self._next_trial_at = 0.0
+        self._trial_pause = TRIAL_PAUSE_SECONDS
         self._wishes: list[_Wish] = []
 
-    def claim(self, slots: Iterable[OutgoingSlot], link_bps: float, room: Pool, now: float) -> Receiver:
+    def claim(self, slots: Iterable[OutgoingSlot], path: Path, room: Pool, now: float) -> Receiver:
         """What this receiver asks of the budget."""
         self._wishes, self.best_bps = [], 0
         microphones, sound = 0, 0.0
@@ -81,7 +110,24 @@ class Allocation:
                 sound += publication.sound_bps
         reserved = int(sound) + (SOUND_BPS if microphones else 0)
         self.best_bps += reserved
-        return Receiver([wish.claim for wish in self._wishes], reserved, link_bps, room)
+        self.link_bps = self._link(path, now)
+        trial = self._may_try(path, now)
+        return Receiver([wish.claim for wish in self._wishes], reserved, self.link_bps, room, trial)
+
+    def _link(self, path: Path, now: float) -> float:
+        """What its path takes; who tells nothing of it has what it asks for, after a while."""
+        if self._wanted_at is None and self._wishes:
+            self._wanted_at = now
+        unknown_until = NEVER if path.known or self._wanted_at is None else self._wanted_at + UNKNOWN_SECONDS
+        self.again_at = unknown_until if now < unknown_until else NEVER
+        return path.estimate_bps if now < unknown_until else UNLIMITED
+
+    def _may_try(self, path: Path, now: float) -> bool:
+        """Whether the one picture may be sent although the estimate is lower: nothing else would show that it fits."""
+        if self.tried and path.congested:
+            self._next_trial_at = now + self._trial_pause
+            self._trial_pause = min(2 * self._trial_pause, MAX_TRIAL_PAUSE_SECONDS)
+        return now >= self._next_trial_at and not path.congested
 
     def _wish(self, slot: OutgoingSlot, publication: Publication, now: float) -> _Wish | None:
         """What a video slot asks for; None when it asks for nothing."""
@@ -108,22 +154,35 @@ class Allocation:
     def take(self, receiver: Receiver, now: float) -> None:
         """Gives the slots what the claims were granted."""
         self.used_bps = receiver.used_bps
+        self.tried = receiver.used_bps > max(receiver.link_bps, receiver.reserved_bps)
+        if not self.tried and receiver.used_bps > receiver.reserved_bps:
+            self._trial_pause = TRIAL_PAUSE_SECONDS
+        self.bounds = frozenset(wish.claim.bound for wish in self._wishes if wish.claim.bound is not None)
         for wish in self._wishes:
             slot, claim = wish.slot, wish.claim
             choice = wish.ladder[claim.granted - 1] if claim.granted else None
             if claim.granted < claim.current and claim.bound is not None:
                 slot.lowered_at = now
+            if now < slot.lowered_at + UP_SECONDS:
+                self.again_at = min(self.again_at, slot.lowered_at + UP_SECONDS)
             self._count(slot.choice, choice)
             slot.choice = choice
             if not (wish.held and claim.bound is None):
                 slot.limit = _limit(wish)
             slot.watch(_hoped_for(wish), now)
         self._wishes = []
+        if Bound.LINK in self.bounds and now < self._next_trial_at:
+            self.again_at = min(self.again_at, self._next_trial_at)
 
     @property
     def bounded(self) -> bool:
         """Whether something is not given that would be of use."""
         return self.used_bps < self.best_bps
+
+    @property
+    def wanted_bps(self) -> int:
+        """What its path should take: all there is to give, or what a budget leaves of it."""
+        return self.used_bps if Bound.UPLINK in self.bounds else self.best_bps
 
     def take_switches(self) -> dict[str, int]:
         """Slots that went over to a better or a worse layer since the last call."""
@@ -180,9 +239,13 @@ def received(slots: Iterable[OutgoingSlot]) -> tuple[ReceivedStream, ...]:
         if option is None:
             result.append(ReceivedStream(slot.line.mid, 0, 0, 0, 0, slot.limit))
         else:
-            size = (option.width, option.height, round(option.framerate))
+            size = (option.width, option.height, _coarse_framerate(option.framerate))
             result.append(ReceivedStream(slot.line.mid, *size, coarse(option.bps), slot.limit))
     return tuple(result)
+
+
+def _coarse_framerate(framerate: float) -> int:
+    return round(framerate) if framerate < 12 else 5 * round(framerate / 5)
 
 
 def coarse(bps: float) -> int:

@@ -50,12 +50,13 @@ class Claim:
 
 @dataclass(slots=True)
 class Receiver:
-    """Who receives: `reserved_bps` goes to its sound whatever the rest."""
+    """Who receives: `reserved_bps` goes to its sound whatever the rest; `trial` lets one picture exceed the link."""
 
     claims: Sequence[Claim]
     reserved_bps: int = 0
     link_bps: float = UNLIMITED
     room: Pool = field(default_factory=Pool)
+    trial: bool = False
     used_bps: int = 0
 
 
@@ -113,7 +114,8 @@ def _take(step: _Step, host: Pool) -> None:
     cost = claim.costs[step.number]
     added = cost - claim.granted_bps
     margin = UP_MARGIN * cost if step.number >= claim.current else 0.0
-    if receiver.used_bps + added + margin > receiver.link_bps:
+    first = receiver.trial and receiver.used_bps == receiver.reserved_bps
+    if not first and receiver.used_bps + added + margin > receiver.link_bps:
         claim.bound = Bound.LINK
     elif any(pool.used_bps + added + margin > pool.bps for pool in (receiver.room, host)):
         claim.bound = Bound.UPLINK

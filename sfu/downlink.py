@@ -98,6 +98,11 @@ class Downlink:
         return self._reported.estimate_bps if self._by_reports else self._bandwidth.estimate_bps
 
     @property
+    def known(self) -> bool:
+        """Whether the receiver has told anything of its path."""
+        return self._feedback_at is not None or self._first_report_at is not None
+
+    @property
     def congested(self) -> bool:
         """Delay or loss says that it is too much now."""
         return self._reported.congested if self._by_reports else self._bandwidth.congested

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ALL = 7  # as spatial or temporal layer: whatever there is
 LIVE_SECONDS = 1.0  # a layer without packets for so long is not alive
+DETAIL_LIVE_SECONDS = 5.0  # of a screen, of which nothing need come while nothing moves
 STEADY_SECONDS = 1.0  # who comes back by itself is believed after so long
 COMING_SECONDS = 2.0  # so long a layer that was asked for is waited for
 DEAF_SECONDS = 10.0  # so long a layer that sent no keyframe is not tried again
@@ -59,9 +60,9 @@ class Meter:
     _at: float | None = None
 
     def observe(self, counts: Sequence[LayerCount], packets: int, now: float) -> None:
-        """Takes cumulative counts, every `SAMPLE_SECONDS` or less often."""
-        elapsed = now - (now if self._at is None else self._at)
-        if self._at is not None and elapsed < SAMPLE_SECONDS:
+        """Takes cumulative counts, every `SAMPLE_SECONDS` or less often; a gap is averaged over when it is over."""
+        elapsed = None if self._at is None else now - self._at
+        if elapsed is not None and (elapsed < SAMPLE_SECONDS or packets == self._packets):
             return
         new_bytes = 0
         for each in counts:
@@ -69,9 +70,9 @@ class Meter:
             bytes_before, frames_before = self._counts.get(key, (0, 0))
             self._counts[key] = (each.bytes, each.frames)
             new_bytes += each.bytes - bytes_before
-            if self._at is not None:
+            if elapsed is not None:
                 self._smooth(key, each.bytes - bytes_before, each.frames - frames_before, elapsed)
-        if self._at is not None and new_bytes > 0:
+        if elapsed is not None and new_bytes > 0:
             self.overhead = 1 + PACKET_OVERHEAD_BYTES * (packets - self._packets) / new_bytes
         self._packets, self._at = packets, now
 
@@ -96,6 +97,7 @@ class Layer:
 
     rid: str
     order: int = 0
+    live_seconds: float = LIVE_SECONDS
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # by spatial layer
     meter: Meter = field(default_factory=Meter)
     last_packet_at: float = 0.0
@@ -110,7 +112,7 @@ class Layer:
     def observe(self, counts: Sequence[LayerCount], packets: int, last_packet_at: float, now: float) -> None:
         """Takes what the data path says now."""
         self.last_packet_at = last_packet_at
-        if now - last_packet_at > LIVE_SECONDS:
+        if now - last_packet_at > self.live_seconds:
             self.alive_since = None
             self.meter.pause()
             return
@@ -120,6 +122,11 @@ class Layer:
             if each.width and each.height:
                 self.sizes[each.spatial] = (each.width, each.height)
         self.meter.observe(counts, packets, now)
+
+    @property
+    def bps(self) -> float:
+        """What all of it costs, as far as measured."""
+        return sum(8 * self.meter.overhead * rate[0] for rate in self.meter.rates.values())
 
     @property
     def alive(self) -> bool:

@@ -18,7 +18,7 @@ from typing import cast
 
 from sfu.bandwidth import ProbeResult
 from sfu.counters import Counters
-from sfu.forward import Event, Forwarder, Stream, Transport
+from sfu.forward import Event, Forwarder, Slot, Stream, Transport
 from sfu.ice_lite import Address, Credentials, Outcome, local_ufrag
 from sfu.publication import PublishConnection
 from sfu.publish_answer import Source
@@ -244,7 +244,11 @@ class SfuService:
             connection.request_keyframe(stream, now)
 
     def _on_switched(self, event: tuple[object, ...], now: float) -> None:
-        del event, now
+        slot = cast("Slot", event[1])
+        owner = slot.transport.owner
+        connection = owner.owner if isinstance(owner, PeerTransport) else None
+        if isinstance(connection, SubscribeConnection):
+            connection.switched(slot.ssrc, now)
 
     def _on_lost(self, event: tuple[object, ...], now: float) -> None:
         stream, numbers = cast("tuple[Stream, list[int]]", event[1:])

@@ -84,19 +84,29 @@ class OutgoingSlot:
         """Carries what it was given, or what comes nearest to it while that is still on its way."""
         layer = self._carried() if connected and self.usable else None
         stream = None if layer is None else layer.stream
-        self._limit(layer)
+        self._limit()
         if (self.slot.target() or self.slot.current()) is not stream:
             self.slot.follow(stream)
             self.waiting_since = now if self.slot.target() is not None else None
         elif self.slot.target() is None:
             self.waiting_since = None
-        elif layer is not None and layer.view.alive and now - (self.waiting_since or now) > KEYFRAME_SECONDS:
+        elif layer is not None and self._waits_in_vain(layer, now):
             layer.view.deaf_at = now
 
-    def _limit(self, layer: Layer | None) -> None:
-        """Leaves out what was not given inside the layer; of one that only fills the time, nothing."""
-        given = self.choice if self.choice is not None and layer is not None and layer.rid == self.choice.rid else None
-        limits = (ALL, ALL) if given is None else (given.spatial, given.temporal)
+    def _waits_in_vain(self, layer: Layer, now: float) -> bool:
+        """Whether packets of it have come for long enough, and no keyframe among them."""
+        since, alive_since = self.waiting_since, layer.view.alive_since
+        return since is not None and alive_since is not None and now - max(since, alive_since) > KEYFRAME_SECONDS
+
+    def _limit(self) -> None:
+        """Leaves out what was not given inside the layer; of a larger one that plays on, where bits are short, all."""
+        limits = (ALL, ALL)
+        if self.choice is not None:
+            limits = (self.choice.spatial, self.choice.temporal)
+            playing = self.playing
+            if playing is not None and playing.rid != self.choice.rid:
+                short = self.limit in (Limit.LINK, Limit.UPLINK) and playing.view.bps > self.choice.bps
+                limits = (0, 0) if short else (ALL, ALL)
         if limits != self._limits:
             self._limits = limits
             self.slot.limit(*limits)
@@ -127,9 +137,9 @@ class OutgoingSlot:
         if self.choice is None:
             return None
         chosen = self.publication.layers.get(self.choice.rid)
-        if chosen is not None and chosen.view.alive:
-            return chosen
         playing = self.playing
+        if chosen is not None and (chosen.view.alive or (playing is not None and playing.view.alive)):
+            return chosen  # what plays goes on until its first keyframe
         if playing is not None and playing.view.alive:
             return playing
         return self._nearest(self.choice) or chosen

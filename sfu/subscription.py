@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sfu import sdp
-from sfu.allocation import Allocation, ReceivedStream, received
-from sfu.budget import UNLIMITED, Pool, Receiver
+from sfu.allocation import Allocation, ReceivedStream, coarse, received
+from sfu.budget import Bound, Pool, Receiver
 from sfu.counters import Counters
 from sfu.downlink import Downlink
 from sfu.feedback import REPORT_SECONDS
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 CHUNK_PLACES = 4  # added by one offer
 MAX_PLACES = 32  # 64 m-lines; who finds none is not received: those who send nothing first
 MAX_NACKED = 2048  # sequence numbers of one compound that are acted on
-WAITING_SECONDS = 0.25  # between looks at a slot that waits for its layer
+WAITING_SECONDS = 0.25  # between looks at a slot that waits for its layer, and between choices that better something
+CONGESTED_SECONDS = 0.05  # between choices that make something worse
+RISEN = 1.05  # what has become so much more is worth a choice
 
 
 class SubscribeOwner(Protocol):
@@ -77,6 +79,7 @@ class SubscribeConnection:
         self.allocate_at = NEVER
         self.wake_at = now
         self._told: tuple[ReceivedStream, ...] = ()
+        self._allocated_at = now
         self._owner = owner
         self._streams = streams
         self._counters = counters
@@ -225,12 +228,16 @@ class SubscribeConnection:
 
     def claim(self, room: Pool, now: float) -> Receiver:
         """What it asks of the budget."""
-        return self.allocation.claim(self._by_ssrc.values(), UNLIMITED, room, now)
+        return self.allocation.claim(self._by_ssrc.values(), self.downlink, room, now)
 
     def take(self, receiver: Receiver, now: float) -> None:
         """What it was granted; the slots follow."""
         self.allocation.take(receiver, now)
         self._counters.layer_switches.update(self.allocation.take_switches())
+        self._allocated_at = now
+        self.downlink.want(self.allocation.wanted_bps)
+        self.wake_at = min(self.wake_at, now)
+        self.allocate_by(self.allocation.again_at)
         self.follow(now)
 
     def follow(self, now: float) -> None:
@@ -243,11 +250,17 @@ class SubscribeConnection:
         if waiting:
             self.allocate_by(now + WAITING_SECONDS)
 
+    def switched(self, ssrc: int, now: float) -> None:
+        """The slot of that SSRC has gone over to the stream it waited for."""
+        slot = self._by_ssrc.get(ssrc)
+        if slot is not None:
+            slot.follow(self.transport.state is State.CONNECTED, now)
+
     def _tell_received(self) -> None:
         streams = received(self._by_ssrc.values())
         if streams != self._told:
             self._told = streams
-            self._owner.received(streams, 0)
+            self._owner.received(streams, coarse(self.downlink.estimate_bps) if self.downlink.known else 0)
 
     # Events and timers.
 
@@ -302,13 +315,26 @@ class SubscribeConnection:
     def feedback_received(self, now: float) -> None:
         """There is something new in the path's report."""
         self.downlink.handle_timer(now)
+        self._watch_path(now)
         self.wake_at = min(self.wake_at, self.downlink.wake_at)
+
+    def _watch_path(self, now: float) -> None:
+        """Has it chosen anew when the path takes less than is given, or more than it did while it bounds something."""
+        allocation, estimate = self.allocation, self.downlink.estimate_bps
+        sunken = estimate < allocation.link_bps and estimate < allocation.used_bps
+        if sunken or (allocation.tried and self.downlink.congested):
+            self.allocate_by(max(now, self._allocated_at + CONGESTED_SECONDS))
+            if self.allocate_at <= now:
+                self.allocate(now)
+        elif Bound.LINK in allocation.bounds and estimate > RISEN * allocation.link_bps:
+            self.allocate_by(max(now, self._allocated_at + WAITING_SECONDS))
 
     def handle_timer(self, now: float) -> None:
         """All that is due; sets `wake_at`."""
         self.transport.handle_timer(now)
         if now >= self.downlink.wake_at:
             self.downlink.handle_timer(now)
+            self._watch_path(now)
         if now >= self.allocate_at:
             self.allocate(now)
         if now >= self._next_report_at:

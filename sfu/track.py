@@ -70,9 +70,7 @@ class Publication:
     @property
     def sound_bps(self) -> float:
         """What a track of sound costs now, 0 while nobody has spoken."""
-        return sum(
-            8 * view.meter.overhead * rate[0] for view in self.views.values() for rate in view.meter.rates.values()
-        )
+        return sum(view.bps for view in self.views.values())
 
     def agree(self, rids: Iterable[str], now: float) -> None:
         """Takes over the layers that were agreed; known ones keep what is known of them."""
@@ -82,15 +80,17 @@ class Publication:
         for order, rid in enumerate(names):
             self.views[rid] = before.get(rid) or offered.Layer(rid, wanted_at=now, unwatched_at=now)
             self.views[rid].order = order
+            self.views[rid].live_seconds = offered.DETAIL_LIVE_SECONDS if self.detail else offered.LIVE_SECONDS
         self.observe(now)
 
     def observe(self, now: float) -> bool:
         """Looks at all layers; True when receivers should choose anew."""
+        before = [view.alive for view in self.views.values()]
         for layer in self.layers.values():
             layer.observe(now)
         options = offered.options(self.views.values(), now)
         if offered.alike(options, self.options):
-            return False
+            return before != [view.alive for view in self.views.values()]
         self.options = options
         self.every = offered.options(self.views.values(), now, every=True)
         self._ladders.clear()

@@ -14,6 +14,7 @@ from sfu.subscription import SubscribeConnection
 from sfu.transport import NEVER
 
 ROUND_SECONDS = 0.25
+URGENT_SECONDS = 0.05  # when somebody's path is congested
 HEADROOM = 0.9  # part of a budget that is given away: the rest is for repairs, keyframes and what grows meanwhile
 
 
@@ -48,7 +49,8 @@ class Uplink:
         if connection is None:
             return
         if self.budget_bps or peer.cap_bps:
-            self.wake_at = min(self.wake_at, max(now, self._served_at + ROUND_SECONDS))
+            apart = URGENT_SECONDS if connection.downlink.congested else ROUND_SECONDS
+            self.wake_at = min(self.wake_at, max(now, self._served_at + apart))
             return
         receiver = connection.claim(Pool(), now)
         share([receiver], Pool())

@@ -23,6 +23,7 @@ class StreamDouble:
         self.last_keyframe_at = 0.0
         self.last_repair: tuple[int, float] | None = None
         self.width = self.height = 0
+        self.counts: list[LayerCount] = []
         self.missing: set[int] = set()
         self.level: tuple[int, int] | None = None
         self.reports: list[tuple[int, int, float]] = []
@@ -37,7 +38,7 @@ class StreamDouble:
         return [number for number in sequence_numbers if number in self.missing]
 
     def layer_counts(self) -> list[LayerCount]:
-        return [LayerCount(0, 0, self.bytes, 0, self.width, self.height)]
+        return self.counts or [LayerCount(0, 0, self.bytes, 0, self.width, self.height)]
 
     def take_level(self) -> tuple[int, int] | None:
         level, self.level = self.level, None

@@ -7,6 +7,7 @@ from sfu.layers import (
     ALL,
     COMING_SECONDS,
     DEAF_SECONDS,
+    DETAIL_LIVE_SECONDS,
     LIVE_SECONDS,
     PACKET_OVERHEAD_BYTES,
     STEADY_SECONDS,
@@ -83,6 +84,14 @@ def test_a_silent_layer_is_left_at_once() -> None:
     assert sender.rids() == ["q", "h"]
 
 
+def test_a_screen_on_which_nothing_moves_is_alive() -> None:
+    layer = Layer("", live_seconds=DETAIL_LIVE_SECONDS)
+    layer.observe([], 0, 10.0, 10.0 + DETAIL_LIVE_SECONDS)
+    assert layer.alive
+    layer.observe([], 0, 10.0, 10.1 + DETAIL_LIVE_SECONDS)
+    assert not layer.alive
+
+
 def test_a_layer_that_comes_back_by_itself_is_taken_when_it_stays() -> None:
     sender = Sender(RATES)
     sender.run(3)
@@ -106,10 +115,11 @@ def test_a_layer_that_is_off_may_be_chosen_and_costs_what_it_did() -> None:
     sender = Sender(RATES)
     sender.run(3)
     sender.layers["f"].wanted = False
-    before = max(options(sender.layers.values(), sender.now))
+    before = next(o for o in options(sender.layers.values(), sender.now) if o.rid == "f")
     sender.run(30, "qh")
     assert sender.rids() == ["q", "h", "f"]
-    assert next(o for o in options(sender.layers.values(), sender.now) if o.rid == "f").bps > before.bps / 2
+    after = next(o for o in options(sender.layers.values(), sender.now) if o.rid == "f")
+    assert after.bps == pytest.approx(before.bps, rel=0.1)
 
 
 def test_a_layer_that_does_not_come_when_asked_is_given_up() -> None:

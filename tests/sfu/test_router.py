@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from sfu.allocation import UNKNOWN_SECONDS
 from sfu.codecs import Kind
 from sfu.publish_answer import Source
 from sfu.router import (
@@ -347,7 +348,7 @@ def bind(client: Client, **ssrcs: int) -> None:
         stream = path_of(connection).streams[ssrc]
         stream.width, stream.height = SIZES[rid]
         stream.last_packet_at = endpoint.clock + 1e6
-    endpoint.advance(0.2)
+    endpoint.advance(UNKNOWN_SECONDS + 0.2)
 
 
 SIZES = {"q": (320, 180), "h": (640, 360), "f": (1280, 720)}
@@ -389,8 +390,6 @@ def test_the_publisher_is_told_what_is_watched() -> None:
     bob.subscribe()
     bob.peer.set_view([Tile("ann", Source.CAMERA, 300, 150)])
     bind(ann, q=11, h=12, f=13)
-    assert ann.wanted == []
-    endpoint.advance(2.5)
     (camera,) = ann.wanted[-1]
     assert [(layer.rid, layer.active) for layer in camera.layers] == [("q", True), ("h", False), ("f", False)]
     bob.peer.set_view([Tile("ann", Source.CAMERA, 600, 300)])
@@ -409,7 +408,7 @@ def test_a_room_keeps_to_its_cap() -> None:
     bob.subscribe()
     eve.subscribe()
     bind(ann, q=11, h=12, f=13)
-    endpoint.advance(1.5)
+    endpoint.advance(1)
     assert carried(bob) == carried(eve) == {"v0": 11}
     assert bob.received[-1][0].limit is Limit.UPLINK
     eve.peer.leave()

@@ -57,7 +57,7 @@ def publication(source: Source, ssrc: int = 77) -> Publication:
     made = Publication("0", source, track)
     made.agree((), 100.0)
     stream: Any = StreamDouble(ssrc, source.audio)
-    stream.last_packet_at = 100.0
+    stream.last_packet_at, stream.width, stream.height = 100.0, 64, 36  # small enough for any path
     made.layers[""] = Layer(made, "", stream, made.views[""], Nacks(stream))
     made.observe(100.0)
     return made
