@@ -215,24 +215,30 @@ class HttpEndpoint:
 
     # --- sessions ---
 
-    def _session(self, request: web.Request) -> HttpSession:
+    def _limit(self, request: web.Request) -> None:
         source, now = source_of(request.remote or ""), self._reception.clock()
         if not is_loopback(source) and not self._reception.session_requests.take(source, now):
             self._reception.counters.rate_limited["negotiation"] += 1
             raise RefusedRequestError(429, "too many requests from this address", {"Retry-After": "1"})
-        session = self._sessions.get(self._kind, request.match_info["room"], request.match_info["session"])
-        if session is None:
+
+    def _session(self, request: web.Request) -> HttpSession | None:
+        return self._sessions.get(self._kind, request.match_info["room"], request.match_info["session"])
+
+    def _living(self, request: web.Request) -> HttpSession:
+        session = self._session(request)
+        if session is None or session.lost:
             raise RefusedRequestError(404, "no such session")
         return session
 
     async def _patch(self, request: web.Request) -> web.Response:
         """Trickle ICE, or a restart when the credentials are new (§4.3)."""
-        self._session(request)
+        self._limit(request)
+        self._living(request)
         condition = request.headers.get("If-Match")
         text = await _body(request, FRAGMENT, MAX_FRAGMENT_BYTES)
         if condition is None:
             raise RefusedRequestError(428, "If-Match is required")
-        session = self._session(request)
+        session = self._living(request)
         try:
             fragment = parse_fragment(text)
             if not _matches(condition, session.etag):
@@ -247,8 +253,13 @@ class HttpEndpoint:
         )
 
     async def _delete(self, request: web.Request) -> web.Response:
-        """200 and not 204: OBS takes anything else for a failure."""
-        self._sessions.end(self._session(request), self._reception.clock())
+        """200 and not 204: OBS takes anything else for a failure. It closes its connection before: that is no 404."""
+        self._limit(request)
+        session = self._session(request)
+        if session is not None:
+            self._sessions.end(session, self._reception.clock())
+        elif not self._sessions.is_over(request.path):
+            raise RefusedRequestError(404, "no such session")
         return web.Response(status=200)
 
 

@@ -6,7 +6,7 @@ room takes its seat away, and with the server. `HttpSessions` belongs to the ser
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from enum import StrEnum
 
 from signalling.access import new_id, new_token
@@ -17,6 +17,7 @@ from signalling.server_messages import Frame, MediaLost, Role, RoleChange, Serve
 
 MAX_SESSIONS = 2048
 MAX_SESSIONS_OF_SOURCE = 400
+MAX_FORMER = 1024
 
 
 class Kind(StrEnum):
@@ -70,6 +71,7 @@ class HttpSessions:
         self._rooms = rooms
         self._sessions: dict[str, HttpSession] = {}
         self._of_source: Counter[str] = Counter()
+        self._former: OrderedDict[str, None] = OrderedDict()
 
     def has_place(self, source: str, *, exempt: bool) -> bool:
         """Whether one more fits in; `exempt`: `source` itself may have any number."""
@@ -85,9 +87,9 @@ class HttpSessions:
         return session
 
     def get(self, kind: Kind, room_name: str, session_id: str) -> HttpSession | None:
-        """The living session under that URL."""
+        """The session under that URL; perhaps it is `lost`."""
         session = self._sessions.get(session_id)
-        if session is None or session.lost or session.kind is not kind or session.seat.room.name != room_name:
+        if session is None or session.kind is not kind or session.seat.room.name != room_name:
             return None
         return session
 
@@ -96,9 +98,16 @@ class HttpSessions:
         session.lost = True
         if self._sessions.pop(session.id, None) is None:
             return
+        self._former[session.path] = None
+        if len(self._former) > MAX_FORMER:
+            self._former.popitem(last=False)
         self._of_source[session.source] -= 1
         self._of_source += Counter()  # keeps what is positive
         self._rooms.leave(session.seat, now)
+
+    def is_over(self, path: str) -> bool:
+        """Whether this was the path of a session that has ended, one of the last MAX_FORMER."""
+        return path in self._former
 
     def end_all(self, now: float) -> None:
         """Nobody stays."""

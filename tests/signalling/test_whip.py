@@ -11,7 +11,7 @@ import pytest
 
 from signalling.access import SourceLimiter
 from signalling.http_endpoint import MAX_FRAGMENT_BYTES, MAX_OFFER_BYTES, link_headers
-from signalling.http_sessions import MAX_SESSIONS, MAX_SESSIONS_OF_SOURCE
+from signalling.http_sessions import MAX_FORMER, MAX_SESSIONS, MAX_SESSIONS_OF_SOURCE
 from signalling.media import Source
 from signalling.room import RoomLimits
 from signalling.server import SignallingSettings
@@ -158,15 +158,41 @@ async def test_offers_are_bounded(house: House, whip: Whip) -> None:
         assert response.status == 413
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("signalling.http_endpoint.BODY_SECONDS", 0.05)
-    head = (
-        "POST /r/garden/whip HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/sdp\r\nContent-Length: 9\r\n\r\n"
-    )
+HEAD = b"POST /r/garden/whip HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+
+
+async def begun(house: House, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection whose request is being read by us."""
     reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
-    writer.write(head.encode() + b"v")
+    writer.write(head)
+    await writer.drain()
+    assert (await Whip(house).ask("GET", "/")).status == 200  # another request has been served meanwhile
+    return reader, writer
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n", b"4\r\nv=0\nnonsense"])
+async def test_a_broken_body_is_the_clients_fault(house: House, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no chunk any more is not waited for longer than one that does not come."""
+    monkeypatch.setattr("signalling.http_endpoint.BODY_SECONDS", 0.05)
+    reader, writer = await begun(house, HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    writer.write(body)
     assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == b"408"
     writer.close()
+    assert house.measure("signalling_errors_total") == 0
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signalling.http_endpoint.BODY_SECONDS", 0.05)
+    reader, writer = await begun(house, HEAD + b"Content-Length: 9\r\n\r\nv")
+    assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == b"408"
+    writer.close()
+
+
+async def test_a_client_that_goes_away_while_it_posts_is_no_fault_of_ours(house: House) -> None:
+    _, writer = await begun(house, HEAD + b"Content-Length: 9\r\n\r\nv")
+    writer.transport.abort()
+    assert (await Whip(house).ask("GET", "/")).status == 200
+    assert house.measure("signalling_errors_total") == 0
 
 
 @pytest.mark.parametrize(
@@ -315,7 +341,7 @@ async def test_only_a_hosts_token_opens_the_stage_of_a_broadcast_room(house: Hou
     await ada.send(type="stage", participant=joined["id"], on=False)
     await ada.quiet()
     house.advance(1)
-    assert (await whip.delete()).status == 404
+    assert (await whip.patch()).status == 404
     assert house.measure("whip_sessions") == 0
 
 
@@ -389,7 +415,6 @@ async def test_a_session_is_known_in_its_room_by_its_protocol(house: House, whip
     for path in (whip.location.replace("garden", "lawn"), whip.location.replace("whip", "whep"), whip.location + "x"):
         assert (await whip.ask("DELETE", path)).status == 404
     assert (await whip.delete()).status == 200
-    assert (await whip.delete()).status == 404
     assert (await whip.patch()).status == 404
     assert house.measure("rooms") == 0
 
@@ -415,6 +440,33 @@ async def test_a_session_whose_connection_fails_ends_with_its_seat(house: House,
     assert house.measure("whip_sessions") == 0
     assert not peer.present
     assert not house.service._sessions._of_source
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+async def test_deleting_what_has_ended_by_itself_is_no_error(house: House, whip: Whip, seconds: float) -> None:
+    """OBS closes its peer connection first and warns of any other answer than 200."""
+    await whip.post()
+    [peer] = house.media.rooms[0].peers.values()
+    peer.listener.media_failed("publish")
+    house.advance(seconds)
+    assert (await whip.delete()).status == 200
+    assert (await whip.delete()).status == 200
+    assert house.measure("whip_sessions") == 0
+
+
+async def test_what_is_remembered_of_ended_sessions_is_bounded(house: House, whip: Whip) -> None:
+    await whip.post()
+    assert (await whip.delete()).status == 200
+    sessions = house.service._sessions
+    for number in range(MAX_FORMER - 1):
+        sessions._former[f"/{number}"] = None
+    assert sessions.is_over(whip.location)
+    first, second = whip.location, Whip(house)
+    await second.post()
+    await second.delete()
+    assert sessions.is_over(second.location)
+    assert not sessions.is_over(first)
+    assert len(sessions._former) == MAX_FORMER
 
 
 async def test_draining_ends_sessions(house: House, whip: Whip) -> None:
