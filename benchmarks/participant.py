@@ -184,15 +184,17 @@ class Participant:
         self.transports: list[Transport] = []
         self.subscribed: asyncio.Future[Transport] = asyncio.get_running_loop().create_future()
         self.context = DtlsContext()
+        self.refusals: list[str] = []
         self._answers: dict[str, asyncio.Future[dict[str, object]]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._subscribe_credentials = Credentials(self.context)
 
-    async def join(self, *, subscribe: bool) -> None:
-        """Takes a seat."""
+    async def join(self, *, subscribe: bool, settings: dict[str, object] | None = None) -> dict[str, object]:
+        """Takes a seat; `settings` are for the room, if this makes it."""
         self.socket = await self.http.ws_connect(self.url)
         self._reader = asyncio.create_task(self._read())
-        await self.request({"type": "join", "version": 1, "name": self.name, "subscribe": subscribe})
+        message = {"type": "join", "version": 1, "name": self.name, "subscribe": subscribe}
+        return await self.request({**message, **({"settings": settings} if settings else {})})
 
     async def request(self, message: dict[str, object]) -> dict[str, object]:
         """Sends a message and awaits its reply."""
@@ -215,15 +217,21 @@ class Participant:
             future = self._answers.pop(message.get("request", ""), None)
             if message["type"] == "error":
                 error = RuntimeError(f"{message['code']}: {message['message']}")
-                if not future:
-                    raise error
-                future.set_exception(error)
+                if future:
+                    future.set_exception(error)
+                else:
+                    self.refusals.append(str(error))
             elif future:
                 future.set_result(message)
             elif message["type"] == "offer":
                 await self._answer(message)
             elif message["type"] == "ping":
                 await self.socket.send_json({"type": "pong"})
+            else:
+                await self.told(message)
+
+    async def told(self, message: dict[str, object]) -> None:
+        """Anything else; here it is of no interest."""
 
     async def _answer(self, message: dict[str, object]) -> None:
         offer = str(message["sdp"])

@@ -25,7 +25,6 @@ cdef class Stream:
         if self.s != NULL:
             unseat(self.s)
             drop_cache(self.s)
-            free(self.s.dependencies)
             free(self.s.followers)
             free(self.s)
 
