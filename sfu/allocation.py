@@ -13,6 +13,7 @@ from sfu.budget import IMPORTANT, THUMBNAIL, UNLIMITED, Bound, Claim, Pool, Rece
 from sfu.layers import Option
 from sfu.publish_answer import Source
 from sfu.slots import Limit, OutgoingSlot
+from sfu.speakers import OPEN_MICROPHONES
 from sfu.track import Publication
 
 UP_SECONDS = 2.0  # a picture that was made worse stays so for as long
@@ -96,7 +97,7 @@ class Allocation:
     def claim(self, slots: Iterable[OutgoingSlot], path: Path, room: Pool, now: float) -> Receiver:
         """What this receiver asks of the budget."""
         self._wishes, self.best_bps = [], 0
-        microphones, sound = 0, 0.0
+        sounds: list[float] = []
         for slot in slots:
             publication = slot.publication
             if publication is None:
@@ -106,9 +107,9 @@ class Allocation:
                 if wish is not None:
                     self._wishes.append(wish)
             elif not publication.muted:
-                microphones += 1
-                sound += publication.sound_bps
-        reserved = int(sound) + (SOUND_BPS if microphones else 0)
+                sounds.append(publication.sound_bps)
+        sounds.sort()
+        reserved = int(sum(sounds[-OPEN_MICROPHONES:])) + (SOUND_BPS if sounds else 0)
         self.best_bps += reserved
         self.link_bps = self._link(path, now)
         trial = self._may_try(path, now)

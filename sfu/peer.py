@@ -26,7 +26,7 @@ from sfu.uplink import Uplink
 from sfu.viewing import ViewConnection, read_viewer_offer
 
 if TYPE_CHECKING:
-    from sfu.forward import Stream
+    from sfu.forward import Gate, Stream
 
 
 class MediaListener(Protocol):
@@ -95,6 +95,7 @@ class Room(Protocol):
     """What a peer asks of its room."""
 
     endpoint: Endpoint
+    gate: Gate
 
     @property
     def preference(self) -> Sequence[Kind]:
@@ -170,7 +171,12 @@ class MediaPeer:
             connection = None
         if connection is None:
             connection = PublishConnection(
-                self._endpoint.transport(), self, self._endpoint.streams, self._endpoint.session_id(), now
+                self._endpoint.transport(),
+                self,
+                self._endpoint.streams,
+                self._endpoint.session_id(),
+                now,
+                self._room.gate,
             )
             connection.muted = self._muted
             self.published = connection

@@ -23,7 +23,7 @@ from sfu.track import NO_RID, Layer, Publication
 from sfu.transport import PeerTransport, State
 
 if TYPE_CHECKING:
-    from sfu.forward import Stream
+    from sfu.forward import Gate, Stream
 
 MAX_LAYERS = 4  # of one track
 REMB_BPS = 2_500_000  # told to publishers that know no transport-cc
@@ -53,7 +53,9 @@ class PublishConnection:
         streams: dict[Stream, PublishConnection],
         session_id: int,
         now: float,
+        gate: Gate | None = None,
     ) -> None:
+        """`gate` is that of the room's microphones."""
         self.transport = transport
         self.publications: dict[str, Publication] = {}
         self.agreement: Agreement | None = None
@@ -61,6 +63,7 @@ class PublishConnection:
         self._owner = owner
         self._streams = streams  # of the whole service: whose stream an event is about
         self._session_id = session_id
+        self._gate = gate
         self._version = 0
         self._layers: dict[Stream, Layer] = {}
         self._repair_ssrcs: dict[int, int] = {}  # RTX SSRC -> SSRC of the stream it repairs
@@ -190,6 +193,8 @@ class PublishConnection:
         view.meter.pause()  # it counts from another beginning
         layer = Layer(publication, layer_rid, stream, view, Nacks(stream))
         stream.active = not publication.muted
+        if publication.source is Source.MICROPHONE:
+            stream.gate = self._gate
         publication.layers[layer_rid] = layer
         self._layers[stream] = layer
         self._streams[stream] = self

@@ -15,10 +15,11 @@ from sfu.allocation import ReceivedStream, Tile
 from sfu.codecs import Kind
 from sfu.demand import WantedLayer, WantedSource
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
+from sfu.forward import Gate
 from sfu.peer import Endpoint, MediaListener, MediaPeer, Timed
 from sfu.publish_answer import Source
 from sfu.slots import Limit, SlotView
-from sfu.speakers import Speakers
+from sfu.speakers import MAX_TALKERS, OPEN_MICROPHONES, Speakers
 from sfu.track import Publication
 from sfu.transport import NEVER
 
@@ -68,6 +69,7 @@ class MediaRoom:
         self.settings = settings or RoomSettings()
         self.peers: dict[str, MediaPeer] = {}
         self.wake_at = NEVER
+        self.gate = Gate()
         self._speakers = Speakers()
         self._next_tick_at = NEVER
         self._publishing: dict[str, MediaPeer] = {}
@@ -170,6 +172,7 @@ class MediaRoom:
             self._allocate(self.peers.values(), now)
         for peer in publishing:
             peer.tell_wanted(now)
+        self.gate.limit = MAX_TALKERS if len(list(_microphones(publishing))) > OPEN_MICROPHONES else 0
         if self._speakers.observe(_levels(publishing), now):
             self._tell_speaker()
 
@@ -199,14 +202,19 @@ def _taken(pending: dict[MediaPeer, None]) -> list[MediaPeer]:
     return taken
 
 
+def _microphones(publishing: Sequence[MediaPeer]) -> Iterator[tuple[str, Publication]]:
+    """Of whom, those that are on."""
+    for peer in publishing:
+        for publication in () if peer.published is None else peer.published.publications.values():
+            if publication.source is Source.MICROPHONE and not publication.muted:
+                yield peer.peer_id, publication
+
+
 def _levels(publishing: Sequence[MediaPeer]) -> Mapping[str, int]:
     """How loud each microphone was since the last call, those that are on."""
     levels = {}
-    for peer in publishing:
-        connection = peer.published
-        for publication in () if connection is None else connection.publications.values():
-            sound = publication.sound if publication.source is Source.MICROPHONE else None
-            level = None if sound is None else sound.stream.take_level()
-            if level is not None and not publication.muted:
-                levels[peer.peer_id] = level[1]
+    for peer_id, publication in _microphones(publishing):
+        level = None if publication.sound is None else publication.sound.stream.take_level()
+        if level is not None:
+            levels[peer_id] = level[1]
     return levels

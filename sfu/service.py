@@ -36,6 +36,7 @@ TICK_SECONDS = 0.02
 UFRAG_CHARACTERS = 8  # 47 bits (RFC 8445 §5.3 wants 24)
 PASSWORD_CHARACTERS = 24
 RECEIVE_BUFFER_BYTES = 8 << 20
+HEADER_BYTES = 28  # IPv4 and UDP
 _ICE_CHARACTERS = string.ascii_letters + string.digits
 _SRTP_ERRORS = ("authentication", "replay", "protect", "no_keys")
 
@@ -49,7 +50,7 @@ class SfuSettings:
     port: int
     """UDP port of all media, 0: any."""
     uplink_bps: int = 0
-    """The host's uplink budget, 0: unlimited. Not used yet."""
+    """What media may take of the host's uplink, headers included; 0: unlimited."""
     relay_ports: tuple[int, int] = (0, -1)
     """Our own TURN relay range: a peer there, at one of our addresses, is counted as relayed."""
 
@@ -75,7 +76,7 @@ class SfuService:
         self.counters = Counters()
         self.streams: dict[Stream, PublishConnection] = {}
         self.peers: set[MediaPeer] = set()
-        self.uplink = Uplink(self.peers)
+        self.uplink = Uplink(self.peers, settings.uplink_bps)
         self._loop = loop
         self._token = token
         self._dtls = dtls or DtlsContext()
@@ -119,6 +120,10 @@ class SfuService:
     def room(self, settings: RoomSettings | None = None) -> MediaRoom:
         """A new, empty room."""
         return MediaRoom(self, settings)
+
+    def set_uplink(self, bps: int) -> None:
+        """Another budget of the host's uplink from now on; 0: unlimited."""
+        self.uplink.set_budget(bps, self.now())
 
     async def close(self) -> None:
         """Ends every connection and closes the port."""
@@ -180,6 +185,8 @@ class SfuService:
     def _on_tick(self) -> None:
         self._tick = None
         now = self.now()
+        if now >= self.uplink.measure_at:
+            self.uplink.measure(self._sent_bytes(), now)
         for timed in (*self._timed, self.uplink):
             if timed.wake_at <= now and (timed in self._timed or timed is self.uplink):
                 try:
@@ -189,6 +196,13 @@ class SfuService:
                     _log.exception("a media timer failed")
         if self._timed and not self._closed:
             self._tick = self._loop.call_later(TICK_SECONDS, self._on_tick)
+
+    def _sent_bytes(self) -> int:
+        """Of media, down to the IP header."""
+        path = self._forwarder.counters()
+        return sum(
+            path[f"bytes_out_{kind}"] + HEADER_BYTES * path[f"packets_out_{kind}"] for kind in ("audio", "video")
+        )
 
     # Events of the data path.
 
@@ -288,6 +302,8 @@ class SfuService:
         yield Measure("dtls_handshake_seconds", {}, counters.dtls_handshake_seconds)
         yield Measure("rtp_jitter_seconds", {}, counters.jitter_seconds)
         yield Measure("rtp_rtt_seconds", {}, counters.rtt_seconds)
+        yield Measure("uplink_budget_bytes_per_second", {}, self.uplink.budget_bps / 8)
+        yield Measure("uplink_used_bytes_per_second", {}, self.uplink.used_bps / 8)
         for switch in ("up", "down"):
             yield Measure("layer_switches_total", {"direction": switch}, counters.layer_switches[switch])
         for result in ProbeResult:

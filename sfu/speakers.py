@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+MAX_TALKERS = 6  # whose sound goes on where there are more than OPEN_MICROPHONES: more at once nobody understands
+OPEN_MICROPHONES = 8  # so many may be on without a bound: those of a meeting in which each is heard
 SILENCE = 127  # dBov below full scale, RFC 6464 §3
 SPEECH_LEVEL = 50  # at least this loud (smaller is louder) counts as speech
 MARGIN = 6  # dB by which a challenger must beat whoever has the floor, while that one speaks

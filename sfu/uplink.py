@@ -16,6 +16,10 @@ from sfu.transport import NEVER
 ROUND_SECONDS = 0.25
 URGENT_SECONDS = 0.05  # when somebody's path is congested
 HEADROOM = 0.9  # part of a budget that is given away: the rest is for repairs, keyframes and what grows meanwhile
+MIN_HEADROOM = 0.6  # as little is given away when more is sent than was given
+MEASURE_SECONDS = 1.0
+FULL = 0.95  # part of the budget that may really be sent
+REGAIN = 0.01  # of the headroom, a measure
 
 
 class Served(Protocol):
@@ -40,8 +44,32 @@ class Uplink:
     def __init__(self, peers: Collection[Served], budget_bps: int = 0) -> None:
         self.budget_bps = budget_bps
         self.wake_at = NEVER
+        self.used_bps = 0.0  # what was really sent, as measured last
         self._peers = peers
         self._served_at = -NEVER
+        self._headroom = HEADROOM
+        self.measure_at = -NEVER  # when `measure` is to be called next
+        self._measured_at = -NEVER
+        self._measured_bytes = 0
+
+    def set_budget(self, bps: int, now: float) -> None:
+        """Another budget from now on."""
+        self.budget_bps, self._headroom = bps, HEADROOM
+        for peer in self._peers:
+            if peer.subscribed is not None:
+                peer.subscribed.allocate_by(now)
+
+    def measure(self, sent_bytes: int, now: float) -> None:
+        """What has been sent altogether, headers included: gives away less while that is more than it should be."""
+        passed, sent = now - self._measured_at, sent_bytes - self._measured_bytes
+        self._measured_at, self._measured_bytes = now, sent_bytes
+        self.measure_at = now + MEASURE_SECONDS
+        self.used_bps = 8 * sent / passed if passed > 0 else 0.0
+        if self.budget_bps and self.used_bps > FULL * self.budget_bps:
+            self._headroom = max(MIN_HEADROOM, self._headroom * FULL * self.budget_bps / self.used_bps)
+            self.wake_at = now
+        else:
+            self._headroom = min(HEADROOM, self._headroom + REGAIN)
 
     def allocate(self, peer: Served, now: float) -> None:
         """Chooses for a receiver: now if it is on its own, else with the others who share."""
@@ -66,6 +94,6 @@ class Uplink:
             if connection is not None and (self.budget_bps or peer.cap_bps):
                 room = rooms.setdefault(peer.cap_key, Pool(peer.cap_bps * HEADROOM or UNLIMITED))
                 served.append((connection, connection.claim(room, now)))
-        share([receiver for _, receiver in served], Pool(self.budget_bps * HEADROOM or UNLIMITED))
+        share([receiver for _, receiver in served], Pool(self.budget_bps * self._headroom or UNLIMITED))
         for connection, receiver in served:
             connection.take(receiver, now)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from turnd import certificate
 from turnd.addresses import local_addresses
 from turnd.certificate import CERTIFICATE_FILE, CertificateError
-from turnd.config import Config, notices
+from turnd.config import Config
 from turnd.state import RESUME_KEY_FILE, SECRET_FILE, StateDirectory, StateError
 
 
@@ -54,5 +54,3 @@ def description(config: Config) -> Iterator[str]:
     public = ", ".join(config.addresses.public) or "found out while running"
     yield f"Addresses here                        {', '.join(local_addresses().candidates)}"
     yield f"Addresses outside                     {public}"
-    for line in notices(config):
-        yield f"Mind: {line}"

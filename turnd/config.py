@@ -106,7 +106,7 @@ class SfuConfig:
     port: int = field(default=40000, metadata=_by(values.port))
     """The one UDP port of all media."""
     uplink_bps: int = field(default=0, metadata=_by(values.integer(0)))
-    """The uplink budget of this machine in bits per second; 0 is unlimited. Not enforced yet."""
+    """What media may take of this machine's uplink, in bits per second; 0 is unlimited."""
 
 
 @dataclass(frozen=True)
@@ -165,13 +165,6 @@ def load(path: Path | None) -> Config:
     if errors:
         raise ConfigError(errors)
     return config
-
-
-def notices(config: Config) -> list[str]:
-    """What is accepted and does not do yet what it says."""
-    if config.sfu.uplink_bps:
-        return [f"sfu.uplink_bps = {config.sfu.uplink_bps}: not enforced yet, media is sent without a budget"]
-    return []
 
 
 def differences(old: Config, new: Config) -> list[str]:

@@ -29,7 +29,7 @@ from signalling.server import SignallingService, SignallingSettings
 from turnd import __version__, logs
 from turnd.addresses import AddressWatch, OwnAddresses, described
 from turnd.certificate import CertificateError, TlsCertificate
-from turnd.config import Config, ConfigError, HttpConfig, TurnConfig, differences, load, notices
+from turnd.config import Config, ConfigError, HttpConfig, SfuConfig, TurnConfig, differences, load
 from turnd.config_values import Endpoint
 from turnd.exporter import build_app
 from turnd.ice_servers import CREDENTIAL_SECONDS, credential_name, ice_servers, uri_host
@@ -48,7 +48,7 @@ from wire.stun import MAX_CHANNEL
 
 log = logging.getLogger(__name__)
 
-Section = TypeVar("Section", HttpConfig, TurnConfig)
+Section = TypeVar("Section", HttpConfig, TurnConfig, SfuConfig)
 
 DRAIN_SECONDS = 5.0
 DRAIN_LOOK_SECONDS = 0.1
@@ -64,7 +64,7 @@ LIVE_KEYS = frozenset(
         *("turn.secrets", "turn.users", "turn.userhash", "turn.allow_peers", "turn.rfc5766_channels", "turn.mobility"),
         *("turn.max_allocations", "turn.max_allocations_of_user", "turn.max_permissions", "turn.max_channels"),
         *("turn.allocation_bps", "turn.total_bps"),
-        *("addresses.public", "log.format", "log.level"),
+        *("sfu.uplink_bps", "addresses.public", "log.format", "log.level"),
     }
 )
 
@@ -331,8 +331,6 @@ class Daemon:
         self._say(f"turnd {__version__} is serving. Open one of:")
         for url in urls:
             self._say(f"  {url}")
-        for line in notices(self.config):
-            log.warning("%s", line)
         if self._certificate.self_signed and "http.tls_listen" in self.ports:
             self._say("The certificate is turnd's own: browsers warn once. Set http.certificate to change that.")
 
@@ -383,12 +381,14 @@ class Daemon:
             old,
             http=_with_live_keys("http", old.http, new.http),
             turn=_with_live_keys("turn", old.turn, new.turn),
+            sfu=_with_live_keys("sfu", old.sfu, new.sfu),
             addresses=new.addresses,
             log=new.log,
         )
         self._secrets = turn_secrets
         logs.configure(new.log.format, new.log.level)
         self.turn.reload(self._turn_settings(self.config))
+        self.sfu.set_uplink(new.sfu.uplink_bps)
         self._addresses.configure(new.addresses.public)
         live = [key for key in changed if key in LIVE_KEYS]
         log.info("configuration reloaded", extra={"changed": ",".join(live) or "nothing"})

@@ -98,7 +98,7 @@ METRICS: dict[str, Declaration] = {
     "paused_subscriptions": _gauge("Slots that forward nothing although they could.", "reason"),
     "downlink_estimate_bytes_per_second": _histogram("Estimated capacity towards subscribers."),
     "uplink_budget_bytes_per_second": _gauge("The configured uplink budget, 0: unlimited."),
-    "uplink_used_bytes_per_second": _gauge("What the SFU sends now."),
+    "uplink_used_bytes_per_second": _gauge("What the SFU sent in the last second, headers included."),
     # signalling
     "rooms": _gauge("Rooms now."),
     "room_seconds": _histogram("How long rooms existed."),

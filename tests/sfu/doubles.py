@@ -18,6 +18,7 @@ class StreamDouble:
         self.ssrc = ssrc
         self.audio = audio
         self.active = True
+        self.gate: object = None
         self.lost = self.packets = self.bytes = 0
         self.last_packet_at = 0.0
         self.last_keyframe_at = 0.0

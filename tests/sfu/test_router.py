@@ -21,6 +21,7 @@ from sfu.router import (
     WantedSource,
 )
 from sfu.sdp import SdpError, parse
+from sfu.speakers import MAX_TALKERS, OPEN_MICROPHONES
 from sfu.subscription import CHUNK_PLACES, MAX_PLACES
 from tests.sfu.peers import CONTEXT, OTHER_CONTEXT, EndpointDouble, browser_answer, connect, path_of, recorded
 
@@ -455,3 +456,17 @@ def test_viewers_who_go_move_nobody() -> None:
     told = bob.slots
     eve.peer.leave()
     assert bob.slots is told
+
+
+def test_the_sound_of_a_few_goes_on_where_many_microphones_are_on() -> None:
+    endpoint, room, clients = made(*(f"p{number}" for number in range(OPEN_MICROPHONES + 1)))
+    for number, client in enumerate(clients):
+        client.publish()
+        assert client.peer.published is not None
+        client.peer.published.unknown_ssrc(13, 111, "0", None, None, 100.0)
+        assert path_of(client.peer.published).streams[13].gate is room.gate
+        endpoint.advance(0.2)
+        assert room.gate.limit == (MAX_TALKERS if number == OPEN_MICROPHONES else 0)
+    clients[0].peer.set_muted(Source.MICROPHONE, True)
+    endpoint.advance(0.2)
+    assert room.gate.limit == 0

@@ -53,14 +53,6 @@ def test_check_names_the_protocols_of_relay_ports(tmp_path: Path) -> None:
     assert "40000-40100 (UDP, TCP)" in turnd(tmp_path, "check", "--config", "turnd.toml").stdout
 
 
-def test_check_says_what_is_not_enforced_yet(tmp_path: Path) -> None:
-    assert "not enforced" not in turnd(tmp_path, "check").stdout
-    (tmp_path / "turnd.toml").write_text("[sfu]\nuplink_bps = 1000000\n")
-    done = turnd(tmp_path, "check", "--config", "turnd.toml")
-    assert done.returncode == 0
-    assert "sfu.uplink_bps = 1000000: not enforced yet" in done.stdout
-
-
 @pytest.mark.parametrize("command", ["serve", "check", "credentials"])
 def test_every_error_of_the_configuration_is_a_line_and_the_code_is_two(tmp_path: Path, command: str) -> None:
     (tmp_path / "turnd.toml").write_text('[turn]\nprot = 1\nport = 0\n[log]\nlevel = "loud"\n')
