@@ -18,6 +18,7 @@ from sfu.track import Publication
 
 UP_SECONDS = 2.0  # a picture that was made worse stays so for as long
 UNKNOWN_SECONDS = 2.0  # a receiver that tells nothing of its path for so long is not bounded by it
+AMPLE = 0.8  # who can be given all there is for less than this part of what the path takes is not short of bits
 TRIAL_PAUSE_SECONDS = 10.0  # between trials that ended in congestion, doubled each time
 MAX_TRIAL_PAUSE_SECONDS = 60.0
 SOUND_BPS = 55_000  # of somebody who begins to speak: Opus at 32 kbit/s and the headers of 50 packets a second
@@ -70,6 +71,7 @@ class _Wish(NamedTuple):
     """A claim and the slot it is for; `ladder` is what its steps are."""
 
     slot: OutgoingSlot
+    publication: Publication
     size: tuple[int, int] | None
     ladder: tuple[Option, ...]
     claim: Claim
@@ -150,7 +152,7 @@ class Allocation:
         held = now - slot.lowered_at < UP_SECONDS
         costs = [option.bps for option in ladder[: current if held else None]]
         claim = Claim(costs, IMPORTANT if important else THUMBNAIL, current)
-        return _Wish(slot, size, ladder, claim, held)
+        return _Wish(slot, publication, size, ladder, claim, held)
 
     def take(self, receiver: Receiver, now: float) -> None:
         """Gives the slots what the claims were granted."""
@@ -161,6 +163,8 @@ class Allocation:
         self.bounds = frozenset(wish.claim.bound for wish in self._wishes if wish.claim.bound is not None)
         for wish in self._wishes:
             slot, claim = wish.slot, wish.claim
+            if slot.publication is not wish.publication:
+                continue  # somebody else has come meanwhile
             choice = wish.ladder[claim.granted - 1] if claim.granted else None
             if claim.granted < claim.current and claim.bound is not None:
                 slot.lowered_at = now
@@ -181,6 +185,11 @@ class Allocation:
         return self.used_bps < self.best_bps
 
     @property
+    def short(self) -> bool:
+        """Whether what it is given is near to what bounds it."""
+        return bool(self.bounds) or self.best_bps > AMPLE * self.link_bps
+
+    @property
     def wanted_bps(self) -> int:
         """What its path should take: all there is to give, or what a budget leaves of it."""
         return self.used_bps if Bound.UPLINK in self.bounds else self.best_bps
@@ -197,23 +206,22 @@ class Allocation:
 
 def _limit(wish: _Wish) -> Limit:
     """Why the slot gets no more than it was given."""
-    publication = wish.slot.publication
     if not wish.slot.usable:
         return Limit.CODEC
     if wish.claim.bound is not None:
         return Limit(wish.claim.bound)
-    if publication is None or not wish.ladder:
+    if not wish.ladder:
         return Limit.SENDER
-    given, ideal = wish.ladder[-1], publication.ideal(wish.size)
+    given, ideal = wish.ladder[-1], wish.publication.ideal(wish.size)
     if ideal is not None and ideal.pixels != given.pixels:
         return Limit.SENDER
-    return Limit.TILE if any(option.pixels > given.pixels for option in publication.every) else Limit.NONE
+    return Limit.TILE if any(option.pixels > given.pixels for option in wish.publication.every) else Limit.NONE
 
 
 def _hoped_for(wish: _Wish) -> Option | None:
     """A layer to be kept on at the publisher beside what was given: the one that does not come, or any at all."""
-    publication = wish.slot.publication
-    if publication is None or not publication.every:
+    publication = wish.publication
+    if not publication.every:
         return None
     if not wish.claim.granted:
         return min(publication.every, key=lambda option: option.bps)

@@ -352,9 +352,9 @@ class MediaPeer:
         """A track has another layer."""
         self._room.layers_changed(self)
 
-    def allocate(self, now: float) -> None:
-        """What the slots carry is to be chosen anew."""
-        self._endpoint.uplink.allocate(self, now)
+    def allocate(self, now: float) -> bool:
+        """What the slots carry is to be chosen anew; whether it was."""
+        return self._endpoint.uplink.allocate(self, now)
 
     def received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
         """What the slots carry has changed."""

@@ -19,7 +19,7 @@ from sfu.publish_answer import Agreement, Source, agree, answer
 from sfu.rtcp import ReceiverReport, Remb, RtcpPacket, SenderReport, SourceDescription
 from sfu.rtp import Extension
 from sfu.sdp import SdpError
-from sfu.track import NO_RID, Layer, Publication
+from sfu.track import NO_RID, Change, Layer, Publication
 from sfu.transport import PeerTransport, State
 
 if TYPE_CHECKING:
@@ -339,10 +339,10 @@ class PublishConnection:
             if video:
                 self._send(Remb(LOCAL_SSRC, REMB_BPS * len(self.publications), video))
 
-    def observe(self, now: float) -> bool:
-        """Looks at all layers; True when receivers should choose anew."""
+    def observe(self, now: float) -> Change:
+        """Looks at all layers of pictures and the rate of sound: whether receivers should choose anew."""
         changes = [publication.observe(now) for publication in self.publications.values()]
-        return any(changes)
+        return max(changes, default=Change.NONE)
 
     def wanted(self, now: float) -> tuple[WantedSource, ...]:
         """Which layers of each picture somebody watches."""

@@ -20,7 +20,7 @@ from sfu.peer import Endpoint, MediaListener, MediaPeer, Timed
 from sfu.publish_answer import Source
 from sfu.slots import Limit, SlotView
 from sfu.speakers import MAX_TALKERS, OPEN_MICROPHONES, Speakers
-from sfu.track import Publication
+from sfu.track import Change, Publication
 from sfu.transport import NEVER
 
 __all__ = [
@@ -143,6 +143,16 @@ class MediaRoom:
         for position, connection in enumerate(subscribed):
             connection.allocate_by(now + position // PEERS_A_TURN * TURN_SECONDS)
 
+    def _rates_changed(self, now: float) -> None:
+        """Only where bits are short that matters at once."""
+        short = []
+        for peer in self.peers.values():
+            if peer.subscribed is not None:
+                peer.subscribed.rates_changed = True
+                if peer.subscribed.allocation.short:
+                    short.append(peer)
+        self._allocate(short, now)
+
     def _tell_speaker(self) -> None:
         self._to_tell.update(dict.fromkeys(self.peers.values()))
         self._take_turn()
@@ -167,9 +177,11 @@ class MediaRoom:
     def _tick(self, now: float) -> None:
         publishing = list(self._publishing.values())
         self._next_tick_at = now + TICK_SECONDS if publishing else NEVER
-        changes = [peer.published.observe(now) for peer in publishing if peer.published is not None]
-        if any(changes):
+        change = max((peer.published.observe(now) for peer in publishing if peer.published), default=Change.NONE)
+        if change is Change.LAYERS:
             self._allocate(self.peers.values(), now)
+        elif change is Change.RATES:
+            self._rates_changed(now)
         for peer in publishing:
             peer.tell_wanted(now)
         self.gate.limit = MAX_TALKERS if len(list(_microphones(publishing))) > OPEN_MICROPHONES else 0

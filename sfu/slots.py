@@ -69,6 +69,7 @@ class OutgoingSlot:
     limit: Limit = Limit.NONE
     lowered_at: float = float("-inf")  # when it was last given less than it could show
     waiting_since: float | None = None  # for a keyframe of the stream it is to follow
+    _silent: bool = True  # nobody is here, and it follows nothing
     _limits: tuple[int, int] = (ALL, ALL)
     _watched: frozenset[tuple[layers.Layer, int]] = frozenset()
 
@@ -82,9 +83,11 @@ class OutgoingSlot:
 
     def follow(self, connected: bool, now: float) -> None:
         """Carries what it was given, or what comes nearest to it while that is still on its way."""
+        if self.publication is None and self._silent:
+            return
+        self._silent = self.publication is None
         layer = self._carried() if connected and self.usable else None
         stream = None if layer is None else layer.stream
-        self._limit()
         if (self.slot.target() or self.slot.current()) is not stream:
             self.slot.follow(stream)
             self.waiting_since = now if self.slot.target() is not None else None
@@ -92,6 +95,7 @@ class OutgoingSlot:
             self.waiting_since = None
         elif layer is not None and self._waits_in_vain(layer, now):
             layer.view.deaf_at = now
+        self._limit()
 
     def _waits_in_vain(self, layer: Layer, now: float) -> bool:
         """Whether packets of it have come for long enough, and no keyframe among them."""

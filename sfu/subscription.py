@@ -47,8 +47,8 @@ class SubscribeOwner(Protocol):
     def connection_ready(self) -> None:
         """Media can flow."""
 
-    def allocate(self, now: float) -> None:
-        """What its slots carry is to be chosen anew: leads to `claim` and `take`."""
+    def allocate(self, now: float) -> bool:
+        """What its slots carry is to be chosen anew: leads to `claim` and `take`, now (True) or soon."""
 
     def received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
         """What the slots carry has changed; at most once a second."""
@@ -77,6 +77,7 @@ class SubscribeConnection:
         self.downlink = Downlink(transport.path, now, counters)
         self.allocation = Allocation()
         self.allocate_at = NEVER
+        self.rates_changed = False  # of what it could be given, so little that it may wait for the next report
         self.wake_at = now
         self._told: tuple[ReceivedStream, ...] = ()
         self._allocated_at = now
@@ -218,8 +219,9 @@ class SubscribeConnection:
     def allocate(self, now: float) -> None:
         """Has it chosen, and follows what is not a matter of choice."""
         self.allocate_at = NEVER
-        self._owner.allocate(now)
-        self.follow(now)
+        self.rates_changed = False
+        if not self._owner.allocate(now):
+            self.follow(now)
 
     def allocate_by(self, at: float) -> None:
         """Has it chosen at a moment soon."""
@@ -340,6 +342,8 @@ class SubscribeConnection:
         if now >= self._next_report_at:
             self._next_report_at = now + REPORT_SECONDS
             self._reported = self.transport.send_reports(now) or 0, now
+            if self.rates_changed:
+                self.allocate(now)
             self._tell_received()
         self.wake_at = min(self.transport.next_timer(), self._next_report_at, self.downlink.wake_at, self.allocate_at)
 

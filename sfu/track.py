@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from sfu import layers as offered
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 NO_RID = ""
 MAX_LADDERS = 64  # tile sizes whose ladder is remembered until the options change
+
+
+class Change(IntEnum):
+    """What has become of the options of a track; greater is more."""
+
+    NONE = 0
+    RATES = 1
+    LAYERS = 2
 
 
 @dataclass(eq=False, slots=True)
@@ -51,6 +60,7 @@ class Publication:
     options: tuple[Option, ...] = ()  # what receivers may be given
     every: tuple[Option, ...] = ()  # and what they may not, for it does not come
     _ladders: dict[tuple[int, int] | None, tuple[Option, ...]] = field(default_factory=dict)
+    _ideals: dict[tuple[int, int] | None, Option | None] = field(default_factory=dict)
 
     @property
     def audio(self) -> bool:
@@ -83,18 +93,21 @@ class Publication:
             self.views[rid].live_seconds = offered.DETAIL_LIVE_SECONDS if self.detail else offered.LIVE_SECONDS
         self.observe(now)
 
-    def observe(self, now: float) -> bool:
-        """Looks at all layers; True when receivers should choose anew."""
+    def observe(self, now: float) -> Change:
+        """Looks at all layers: whether receivers should choose anew."""
         before = [view.alive for view in self.views.values()]
         for layer in self.layers.values():
             layer.observe(now)
         options = offered.options(self.views.values(), now)
+        changed = before != [view.alive for view in self.views.values()]
         if offered.alike(options, self.options):
-            return before != [view.alive for view in self.views.values()]
+            return Change.LAYERS if changed else Change.NONE
+        changed = changed or [each[:5] for each in options] != [each[:5] for each in self.options]
         self.options = options
         self.every = offered.options(self.views.values(), now, every=True)
         self._ladders.clear()
-        return True
+        self._ideals.clear()
+        return Change.LAYERS if changed else Change.RATES
 
     def ladder(self, size: tuple[int, int] | None) -> tuple[Option, ...]:
         """What is worth having for a tile of that size (None: as large as can be), cheapest first."""
@@ -107,5 +120,9 @@ class Publication:
 
     def ideal(self, size: tuple[int, int] | None) -> Option | None:
         """The best for that size if every layer came."""
-        ladder = offered.ladder(self.every, size, detail=self.detail)
-        return ladder[-1] if ladder else None
+        if size not in self._ideals:
+            if len(self._ideals) >= MAX_LADDERS:
+                self._ideals.clear()
+            ladder = offered.ladder(self.every, size, detail=self.detail)
+            self._ideals[size] = ladder[-1] if ladder else None
+        return self._ideals[size]

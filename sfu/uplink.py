@@ -1,12 +1,13 @@
 """Rounds of choice: what every receiver gets, inside the host's uplink and the rooms' caps.
 
 A receiver that nothing but its own path bounds is served alone, at once. Where a budget is shared, all who share it
-are served in one round, at most every `ROUND_SECONDS` and soon after somebody asks for it.
+are served in one round, at most every `ROUND_SECONDS` and soon after somebody asks for it; who is congested meanwhile
+is served alone at once, with no more than it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from sfu.budget import UNLIMITED, Pool, Receiver, share
@@ -14,7 +15,7 @@ from sfu.subscription import SubscribeConnection
 from sfu.transport import NEVER
 
 ROUND_SECONDS = 0.25
-URGENT_SECONDS = 0.05  # when somebody's path is congested
+RECEIVERS_A_TURN = 32  # of a round, so that a large one does not hold up the loop
 HEADROOM = 0.9  # part of a budget that is given away: the rest is for repairs, keyframes and what grows meanwhile
 MIN_HEADROOM = 0.6  # as little is given away when more is sent than was given
 MEASURE_SECONDS = 1.0
@@ -46,6 +47,8 @@ class Uplink:
         self.wake_at = NEVER
         self.used_bps = 0.0  # what was really sent, as measured last
         self._peers = peers
+        self._round: Iterator[None] | None = None  # the one under way
+        self._now = 0.0
         self._served_at = -NEVER
         self._headroom = HEADROOM
         self.measure_at = -NEVER  # when `measure` is to be called next
@@ -71,29 +74,52 @@ class Uplink:
         else:
             self._headroom = min(HEADROOM, self._headroom + REGAIN)
 
-    def allocate(self, peer: Served, now: float) -> None:
-        """Chooses for a receiver: now if it is on its own, else with the others who share."""
+    def allocate(self, peer: Served, now: float) -> bool:
+        """Chooses for a receiver: now (True) if it is on its own, else with the others who share, soon."""
         connection = peer.subscribed
         if connection is None:
-            return
-        if self.budget_bps or peer.cap_bps:
-            apart = URGENT_SECONDS if connection.downlink.congested else ROUND_SECONDS
-            self.wake_at = min(self.wake_at, max(now, self._served_at + apart))
-            return
-        receiver = connection.claim(Pool(), now)
-        share([receiver], Pool())
+            return True
+        shared = bool(self.budget_bps or peer.cap_bps)
+        if shared:
+            self.wake_at = min(self.wake_at, max(now, self._served_at + ROUND_SECONDS))
+        if shared and not connection.downlink.congested:
+            return False
+        pool = Pool(connection.allocation.used_bps) if shared else Pool()  # until the round no more than it has
+        receiver = connection.claim(pool, now)
+        share([receiver], pool)
         connection.take(receiver, now)
+        return True
 
     def handle_timer(self, now: float) -> None:
-        """A round."""
-        self.wake_at, self._served_at = NEVER, now
+        """The next part of a round."""
+        if self._round is None:
+            self._served_at = now
+            self._round = self._parts()
+        self._now = now
+        try:
+            next(self._round)
+        except StopIteration:
+            self._round = None
+            self.wake_at = NEVER
+        else:
+            self.wake_at = now
+
+    def _parts(self) -> Iterator[None]:
+        """A round, `RECEIVERS_A_TURN` at a time: all claims, then the sharing, then what was granted."""
         rooms: dict[object, Pool] = {}
-        served: list[tuple[SubscribeConnection, Receiver]] = []
-        for peer in self._peers:
+        served: list[tuple[Served, SubscribeConnection, Receiver]] = []
+        for peer in list(self._peers):
             connection = peer.subscribed
-            if connection is not None and (self.budget_bps or peer.cap_bps):
-                room = rooms.setdefault(peer.cap_key, Pool(peer.cap_bps * HEADROOM or UNLIMITED))
-                served.append((connection, connection.claim(room, now)))
-        share([receiver for _, receiver in served], Pool(self.budget_bps * self._headroom or UNLIMITED))
-        for connection, receiver in served:
-            connection.take(receiver, now)
+            if connection is None or not (self.budget_bps or peer.cap_bps):
+                continue
+            if served and len(served) % RECEIVERS_A_TURN == 0:
+                yield
+            room = rooms.setdefault(peer.cap_key, Pool(peer.cap_bps * HEADROOM or UNLIMITED))
+            if peer.subscribed is connection:
+                served.append((peer, connection, connection.claim(room, self._now)))
+        share([receiver for *_, receiver in served], Pool(self.budget_bps * self._headroom or UNLIMITED))
+        for count, (peer, connection, receiver) in enumerate(served):
+            if len(served) > RECEIVERS_A_TURN and count % RECEIVERS_A_TURN == 0:
+                yield
+            if peer.subscribed is connection:
+                connection.take(receiver, self._now)

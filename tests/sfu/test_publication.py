@@ -9,6 +9,7 @@ from sfu.layers import ALL
 from sfu.publication import PublishConnection, read_offer
 from sfu.publish_answer import Source
 from sfu.sdp import SdpError, parse
+from sfu.track import Change
 from sfu.transport import State
 from tests.sfu.peers import CONTEXT, EndpointDouble, connect, path_of, recorded
 
@@ -344,13 +345,13 @@ def test_what_receivers_may_be_given_follows_what_is_alive() -> None:
     for layer, width in ((video.layers["q"], 320), (video.layers["h"], 640)):
         stream: Any = layer.stream
         stream.last_packet_at, stream.width, stream.height = endpoint.clock, width, width // 2
-    assert connection.observe(endpoint.clock)
+    assert connection.observe(endpoint.clock) is Change.LAYERS
     assert {option.rid: option.width for option in video.options} == {"q": 320, "h": 640, "f": 1280}
     stream = video.layers["q"].stream
     stream.last_packet_at = endpoint.clock + 3
-    assert connection.observe(endpoint.clock + 3)
+    assert connection.observe(endpoint.clock + 3) is Change.LAYERS
     assert [option.rid for option in video.options] == ["q"]
-    assert not connection.observe(endpoint.clock + 3)
+    assert connection.observe(endpoint.clock + 3) is Change.NONE
 
 
 def test_a_layer_that_is_agreed_no_more_ends() -> None:

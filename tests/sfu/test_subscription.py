@@ -33,10 +33,11 @@ class Owner:
     def connection_failed(self, connection: object) -> None:
         self.failed.append(connection)
 
-    def allocate(self, now: float) -> None:
+    def allocate(self, now: float) -> bool:
         receiver = self.connection.claim(Pool(), now)
         share([receiver], Pool())
         self.connection.take(receiver, now)
+        return True
 
     def received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
         self.told.append(streams)

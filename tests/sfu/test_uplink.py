@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 
 from sfu.budget import Claim, Pool, Receiver
-from sfu.uplink import FULL, HEADROOM, MEASURE_SECONDS, MIN_HEADROOM, ROUND_SECONDS, URGENT_SECONDS, Uplink
+from sfu.uplink import FULL, HEADROOM, MEASURE_SECONDS, MIN_HEADROOM, RECEIVERS_A_TURN, ROUND_SECONDS, Uplink
 
 
 class Path:
     congested = False
+
+
+class Given:
+    used_bps = 0
 
 
 class Connection:
@@ -20,6 +24,7 @@ class Connection:
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
         self.downlink = Path()
+        self.allocation = Given()
         self.given: list[tuple[float, int]] = []
         self.asked_for: list[float] = []
 
@@ -56,14 +61,37 @@ def test_with_a_budget_all_are_served_in_one_round_soon() -> None:
     assert sorted(peer.subscribed.given[0][1] for peer in peers) == [0, 400]
 
 
-@pytest.mark.parametrize(("congested", "apart"), [(False, ROUND_SECONDS), (True, URGENT_SECONDS)])
-def test_rounds_are_apart(congested: bool, apart: float) -> None:
+def test_rounds_are_apart() -> None:
     peer = Peer(400)
-    peer.subscribed.downlink.congested = congested
     uplink = Uplink([peer], 500)
     uplink.handle_timer(7.0)
     uplink.allocate(peer, 7.01)
-    assert uplink.wake_at == pytest.approx(7.0 + apart)
+    assert uplink.wake_at == pytest.approx(7.0 + ROUND_SECONDS)
+
+
+def test_who_is_congested_is_served_at_once_with_no_more_than_before() -> None:
+    peer = Peer(400)
+    uplink = Uplink([peer], 500)
+    peer.subscribed.downlink.congested = True
+    peer.subscribed.allocation.used_bps = 300
+    assert uplink.allocate(peer, 7.0)
+    assert peer.subscribed.given == [(7.0, 0)]
+    assert uplink.wake_at == 7.0
+
+
+def test_a_large_round_takes_turns_and_those_who_go_meanwhile_get_nothing() -> None:
+    peers = [Peer(400) for _ in range(RECEIVERS_A_TURN + 1)]
+    uplink = Uplink(peers, 400 * RECEIVERS_A_TURN * 2)
+    now = 7.0
+    while uplink.wake_at <= now or now == 7.0:
+        uplink.handle_timer(now)
+        if now == 7.0:
+            gone, peers[3].subscribed = peers[3].subscribed, None
+        now += 0.02
+    assert gone.given == []
+    times = {at for peer in peers if peer.subscribed for at, _ in peer.subscribed.given}
+    assert len(times) == 2
+    assert uplink.wake_at == float("inf")
 
 
 def test_a_capped_room_shares_and_others_are_alone() -> None:
