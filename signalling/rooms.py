@@ -52,6 +52,10 @@ class Rooms:
         """The room of that name, if somebody holds a seat in it."""
         return self._rooms.get(name)
 
+    def is_resume_token(self, room_name: str, token: str) -> bool:
+        """Whether we issued this for a room of that name, which may have ended."""
+        return self._tokens.read(room_name, token) is not None
+
     def seats(self) -> Iterator[Seat]:
         """Every seat of every room."""
         for room in self._rooms.values():

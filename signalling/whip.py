@@ -16,6 +16,9 @@ from signalling.media import SdpError, SessionDescription, Source, agree_to_publ
 from signalling.seat import Seat
 from signalling.server_messages import Role
 
+# When to try again after a restart, with a token that stands for a host: it is no password to make the room with.
+HOST_SECONDS = 5
+
 _SOURCES: Mapping[str, Mapping[str, Source]] = {
     "camera": {"audio": Source.MICROPHONE, "video": Source.CAMERA},
     "screen": {"audio": Source.SCREEN_AUDIO, "video": Source.SCREEN},
@@ -34,6 +37,8 @@ class Whip:
     def take(self, reception: Reception, room_name: str, join: Join, source: str, addresses: Sequence[str]) -> Seat:
         """See Exchange."""
         room = reception.rooms.get(room_name)
+        if room is None and reception.rooms.is_resume_token(room_name, join.resume):
+            raise RefusedRequestError(503, "the host has not come back yet", {"Retry-After": str(HOST_SECONDS)})
         if room is not None and room.broadcast and not room.is_host(join.resume):
             reception.wrong_password(source)
             raise RefusedRequestError(403, "only a host's token opens the stage of this room")

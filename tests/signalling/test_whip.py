@@ -345,6 +345,16 @@ async def test_only_a_hosts_token_opens_the_stage_of_a_broadcast_room(house: Hou
     assert house.measure("whip_sessions") == 0
 
 
+async def test_a_hosts_token_makes_no_room(house: House) -> None:
+    """Else it would be the password of the room that the host comes back to."""
+    ada = await house.join("Ada", settings={"mode": "broadcast"})
+    await ada.send(type="leave")
+    await ada.close_code()
+    refused = await Whip(house, token=ada.joined["resume"]["token"]).post()
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+    assert house.measure("rooms") == 0
+
+
 async def test_a_full_or_leaving_server_asks_to_come_back(open_house: Callable[..., asyncio.Future[House]]) -> None:
     house = await open_house(SignallingSettings(limits=RoomLimits(participants=1)))
     assert (await Whip(house).post()).status == 201
