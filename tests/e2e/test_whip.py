@@ -1,9 +1,10 @@
-"""Others' clients over WHIP and WHEP in a real room: GStreamer's webrtcbin, and Chromium with a few lines of fetch."""
+"""Others' clients over WHIP and WHEP in a real room: GStreamer, aiortc, and browsers with a few lines of fetch."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browsers import Chromium
+from tests.e2e.browsers import Chromium, Firefox
 from tests.e2e.call import until
 from tests.e2e.conftest import DAEMON_ADDRESS, PersonFactory
 from tests.e2e.daemon import REPOSITORY, Daemon, total
 from tests.e2e.network import Host
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
-CLIENT = Path(__file__).parent / "clients" / "gstreamer_whip.py"
+CLIENTS = Path(__file__).parent / "clients"
 ORIGIN = f"https://{DAEMON_ADDRESS}:8443"
-SYSTEM_PYTHON = "/usr/bin/python3"  # which has the bindings of Debian's GStreamer
+GSTREAMER = ("/usr/bin/python3", str(CLIENTS / "gstreamer_whip.py"))  # the system's has Debian's bindings
+AIORTC = (sys.executable, "-W", "error::UserWarning", str(CLIENTS / "aiortc_whip.py"))
 
 # In a page: a publisher or a player, and what it says about itself.
 PAGE = """
@@ -75,8 +77,8 @@ window.end = async () => (await fetch(window.session, {method: 'DELETE'})).statu
 Report = dict[str, Any]
 
 
-class GStreamer:
-    """The client in a process of its own."""
+class Stranger:
+    """A client in a process of its own."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -85,7 +87,7 @@ class GStreamer:
         """What it says next."""
         assert self.process.stdout
         line = await asyncio.wait_for(self.process.stdout.readline(), 20)
-        assert line, "GStreamer ended"
+        assert line, "the client ended"
         return dict(json.loads(line))
 
     async def plays(self) -> None:
@@ -107,12 +109,11 @@ class GStreamer:
 
 
 @asynccontextmanager
-async def gstreamer(host: Host, *arguments: str) -> AsyncIterator[GStreamer]:
+async def stranger(host: Host, *command: str) -> AsyncIterator[Stranger]:
     pipe = asyncio.subprocess.PIPE
-    command = host.command(SYSTEM_PYTHON, str(CLIENT), *arguments)
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=REPOSITORY)
+    process = await asyncio.create_subprocess_exec(*host.command(*command), stdin=pipe, stdout=pipe, cwd=REPOSITORY)
     try:
-        yield GStreamer(process)
+        yield Stranger(process)
     finally:
         if process.returncode is None:
             process.kill()
@@ -129,15 +130,22 @@ async def rises(count: Callable[[], Awaitable[int]], what: str) -> None:
     await until(what, probe, 20)
 
 
-@pytest.mark.parametrize("codec", ["vp8", "h264"])
-async def test_gstreamer_publishes_and_plays_beside_a_browser(
-    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, codec: str
+@pytest.mark.parametrize(
+    ("client", "options"),
+    [
+        pytest.param(GSTREAMER, ("--codec", "vp8"), id="gstreamer-vp8"),
+        pytest.param(GSTREAMER, ("--codec", "h264"), id="gstreamer-h264"),
+        pytest.param(AIORTC, (), id="aiortc"),
+    ],
+)
+async def test_a_strangers_client_publishes_and_plays_beside_a_browser(
+    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, client: tuple[str, ...], options: tuple[str, ...]
 ) -> None:
     room = f"{ORIGIN}/r/stage"
     ada = await person("Ada", Chromium, lan["c"])
-    async with gstreamer(lan["a"], "publish", f"{room}/whip", "--codec", codec) as publisher:
-        await until("GStreamer is in the room", lambda: _sessions(daemon, "whip"), 10)
-        async with gstreamer(lan["b"], "play", f"{room}/whep") as player:
+    async with stranger(lan["a"], *client, "publish", f"{room}/whip", *options) as publisher:
+        await until("the publisher is in the room", lambda: _sessions(daemon, "whip"), 10)
+        async with stranger(lan["b"], *client, "play", f"{room}/whep") as player:
             await ada.join(room)
             await ada.sees_others(1)
             await player.plays()
@@ -152,10 +160,11 @@ async def _sessions(daemon: Daemon, kind: str) -> float:
     return (await daemon.metrics())[f"turnd_{kind}_sessions"]
 
 
-async def test_chromium_publishes_and_plays_and_restarts_ice_by_fetch(
-    daemon: Daemon, lan: dict[str, Host], person: PersonFactory
+@pytest.mark.parametrize("engine", [Chromium, Firefox])
+async def test_browsers_publish_and_play_and_restart_ice_by_fetch(
+    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, engine: type[Chromium] | type[Firefox]
 ) -> None:
-    publisher, player = await person("publisher", Chromium, lan["a"]), await person("player", Chromium, lan["b"])
+    publisher, player = await person("publisher", engine, lan["a"]), await person("player", engine, lan["b"])
     for one, role, path in ((publisher, "publish", "whip"), (player, "play", "whep")):
         await one.browser.open(f"{ORIGIN}/")
         await one.browser.evaluate(f"(() => {{ {PAGE} }})()")
