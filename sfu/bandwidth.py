@@ -17,8 +17,9 @@ BACKOFF = 0.85  # of what arrives at over-use
 GROWTH = 1.08  # a second, while the estimate is used
 GROWTH_NEAR_LIMIT_BPS = 40_000.0  # a second within LIMIT_MARGIN of where over-use was met: sums make shares equal
 LIMIT_MARGIN = 0.3
+MAX_OVER_ARRIVED = 1.5  # times what arrives: as far as growth goes without a probe
 MAX_GROWTH_SECONDS = 1.0  # that one report can stand for
-USED = 0.85  # of the estimate: less is application-limited and proves nothing
+USED = 0.7  # of the estimate: less is application-limited and proves nothing
 MIN_QUEUE_SECONDS = 0.015  # over-use with a shorter queue is over, or only begins
 SLACK_QUEUE_SECONDS = 0.05  # over-use with a shorter queue, while little is sent, is taken for noise in part
 LONG_QUEUE_SECONDS = 0.1
@@ -178,14 +179,15 @@ class Bandwidth:
     def _grow(self, report: Report, now: float) -> None:
         if report.underusing or report.queue_seconds > LONG_QUEUE_SECONDS or self._loss.fast(now) > MUCH_LOSS:
             return
-        if report.acked_bps > self.base_bps:
+        if report.acked_bps > self.base_bps and now - self.cut_at > REFINE_SECONDS:
             self.base_bps = min(float(MAX_ESTIMATE_BPS), report.acked_bps)
         elif report.sent_bps >= USED * self.base_bps:
             passed = min(MAX_GROWTH_SECONDS, now - self._updated_at)
             grown = self.base_bps * GROWTH**passed
             if self._is_near_limit(self.base_bps):
                 grown = min(grown, self.base_bps + GROWTH_NEAR_LIMIT_BPS * passed)
-            self.base_bps = min(float(MAX_ESTIMATE_BPS), grown)
+            proved = max(self.base_bps, MAX_OVER_ARRIVED * report.acked_bps)
+            self.base_bps = min(float(MAX_ESTIMATE_BPS), grown, proved)
 
     def _is_near_limit(self, bps: float) -> bool:
         return abs(bps - self._limit_bps) < LIMIT_MARGIN * self._limit_bps
@@ -194,6 +196,10 @@ class Bandwidth:
         """A probe has shown that so much arrives; less than the estimate says nothing, nor does what is known."""
         if not limited or not self._is_near_limit(bps):
             self.base_bps = min(float(MAX_ESTIMATE_BPS), max(self.base_bps, bps))
+
+    def moved(self) -> None:
+        """The path is another one: where the old one ended says nothing."""
+        self._limit_bps = 0.0
 
     def silence(self, now: float) -> None:
         """Packets went out and no feedback came for SILENCE_SECONDS."""
@@ -263,20 +269,21 @@ class ReportedBandwidth:
 # Probing.
 
 PROBE_MARGIN = 1.2  # above what is wanted
-FACTORS = (1.5, 2.0, 3.0)  # times the estimate: the first after a failure, the next after each success
+FACTORS = (1.25, 2.0, 3.0)  # times the estimate: the first after a failure, the next after each success
 ENOUGH = 1.08  # an estimate of so many wants needs no probe: layers are bursts, and must fit in
 PROBE_SECONDS = 0.15
-MAX_PROBE_SECONDS = 0.3
-PROBE_PACKETS = 8
-PROBE_PACKET_BYTES = 1200
+MAX_PROBE_SECONDS = 0.6
+PROBE_EXCESS_BITS = 64_000  # above the estimate: token buckets let through a burst of some kilobytes
 MAX_WAIT_SECONDS = 0.6  # for feedback on a probe, and a round trip
 ARRIVES = 0.85  # of the rate sent: less is a queue that builds, or jitter when there is none
 QUEUE_OF_PROBE_SECONDS = 0.02
+MAX_QUEUE_OF_PROBE_SECONDS = 0.05  # a longer one ends the probe
 MAX_PROBE_LOSS = 0.2
 SETTLED = 0.95  # of what arrived of a probe that failed
-FIRST_PAUSE_SECONDS = 1.0
+FIRST_PAUSE_SECONDS = 2.0
+PROOF_SECONDS = 4.0  # a cut so soon after a success shows that it was none
 MAX_PAUSE_SECONDS = 8.0  # so that a path that has recovered is found out within this
-PAUSE_AFTER_CUT_SECONDS = 1.0
+PAUSE_AFTER_CUT_SECONDS = 2.0
 TRIAL_SECONDS = 2.0
 TRIAL = 1.25  # where nothing can be padded: the estimate is raised by this and media tries it
 NEVER = float("inf")
@@ -286,8 +293,7 @@ class ProbeResult(StrEnum):
     """How a probe ended; the metric's label."""
 
     SUCCESS = "success"
-    LIMITED = "limited"  # less arrived than was sent
-    ABORTED = "aborted"  # over-use during it
+    LIMITED = "limited"  # less arrived than was sent, or a queue grew
     LOST = "lost"  # too much of it, or no feedback
     MEDIA = "media"  # a trial without padding
 
@@ -330,7 +336,8 @@ def judge(probe: ProbeCounts, queue_seconds: float) -> Verdict:
         return Verdict(ProbeResult.LOST, 0.0)
     if probe.missed > MAX_PROBE_LOSS * reported:
         return Verdict(ProbeResult.LOST, SETTLED * probe.received_bps * probe.received / reported)
-    if probe.received_bps < ARRIVES * probe.sent_bps and queue_seconds > QUEUE_OF_PROBE_SECONDS:
+    is_slow = probe.received_bps < ARRIVES * probe.sent_bps and queue_seconds > QUEUE_OF_PROBE_SECONDS
+    if is_slow or queue_seconds > MAX_QUEUE_OF_PROBE_SECONDS:
         return Verdict(ProbeResult.LIMITED, SETTLED * probe.received_bps)
     return Verdict(ProbeResult.SUCCESS, min(probe.sent_bps, max(probe.received_bps, ARRIVES * probe.sent_bps)))
 
@@ -342,7 +349,7 @@ class Pauses:
         self.next_at = now
         self._failures = 0
         self._courage = len(FACTORS) - 1
-        self._cut_at = -1e9
+        self._cut_at = self._succeeded_at = -1e9
 
     def target_bps(self, estimate_bps: float, want_bps: int) -> float:
         """The rate of a probe."""
@@ -351,11 +358,16 @@ class Pauses:
     def ended(self, result: ProbeResult, now: float) -> None:
         """Notes how it went."""
         if result is ProbeResult.SUCCESS:
-            self._failures = 0
+            if self._cut_at < self._succeeded_at or now - self._cut_at > MAX_PAUSE_SECONDS:
+                self._failures = 0
             self._courage = min(self._courage + 1, len(FACTORS) - 1)
+            self._succeeded_at = now
         if result is ProbeResult.SUCCESS or result is ProbeResult.MEDIA:
             self.next_at = now + (TRIAL_SECONDS if result is ProbeResult.MEDIA else 0.0)
             return
+        self._fail(now)
+
+    def _fail(self, now: float) -> None:
         self._courage = 0
         self.next_at = now + min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self._failures)
         self._failures = min(self._failures + 1, 8)
@@ -366,8 +378,12 @@ class Pauses:
             self._cut_at = cut_at
             self._courage = 0
             self.next_at = max(self.next_at, cut_at + PAUSE_AFTER_CUT_SECONDS)
+            if cut_at - self._succeeded_at < PROOF_SECONDS:
+                self._succeeded_at = -1e9
+                self._fail(cut_at)
 
     def changed(self, now: float) -> None:
-        """The path is another one."""
-        self._failures = self._courage = 0
+        """The path is another one, of which nothing is known."""
+        self._failures = 0
+        self._courage = len(FACTORS) - 1
         self.next_at = now

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from sfu.bandwidth import (
     ENOUGH,
     MAX_PROBE_SECONDS,
+    MAX_QUEUE_OF_PROBE_SECONDS,
     MAX_WAIT_SECONDS,
+    PROBE_EXCESS_BITS,
     PROBE_MARGIN,
-    PROBE_PACKET_BYTES,
-    PROBE_PACKETS,
     PROBE_SECONDS,
     QUEUE_OF_PROBE_SECONDS,
     SILENCE_SECONDS,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sfu.forward import PathReport, ProbeReport, Transport
 
 WIRE_OVERHEAD_BYTES = 28
+MIN_PAD_BYTES = 600  # half a packet: less waits for the next turn
 PACE_SECONDS = 0.005  # while a probe runs
 URGENT_SECONDS = 0.05  # between FEEDBACK events while something happens
 CALM_SECONDS = 0.25
@@ -47,16 +48,16 @@ MAX_REPORTED = 512  # SSRCs whose loss is followed: as many as a transport has s
 class _Probe:
     """A stretch of time in which more is sent than the estimate."""
 
-    def __init__(self, rate_bps: float, now: float, wire_bytes: int) -> None:
-        seconds = PROBE_PACKETS * PROBE_PACKET_BYTES * 8 / rate_bps
+    def __init__(self, rate_bps: float, bandwidth: Bandwidth, now: float, wire_bytes: int) -> None:
+        seconds = PROBE_EXCESS_BITS / max(1.0, rate_bps - bandwidth.base_bps)
         self.rate_bps = rate_bps
         self.end_at = now + min(max(seconds, PROBE_SECONDS), MAX_PROBE_SECONDS)
         self.ended = False
-        self.aborted = False
         self.padded = 0
         self.refused = False  # nothing could be padded
         self.counts: ProbeReport | None = None
-        self.queue_seconds = 0.0  # the longest seen
+        self.queue_seconds = 0.0  # the longest seen, beyond that at the beginning
+        self._queue_before = bandwidth.queue_seconds
         self._started_at = now
         self._wire_bytes = wire_bytes
 
@@ -64,6 +65,12 @@ class _Probe:
         """What is lacking of the rate by now, media counted in."""
         lacking = self.rate_bps * (now - self._started_at + PACE_SECONDS) / 8 - (wire_bytes - self._wire_bytes)
         return int(min(lacking, self.rate_bps * MAX_BURST_SECONDS / 8))
+
+    def take(self, report: PathReport) -> bool:
+        """Notes what has come of it; True when that is enough."""
+        self.counts = report.probe
+        self.queue_seconds = max(self.queue_seconds, report.queue_seconds - self._queue_before)
+        return self.queue_seconds > (QUEUE_OF_PROBE_SECONDS if report.overused else MAX_QUEUE_OF_PROBE_SECONDS)
 
     @property
     def is_reported(self) -> bool:
@@ -169,6 +176,7 @@ class Downlink:
         self._packets_out = self._path.packets_out
         if report.moved:
             self._pauses.changed(now)
+            self._bandwidth.moved()
         self._bandwidth.update(report, now, probing=self._probe is not None)
         self._pauses.cut(self._bandwidth.cut_at)
         urgent = self._probe is not None or self._bandwidth.congested or now - self._started_at < START_SECONDS
@@ -196,7 +204,8 @@ class Downlink:
     def _begin(self, now: float) -> None:
         if not self._path.begin_probe():
             return
-        self._probe = _Probe(self._pauses.target_bps(self._bandwidth.base_bps, self._want_bps), now, self._wire_bytes())
+        rate = self._pauses.target_bps(self._bandwidth.base_bps, self._want_bps)
+        self._probe = _Probe(rate, self._bandwidth, now, self._wire_bytes())
         self._path.set_feedback_interval(URGENT_SECONDS)
         self._pace(self._probe, now)
 
@@ -206,7 +215,7 @@ class Downlink:
     def _pace(self, probe: _Probe, now: float) -> None:
         """Adds what media leaves of the probe's rate."""
         due = probe.due_bytes(self._wire_bytes(), now)
-        if due >= PROBE_PACKET_BYTES / 2:
+        if due >= MIN_PAD_BYTES:
             padded = self._path.pad(due)
             probe.padded += padded
             probe.refused = probe.refused or not padded
@@ -215,15 +224,12 @@ class Downlink:
             self._path.end_probe()
 
     def _go_on(self, probe: _Probe, report: PathReport | None, now: float) -> None:
-        if report is not None and report.overused and report.queue_seconds > QUEUE_OF_PROBE_SECONDS and not probe.ended:
+        if report is not None and probe.take(report) and not probe.ended:
             self._path.end_probe()
-            probe.ended = probe.aborted = True
+            probe.ended = True
         if not probe.ended:
             self._pace(probe, now)
             return
-        if report is not None:
-            probe.counts = report.probe
-            probe.queue_seconds = max(probe.queue_seconds, report.queue_seconds)
         if probe.is_reported or now >= probe.end_at + MAX_WAIT_SECONDS + (self._bandwidth.rtt_seconds or 0.0):
             self._finish(probe, now)
 
@@ -231,8 +237,8 @@ class Downlink:
         self._probe = None
         if probe.refused and not probe.padded:
             result, bps = ProbeResult.MEDIA, min(TRIAL * self._bandwidth.base_bps, PROBE_MARGIN * self._want_bps)
-        elif probe.aborted or probe.counts is None:
-            result, bps = ProbeResult.ABORTED if probe.aborted else ProbeResult.LOST, 0.0
+        elif probe.counts is None:
+            result, bps = ProbeResult.LOST, 0.0
         else:
             result, bps = judge(probe.counts, probe.queue_seconds)
         self._bandwidth.probed(bps, limited=result is ProbeResult.LIMITED)

@@ -109,7 +109,7 @@ class PathReport(NamedTuple):
     sent_bps: float
     """Sent over the last 0.4 s."""
     queue_seconds: float
-    """How much longer the quickest packet of the latest feedback took than the quickest of the last 10 to 20 s."""
+    """How much longer the quickest packet of the latest feedback took than the quickest of the last 5 to 10 s."""
     rtt_seconds: float
     """Smoothed, from sending a packet to the feedback about it."""
     overusing: bool

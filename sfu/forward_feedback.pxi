@@ -23,7 +23,7 @@ cdef enum:
     SAMPLES = 16                    # totals at past feedbacks, so far apart: rates are taken between them
     RATE_US = 400000
     RECENT_US = 120000
-    BASE_US = 10000000              # the least delay is sought in one to two of these
+    BASE_US = 5000000               # the least delay is sought in one to two of these
     JUMP_US = 80000                 # a queue that is longer than this, in a whole feedback, and has grown by ...
     JUMP_RISE_US = 15000            # ... this since the feedback before is over-use without more proof
     FEEDBACK_US = 200000            # FEEDBACK events of a transport are at least so far apart ...
@@ -134,6 +134,7 @@ cdef struct path_t:
     uint64_t reported_sent
     bint overused
     bint moved                      # another pair was selected
+    uint64_t moved_us
     bint told_over                  # the present over-use was reported to Python
     uint64_t feedback_us
     uint64_t told_us
@@ -160,13 +161,14 @@ cdef void drop_path(transport_t *t) noexcept nogil:
     t.path = NULL
 
 
-cdef void move_path(path_t *path) noexcept nogil:
+cdef void move_path(path_t *path, uint64_t now_us) noexcept nogil:
     """Other addresses: what was learnt of delays is of another path."""
     restart_filter(path)
     path.base_from = 0
     path.queue_us = path.queue_before = 0
     path.sample_count = path.rtt_us = 0
     path.moved = True
+    path.moved_us = now_us
 
 
 cdef void grow_history(path_t *path) noexcept nogil:
@@ -390,6 +392,8 @@ cdef void join(
     path.received += 1
     path.acked_bytes += e.bytes
     sent = f.now_us - <uint32_t>(<uint32_t>f.now_us - e.at_us)
+    if sent <= path.moved_us:
+        return                      # it went the old way
     newest[0] = max(newest[0], sent)
     least[0] = min(least[0], arrival - <int64_t>sent)
     path.newest_arrival = max(path.newest_arrival, arrival) if path.sample_count else arrival
@@ -418,7 +422,7 @@ cdef inline void note_rtt(path_t *path, int64_t rtt) noexcept nogil:
 
 
 cdef void note_queue(forwarder_t *f, path_t *path, int64_t least) noexcept nogil:
-    """How much longer than the least of the last 10 to 20 s the quickest packet of this feedback was on its way."""
+    """How much longer than the least of the last 5 to 10 s the quickest packet of this feedback was on its way."""
     cdef int64_t base
     if path.base_from == 0:
         path.base_from = f.now_us

@@ -120,7 +120,7 @@ cdef class Transport:
         endpoint_from_python(remote, &pair.remote)
         endpoint_from_python(local, &pair.local)
         if self.t.path != NULL and not pair_equal(&pair, &self.t.selected):
-            move_path(self.t.path)
+            move_path(self.t.path, read_clock(self.t.f))
         self._socket = socket
         self.t.socket = socket.handle
         self.t.selected = pair

@@ -64,6 +64,7 @@ class Bottleneck:
 
     world: World
     bps: float = 0
+    bucket_bytes: int = 0  # what passes at once after a rest
     queue_seconds: float = 0.3
     delay: float = 0.02
     jitter: float = 0.0
@@ -84,7 +85,9 @@ class Bottleneck:
             return
         at = now
         if self.bps:
-            at = self.free_at = max(now, self.free_at) + size * 8 / self.bps
+            credit = self.bucket_bytes * 8 / self.bps
+            self.free_at = max(now - credit, self.free_at) + size * 8 / self.bps
+            at = max(now, self.free_at)
         if self.random.random() < self.loss or any(begin <= seconds < end for begin, end in self.bursts):
             self.dropped += 1
             return
