@@ -43,14 +43,16 @@ def pictures(meeting: Meeting) -> dict[str, Any]:
     return {"widths": dict(sorted(widths.items())), "tiles_without_picture": empty, "longest_gap_s": round(longest, 2)}
 
 
-def decoded(meeting: Meeting) -> int:
-    """Frames so far, over all tiles."""
-    return sum(report.decoded for attendee in meeting.people for _, report in attendee.reports("video"))
+def decoded(meeting: Meeting) -> list[int]:
+    """Frames so far of each tile that has somebody."""
+    return [report.decoded for attendee in meeting.people for _, report in attendee.reports("video")]
 
 
-def greatest_second(bins: list[int]) -> int:
-    """Most bytes of any ten adjacent bins of 100 ms."""
-    return max((sum(bins[at : at + WINDOW_BINS]) for at in range(len(bins) - WINDOW_BINS + 1)), default=0)
+def greatest_second(bins: list[int]) -> tuple[int, float]:
+    """Most bytes of any ten adjacent bins of 100 ms, and the second at which they begin."""
+    sums = [sum(bins[at : at + WINDOW_BINS]) for at in range(len(bins) - WINDOW_BINS + 1)]
+    most = max(sums, default=0)
+    return most, sums.index(most) / WINDOW_BINS if sums else 0.0
 
 
 async def measure(size: int, sfu: Mapping[str, object], engine: Engine, seconds: float) -> dict[str, Any]:
@@ -69,7 +71,8 @@ async def measure(size: int, sfu: Mapping[str, object], engine: Engine, seconds:
         before, frames = scrape(), decoded(meeting)
         interval = await meeting.observe(server, seconds)
         after = scrape()
-        tiles = size * (size - 1)
+        moved = [now - then for now, then in zip(decoded(meeting), frames, strict=True)]
+        most, most_at = greatest_second(engine.bins()[first_bin:])
         up, down = [flow.up for flow in interval.flows], [flow.down for flow in interval.flows]
         return {
             "size": size,
@@ -79,7 +82,8 @@ async def measure(size: int, sfu: Mapping[str, object], engine: Engine, seconds:
             "down_kb_per_s": [round(value / 1000, 1) for value in spread_of(down)],
             "host_in_kb_per_s": round(interval.host.down / 1000, 1),
             "host_out_kb_per_s": round(interval.host.up / 1000, 1),
-            "greatest_second_kb": round(greatest_second(engine.bins()[first_bin:]) / 1000, 1),
+            "greatest_second_kb": round(most / 1000, 1),
+            "greatest_second_at_s": most_at,
             "padding_share": round(interval.padding_bytes / seconds / max(interval.host.up, 1), 4),
             "packets_in_per_s": round(interval.packets_in / interval.seconds),
             "packets_out_per_s": round(interval.packets_out / interval.seconds),
@@ -87,7 +91,9 @@ async def measure(size: int, sfu: Mapping[str, object], engine: Engine, seconds:
             "rss_mb": round(interval.rss_bytes / 1e6, 1),
             "idle_rss_mb": round(idle_bytes / 1e6, 1),
             "join_s": [round(value, 2) for value in spread_of(joins)],
-            "frames_per_s": round((decoded(meeting) - frames) / interval.seconds / max(tiles, 1), 1),
+            "tiles": size * (size - 1),
+            "tiles_moving": sum(each > 0 for each in moved),
+            "frames_per_s": round(sum(moved) / interval.seconds / (size * (size - 1)), 1),
             "audio_p99_ms": interval.audio.percentile_ms(0.99),
             "video_p99_ms": interval.video.percentile_ms(0.99),
             "lag_p99_ms": lag_ms(after, before, 0.99),
@@ -111,7 +117,7 @@ def rows(results: list[dict[str, Any]]) -> list[list[str]]:
             if one["sfu"].get("uplink_bps")
             else "-",
             f"{one['tile_width']} < {', '.join(f'{width}x{count}' for width, count in one['widths'].items())}",
-            f"{one['frames_per_s']}",
+            f"{one['frames_per_s']} in {one['tiles_moving']} of {one['tiles']}",
             f"{one['core']:.1%}",
             f"{one['rss_mb']:.0f}",
             " / ".join(str(value) for value in one["join_s"]),
