@@ -26,10 +26,23 @@ OFFERED_EXTENSIONS: Mapping[Extension, int] = MappingProxyType(
         Extension.ABS_SEND_TIME: 2,
         Extension.TRANSPORT_SEQUENCE: 3,
         Extension.AUDIO_LEVEL: 4,
+        Extension.DEPENDENCY_DESCRIPTOR: 5,
     }
 )
 AUDIO_EXTENSIONS = frozenset({Extension.MID, Extension.AUDIO_LEVEL, Extension.TRANSPORT_SEQUENCE})
-VIDEO_EXTENSIONS = frozenset({Extension.MID, Extension.RID, Extension.REPAIRED_RID, Extension.TRANSPORT_SEQUENCE})
+# Without video-orientation: phones turn pictures themselves where it is not agreed, and Firefox does not know it.
+VIDEO_EXTENSIONS = frozenset(
+    {
+        Extension.MID,
+        Extension.RID,
+        Extension.REPAIRED_RID,
+        Extension.TRANSPORT_SEQUENCE,
+        Extension.DEPENDENCY_DESCRIPTOR,
+    }
+)
+# Whose layers only the dependency descriptor tells. Once it is agreed libwebrtc leaves layers and picture ids out of
+# VP8 payloads, which receivers without it would miss.
+DESCRIBED_KINDS = frozenset({Kind.AV1, Kind.H264})
 AUDIO_FEEDBACK = ("transport-cc",)
 VIDEO_FEEDBACK = ("transport-cc", "goog-remb", "ccm fir", "nack", "nack pli")
 

@@ -16,6 +16,7 @@ from sfu.formats import (
     AUDIO_EXTENSIONS,
     AUDIO_FEEDBACK,
     DEFAULT_VIDEO_PREFERENCE,
+    DESCRIBED_KINDS,
     VIDEO_EXTENSIONS,
     VIDEO_FEEDBACK,
     Format,
@@ -189,6 +190,8 @@ def _agree_extensions(track: AgreedTrack) -> None:
         if extension is None or extension in taken or each.direction in ("recvonly", "inactive"):
             continue
         if extension is Extension.TRANSPORT_SEQUENCE and not congestion:
+            continue
+        if extension is Extension.DEPENDENCY_DESCRIPTOR and track.formats[0].kind not in DESCRIBED_KINDS:
             continue
         if extension in wanted or (extension is Extension.ABS_SEND_TIME and remb):
             taken.add(extension)

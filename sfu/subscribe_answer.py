@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from sfu.codecs import Kind
 from sfu.description import LocalTransport, accepted, refused, session
-from sfu.formats import DEFAULT_VIDEO_PREFERENCE, Format, Line, choose, extension_line
+from sfu.formats import DEFAULT_VIDEO_PREFERENCE, OFFERED_EXTENSIONS, Format, Line, choose, extension_line
 from sfu.publish_answer import MAX_MID_BYTES, PROTOCOLS, format_of, remote_of
 from sfu.rtp import EXTENSION_BY_URI, Extension
 from sfu.sdp import Media, SdpError, SessionDescription, Transport
 from sfu.subscribe_offer import SlotLine, slot_line, source_lines
 
 MAX_SENT = 64  # m-lines we send on
-_EXTENSIONS = frozenset({Extension.MID, Extension.ABS_SEND_TIME, Extension.TRANSPORT_SEQUENCE, Extension.AUDIO_LEVEL})
+_EXTENSIONS = frozenset(OFFERED_EXTENSIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from sfu.rtp import EXTENSION_BY_URI, Extension
 from sfu.sdp import Media, SdpError, SessionDescription, Transport
 
 FIRST_SSRC = 0x20_0000
-_AUDIO_ONLY = frozenset({Extension.AUDIO_LEVEL})
+_NOT_VIDEO = frozenset({Extension.AUDIO_LEVEL})
+_NOT_AUDIO = frozenset({Extension.DEPENDENCY_DESCRIPTOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def offer(slots: Sequence[SlotLine], local: LocalTransport, session_id: int, ver
         for each in formats:
             media.attributes += each.lines()
         for extension, identifier in OFFERED_EXTENSIONS.items():
-            if slot.audio or extension not in _AUDIO_ONLY:
+            if extension not in (_NOT_AUDIO if slot.audio else _NOT_VIDEO):
                 media.attributes.append(extension_line(extension, identifier))
         media.attributes += source_lines(slot)
         description.media.append(media)

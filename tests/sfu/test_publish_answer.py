@@ -66,6 +66,21 @@ def test_the_preferred_codec_comes_first() -> None:
     assert [each.kind for each in agreement.tracks[1].formats] == [Kind.AV1, Kind.VP8]
 
 
+@pytest.mark.parametrize(
+    ("first", "agreed"), [(Kind.VP8, False), (Kind.VP9, False), (Kind.H264, True), (Kind.AV1, True)]
+)
+def test_the_dependency_descriptor_is_taken_where_the_payload_does_not_tell_layers(first: Kind, agreed: bool) -> None:
+    agreement = agree(parse(recorded("chromium_simulcast")), BOTH, (first, Kind.VP8))
+    taken = {extension for extension, _ in agreement.tracks[1].extensions.values()}
+    assert (Extension.DEPENDENCY_DESCRIPTOR in taken) is agreed
+
+
+def test_video_is_never_left_to_be_turned_by_receivers_that_may_not_know_how() -> None:
+    agreement = agree(parse(recorded("chromium_simulcast")), BOTH)
+    taken = {extension for extension, _ in agreement.tracks[1].extensions.values()}
+    assert Extension.VIDEO_ORIENTATION not in taken
+
+
 def test_remb_is_agreed_only_where_transport_cc_is_missing() -> None:
     assert not agree(parse(recorded("chromium_plain")), BOTH).feedback("goog-remb")
     assert agree(parse(recorded("aiortc_plain")), BOTH).feedback("goog-remb")
