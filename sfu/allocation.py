@@ -19,6 +19,8 @@ from sfu.track import Publication
 UP_SECONDS = 2.0  # a picture that was made worse stays so for as long
 UNKNOWN_SECONDS = 2.0  # a receiver that tells nothing of its path for so long is not bounded by it
 AMPLE = 0.8  # who can be given all there is for less than this part of what the path takes is not short of bits
+GRACE = 1.5  # times what the path takes one picture may need for GRACE_SECONDS although it is congested: queues empty
+GRACE_SECONDS = 5.0
 TRIAL_PAUSE_SECONDS = 10.0  # between trials that ended in congestion, doubled each time
 MAX_TRIAL_PAUSE_SECONDS = 60.0
 SOUND_BPS = 55_000  # of somebody who begins to speak: Opus at 32 kbit/s and the headers of 50 packets a second
@@ -92,6 +94,7 @@ class Allocation:
         self.again_at = NEVER  # when time alone may change the choice
         self._wanted_at: float | None = None  # since when there is something to give
         self.tried = False  # whether the first picture exceeds the link
+        self._tried_at: float | None = None  # since when
         self._next_trial_at = 0.0
         self._trial_pause = TRIAL_PAUSE_SECONDS
         self._wishes: list[_Wish] = []
@@ -111,11 +114,11 @@ class Allocation:
             elif not publication.muted:
                 sounds.append(publication.sound_bps)
         sounds.sort()
-        reserved = int(sum(sounds[-OPEN_MICROPHONES:])) + (SOUND_BPS if sounds else 0)
+        reserved = max(int(sum(sounds[-OPEN_MICROPHONES:])), SOUND_BPS if sounds else 0)
         self.best_bps += reserved
         self.link_bps = self._link(path, now)
-        trial = self._may_try(path, now)
-        return Receiver([wish.claim for wish in self._wishes], reserved, self.link_bps, room, trial)
+        first_bps = self._first_bps(path, now)
+        return Receiver([wish.claim for wish in self._wishes], reserved, self.link_bps, room, first_bps)
 
     def _link(self, path: Path, now: float) -> float:
         """What its path takes; who tells nothing of it has what it asks for, after a while."""
@@ -125,12 +128,16 @@ class Allocation:
         self.again_at = unknown_until if now < unknown_until else NEVER
         return path.estimate_bps if now < unknown_until else UNLIMITED
 
-    def _may_try(self, path: Path, now: float) -> bool:
-        """Whether the one picture may be sent although the estimate is lower: nothing else would show that it fits."""
-        if self.tried and path.congested:
-            self._next_trial_at = now + self._trial_pause
-            self._trial_pause = min(2 * self._trial_pause, MAX_TRIAL_PAUSE_SECONDS)
-        return now >= self._next_trial_at and not path.congested
+    def _first_bps(self, path: Path, now: float) -> float:
+        """What one picture may take: any, while nothing says that it is too much, for nothing else would show it."""
+        if self._tried_at is not None and path.congested:
+            far = self.used_bps > GRACE * self.link_bps
+            if far or now - self._tried_at >= GRACE_SECONDS:
+                self._next_trial_at = now + self._trial_pause
+                self._trial_pause = min(2 * self._trial_pause, MAX_TRIAL_PAUSE_SECONDS)
+        if now < self._next_trial_at:
+            return self.link_bps
+        return GRACE * self.link_bps if path.congested else UNLIMITED
 
     def _wish(self, slot: OutgoingSlot, publication: Publication, now: float) -> _Wish | None:
         """What a video slot asks for; None when it asks for nothing."""
@@ -150,7 +157,7 @@ class Allocation:
         current = _position(ladder, slot.choice)
         self.best_bps += ladder[-1].bps if ladder else 0
         held = now - slot.lowered_at < UP_SECONDS
-        costs = [option.bps for option in ladder[: current if held else None]]
+        costs = [option.bps for option in ladder[: max(1, current) if held else None]]
         claim = Claim(costs, IMPORTANT if important else THUMBNAIL, current)
         return _Wish(slot, publication, size, ladder, claim, held)
 
@@ -158,6 +165,10 @@ class Allocation:
         """Gives the slots what the claims were granted."""
         self.used_bps = receiver.used_bps
         self.tried = receiver.used_bps > max(receiver.link_bps, receiver.reserved_bps)
+        if not self.tried:
+            self._tried_at = None
+        elif self._tried_at is None:
+            self._tried_at = now
         if not self.tried and receiver.used_bps > receiver.reserved_bps:
             self._trial_pause = TRIAL_PAUSE_SECONDS
         self.bounds = frozenset(wish.claim.bound for wish in self._wishes if wish.claim.bound is not None)

@@ -50,13 +50,13 @@ class Claim:
 
 @dataclass(slots=True)
 class Receiver:
-    """Who receives: `reserved_bps` goes to its sound whatever the rest; `trial` lets one picture exceed the link."""
+    """Who receives: `reserved_bps` goes to its sound whatever the rest; with one picture it may be `first_bps`."""
 
     claims: Sequence[Claim]
     reserved_bps: int = 0
     link_bps: float = UNLIMITED
     room: Pool = field(default_factory=Pool)
-    trial: bool = False
+    first_bps: float = 0.0
     used_bps: int = 0
 
 
@@ -114,8 +114,10 @@ def _take(step: _Step, host: Pool) -> None:
     cost = claim.costs[step.number]
     added = cost - claim.granted_bps
     margin = UP_MARGIN * cost if step.number >= claim.current else 0.0
-    first = receiver.trial and receiver.used_bps == receiver.reserved_bps
-    if not first and receiver.used_bps + added + margin > receiver.link_bps:
+    link_bps = receiver.link_bps
+    if receiver.used_bps == receiver.reserved_bps:
+        link_bps = max(link_bps, receiver.first_bps)
+    if receiver.used_bps + added + margin > link_bps:
         claim.bound = Bound.LINK
     elif any(pool.used_bps + added + margin > pool.bps for pool in (receiver.room, host)):
         claim.bound = Bound.UPLINK

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sfu import layers
     from sfu.forward import Slot
 
+OVERSHOOT = 2.0  # a layer that costs so many times what was given does not play on where bits are short
 KEYFRAME_SECONDS = 2.0  # so long a slot waits for a layer's keyframe before it is taken to send none
 
 
@@ -88,6 +89,8 @@ class OutgoingSlot:
         self._silent = self.publication is None
         layer = self._carried() if connected and self.usable else None
         stream = None if layer is None else layer.stream
+        if self._overshoots():
+            self.slot.follow(None)  # what is to come shall not wait in its queue
         if (self.slot.target() or self.slot.current()) is not stream:
             self.slot.follow(stream)
             self.waiting_since = now if self.slot.target() is not None else None
@@ -101,6 +104,14 @@ class OutgoingSlot:
         """Whether packets of it have come for long enough, and no keyframe among them."""
         since, alive_since = self.waiting_since, layer.view.alive_since
         return since is not None and alive_since is not None and now - max(since, alive_since) > KEYFRAME_SECONDS
+
+    def _overshoots(self) -> bool:
+        """Whether what plays on costs, with the fewest frames, far too much."""
+        playing, choice = self.playing, self.choice
+        if self.publication is None or playing is None or choice is None or playing.rid == choice.rid:
+            return False
+        least = min((option.bps for option in self.publication.every if option.rid == playing.rid), default=0)
+        return self.limit in (Limit.LINK, Limit.UPLINK) and least > OVERSHOOT * choice.bps
 
     def _limit(self) -> None:
         """Leaves out what was not given inside the layer; of a larger one that plays on, where bits are short, all."""
