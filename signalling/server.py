@@ -54,8 +54,9 @@ OPENING_SECONDS = 0.0005
 # A browser loads the page over six connections: where hundreds come at once, they must not be kept for long.
 CROWDED_CONNECTIONS = 256
 CROWDED_IDLE_SECONDS = 5.0
-# How far apart the clients of a draining server are asked to come back.
+# Over how long the clients of a draining server are asked to come back: at least, and for each.
 DRAIN_SPREAD_MS = 2000
+DRAIN_EACH_MS = 5
 
 _WELL_KNOWN_FILES = frozenset({"favicon.ico", "robots.txt"})
 _ROOM_NAME = re.compile(r"[a-z0-9-]{1,64}")
@@ -230,8 +231,10 @@ class SignallingService:
     def drain(self) -> None:
         """Refuses joins and sends everybody away to come back a little later."""
         self._reception.draining = True
-        for index, conversation in enumerate(list(self._conversations)):
-            conversation.drain(500 + index * 50 % DRAIN_SPREAD_MS)
+        conversations = list(self._conversations)
+        spread_ms = max(DRAIN_SPREAD_MS, len(conversations) * DRAIN_EACH_MS)
+        for index, conversation in enumerate(conversations):
+            conversation.drain(500 + index * 50 % spread_ms)
         self._sessions.end_all(self._clock())
 
     async def close(self) -> None:
