@@ -141,13 +141,15 @@ class Allocation:
 
     def _wish(self, slot: OutgoingSlot, publication: Publication, now: float) -> _Wish | None:
         """What a video slot asks for; None when it asks for nothing."""
+        if slot.undecodable:
+            slot.give_nothing(Limit.CODEC, now)
+            return None
         size: tuple[int, int] | None = None
         important = publication.source is Source.SCREEN or slot.peer_id == self.speaker
         if self.view is not None:
             tile = self.view.get((slot.peer_id, publication.source))
             if tile is None:
-                slot.choice, slot.limit = None, Limit.HIDDEN
-                slot.watch(None, now)
+                slot.give_nothing(Limit.HIDDEN, now)
                 return None
             size, important = (tile.width, tile.height), important or tile.pinned
         if publication.muted:
@@ -217,8 +219,6 @@ class Allocation:
 
 def _limit(wish: _Wish) -> Limit:
     """Why the slot gets no more than it was given."""
-    if not wish.slot.usable:
-        return Limit.CODEC
     if wish.claim.bound is not None:
         return Limit(wish.claim.bound)
     if not wish.ladder:

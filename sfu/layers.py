@@ -30,6 +30,7 @@ CHANGE = 0.1  # part of a rate by which it must change to count as changed
 GUESSED_SIZE = (1280, 720)  # of the best layer while nothing is known
 GUESSED_BPS = 1_300_000  # of a picture of that size; a smaller one needs less, by pixels to the power of _EXPONENT
 _EXPONENT = 0.75
+_NONE = (0, 0)  # bytes, frames
 
 
 class Option(NamedTuple):
@@ -51,7 +52,10 @@ class Option(NamedTuple):
 
 @dataclass(slots=True)
 class Meter:
-    """Smoothed rates of each (spatial, temporal) layer of a stream: [bytes a second, frames a second]."""
+    """Smoothed rates of each (spatial, temporal) layer of a stream: [bytes a second, frames a second].
+
+    A spatial layer that has stopped, as it does while nobody wants it, keeps the rates it had.
+    """
 
     rates: dict[tuple[int, int], list[float]] = field(default_factory=dict)
     overhead: float = 1.0
@@ -65,12 +69,15 @@ class Meter:
         if elapsed is not None and (elapsed < SAMPLE_SECONDS or packets == self._packets):
             return
         new_bytes = 0
+        moving = {
+            each.spatial for each in counts if each.bytes > self._counts.get((each.spatial, each.temporal), _NONE)[0]
+        }
         for each in counts:
             key = (each.spatial, each.temporal)
-            bytes_before, frames_before = self._counts.get(key, (0, 0))
+            bytes_before, frames_before = self._counts.get(key, _NONE)
             self._counts[key] = (each.bytes, each.frames)
             new_bytes += each.bytes - bytes_before
-            if elapsed is not None:
+            if elapsed is not None and each.spatial in moving:
                 self._smooth(key, each.bytes - bytes_before, each.frames - frames_before, elapsed)
         if elapsed is not None and new_bytes > 0:
             self.overhead = 1 + PACKET_OVERHEAD_BYTES * (packets - self._packets) / new_bytes

@@ -6,10 +6,12 @@ face in sync whoever sits there. It belongs to one participant's camera side (mi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from sfu.codecs import Kind
 from sfu.layers import ALL, Option
 from sfu.publish_answer import Source
 from sfu.subscribe_offer import SlotLine
@@ -58,11 +60,13 @@ class Limit(StrEnum):
 
 @dataclass(eq=False, slots=True)
 class OutgoingSlot:
-    """One m-line of ours. `usable` once the subscriber agreed to a codec on it."""
+    """One m-line of ours. `usable` once the subscriber agreed to a codec on it, `refused` when it agreed to none."""
 
     line: SlotLine
     slot: Slot
     usable: bool = False
+    refused: bool = False
+    kinds: frozenset[Kind] = frozenset()  # what it may carry, known with the answer
     publication: Publication | None = None
     peer_id: str = ""  # whose it is
     lost: int = 0
@@ -70,6 +74,7 @@ class OutgoingSlot:
     limit: Limit = Limit.NONE
     lowered_at: float = float("-inf")  # when it was last given less than it could show
     waiting_since: float | None = None  # for a keyframe of the stream it is to follow
+    _hoped: Option | None = None
     _silent: bool = True  # nobody is here, and it follows nothing
     _limits: tuple[int, int] = (ALL, ALL)
     _watched: frozenset[tuple[layers.Layer, int]] = frozenset()
@@ -81,6 +86,23 @@ class OutgoingSlot:
         self.peer_id, self.publication, self.choice, self.limit = peer_id, publication, None, Limit.NONE
         self.lowered_at, self.waiting_since = float("-inf"), None
         self._watch(frozenset(), now)
+
+    def take_codecs(self, payloads: Mapping[Kind, tuple[int, int | None]]) -> None:
+        """What the subscriber agreed to: kind -> (payload type, RTX payload type)."""
+        for kind, (payload_type, rtx) in payloads.items():
+            self.slot.map_payload(kind, payload_type, rtx)
+        self.usable, self.refused, self.kinds = bool(payloads), not payloads, frozenset(payloads)
+
+    @property
+    def undecodable(self) -> bool:
+        """Whether the subscriber does not take what the publisher sends."""
+        kind = None if self.publication is None else self.publication.kind
+        return self.refused or (self.usable and kind is not None and kind not in self.kinds)
+
+    def switched(self, connected: bool, now: float) -> None:
+        """It has gone over to the stream it waited for."""
+        self.follow(connected, now)
+        self.watch(self._hoped, now)
 
     def follow(self, connected: bool, now: float) -> None:
         """Carries what it was given, or what comes nearest to it while that is still on its way."""
@@ -172,6 +194,7 @@ class OutgoingSlot:
 
     def watch(self, ideal: Option | None, now: float) -> None:
         """Tells the publisher's layers which of them are wanted here: given, hoped for, or still playing."""
+        self._hoped = ideal
         publication, watched = self.publication, set()
         if publication is not None and not publication.audio:
             for option in (self.choice, ideal):
@@ -196,6 +219,11 @@ class OutgoingSlot:
         for view, spatial in self._watched - watched:
             view.watch(spatial, now, -1)
         self._watched = watched
+
+    def give_nothing(self, limit: Limit, now: float) -> None:
+        """It is of no use here."""
+        self.choice, self.limit = None, limit
+        self.watch(None, now)
 
     def close(self, now: float) -> None:
         """Carries nothing and wants nothing any more."""

@@ -137,10 +137,7 @@ class SubscribeConnection:
         self.transport.path.set_extensions({}, answer.extensions)
         for place in self.places[: self._offered_places]:
             for slot in place.slots:
-                payloads = answer.payloads[slot.line.mid]
-                for kind, (payload_type, rtx) in payloads.items():
-                    slot.slot.map_payload(kind, payload_type, rtx)
-                slot.usable = bool(payloads)
+                slot.take_codecs(answer.payloads[slot.line.mid])
         self._answered_places = self._offered_places
         self.transport.set_remote(answer.remote, client=answer.remote.setup == "passive", now=now)
         self.wake_at = now
@@ -208,7 +205,7 @@ class SubscribeConnection:
                 continue
             if slot.publication.muted:
                 result["muted"] += 1
-            elif not slot.usable and self._answered_places == self._offered_places:
+            elif slot.undecodable:
                 result["codec"] += 1
             elif not slot.line.audio and slot.choice is None and slot.limit in result:
                 result[slot.limit] += 1
@@ -256,7 +253,7 @@ class SubscribeConnection:
         """The slot of that SSRC has gone over to the stream it waited for."""
         slot = self._by_ssrc.get(ssrc)
         if slot is not None:
-            slot.follow(self.transport.state is State.CONNECTED, now)
+            slot.switched(self.transport.state is State.CONNECTED, now)
 
     def _tell_received(self) -> None:
         streams = received(self._by_ssrc.values())

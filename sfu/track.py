@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from sfu import layers as offered
+from sfu.codecs import Kind
 from sfu.feedback import KeyframeRequest, Nacks
 from sfu.layers import Option
 from sfu.publish_answer import AgreedTrack, Source
@@ -66,6 +67,11 @@ class Publication:
     def audio(self) -> bool:
         """Whether it is sound."""
         return self.source.audio
+
+    @property
+    def kind(self) -> Kind | None:
+        """What its layers are encoded with, None before anything came."""
+        return next((Kind(layer.stream.kind) for layer in self.layers.values() if layer.stream.packets), None)
 
     @property
     def detail(self) -> bool:

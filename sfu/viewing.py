@@ -50,9 +50,7 @@ class ViewConnection(SubscribeConnection):
         transport.path.set_extensions({}, agreement.extensions)
         for line, sent in agreement.sent:
             slot = self._slot(line)
-            slot.usable = True
-            for kind, (payload_type, rtx) in sent.payloads.items():
-                slot.slot.map_payload(kind, payload_type, rtx)
+            slot.take_codecs(sent.payloads)
 
     def accept(self, addresses: Sequence[str], port: int, now: float) -> str:
         """The answer to the viewer's offer."""

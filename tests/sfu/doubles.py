@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sfu import rtcp
+from sfu.codecs import Kind
 from sfu.forward import LayerCount
 
 
@@ -19,6 +20,7 @@ class StreamDouble:
         self.audio = audio
         self.active = True
         self.gate: object = None
+        self.kind = Kind.VP8
         self.lost = self.packets = self.bytes = 0
         self.last_packet_at = 0.0
         self.last_keyframe_at = 0.0
@@ -47,13 +49,15 @@ class StreamDouble:
 
 
 class SlotDouble:
-    """Goes over to what it is to follow at once."""
+    """Goes over to what it is to follow at once, or when the test says so if it `lags`."""
 
     def __init__(self, mid: str, ssrc: int) -> None:
         self.mid = mid
         self.ssrc = ssrc
         self.payloads: dict[Any, tuple[int, int | None]] = {}
         self.stream: StreamDouble | None = None
+        self.awaited: StreamDouble | None = None
+        self.lags = False
         self.limits = (7, 7)
         self.retransmitted: list[int] = []
 
@@ -61,7 +65,13 @@ class SlotDouble:
         self.payloads[kind] = (payload_type, rtx)
 
     def follow(self, stream: StreamDouble | None) -> None:
-        self.stream = stream
+        if self.lags and stream is not None:
+            self.awaited = stream
+        else:
+            self.stream, self.awaited = stream, None
+
+    def arrive(self) -> None:
+        self.stream, self.awaited = self.awaited, None
 
     def limit(self, spatial: int, temporal: int) -> None:
         self.limits = (spatial, temporal)
@@ -70,7 +80,7 @@ class SlotDouble:
         return self.stream
 
     def target(self) -> StreamDouble | None:
-        return None
+        return self.awaited
 
     def retransmit(self, sequence_numbers: Sequence[int]) -> int:
         self.retransmitted += sequence_numbers

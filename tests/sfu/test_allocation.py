@@ -8,6 +8,7 @@ import pytest
 
 from sfu.allocation import MAX_TRIAL_PAUSE_SECONDS, TRIAL_PAUSE_SECONDS, UNKNOWN_SECONDS, UP_SECONDS, coarse
 from sfu.budget import UNLIMITED
+from sfu.codecs import Kind
 from sfu.forward import LayerCount
 from sfu.layers import ALL
 from sfu.publish_answer import Source
@@ -224,3 +225,34 @@ def test_rooms_share_the_uplink_of_the_host() -> None:
 )
 def test_rates_are_told_coarsely(bps: float, shown: int) -> None:
     assert coarse(bps) == shown
+
+
+def test_what_a_subscriber_cannot_decode_is_not_sent_and_it_is_told_why() -> None:
+    scene = Scene()
+    for stream in scene.sending.streams.values():
+        stream.kind = Kind.OPAQUE
+    scene.sending.run(3)
+    assert scene.given()[0] == 0
+    assert scene.limit() is Limit.CODEC
+    scene.eve.peer.leave()
+    scene.sending.run(3)
+    assert not any(layer.active for layer in scene.ann.wanted[-1][0].layers)
+    connection: Any = scene.bob.peer.subscribed
+    assert connection.paused()["codec"] == 1
+
+
+def test_the_layer_that_played_on_is_let_go_when_the_other_has_come() -> None:
+    scene = Scene()
+    scene.sending.run(3)
+    connection: Any = scene.bob.peer.subscribed
+    slot = connection.places[0].video
+    published: Any = scene.ann.peer.published
+    full = published.publications["1"].views["f"]
+    scene.eve.peer.leave()
+    path_of(connection).slots[1].lags = True
+    scene.bob.peer.set_view([Tile("ann", Source.CAMERA, 300, 150)])
+    assert slot.choice.rid == "q"
+    assert sum(full.watchers) == 1
+    path_of(connection).slots[1].arrive()
+    connection.switched(slot.line.ssrc, scene.endpoint.clock)
+    assert sum(full.watchers) == 0

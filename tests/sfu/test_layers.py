@@ -242,3 +242,20 @@ def test_small_changes_do_not_count() -> None:
 def test_a_turned_picture_fills_a_turned_tile() -> None:
     assert fills(Option("f", ALL, ALL, 1280, 720, 30, 1), 720, 1280)
     assert not fills(Option("f", ALL, ALL, 1280, 720, 30, 1), 800, 1280)
+
+
+def test_spatial_layers_of_one_stream_are_options_and_keep_their_rates_while_they_are_off() -> None:
+    layer = Layer("", wanted_at=10.0)
+    sizes, rates = [(320, 180), (640, 360), (1280, 720)], [10_000, 30_000, 80_000]
+    sent = [0, 0, 0]
+    now = 10.0
+    for step in range(100):
+        now += 0.1
+        for spatial in range(3 if step < 50 else 2):
+            sent[spatial] += rates[spatial] // 10
+        counts = [LayerCount(spatial, 0, sent[spatial], step, *sizes[spatial]) for spatial in range(3)]
+        layer.observe(counts, sum(sent) // 1000, now, now)
+    found = options([layer], now)
+    assert [(each.spatial, each.width) for each in found] == [(0, 320), (1, 640), (ALL, 1280)]
+    assert found[2].bps == pytest.approx(8 * 120_000, rel=0.2)
+    assert [each.spatial for each in ladder(found, (600, 300), detail=False)] == [0, 1]
