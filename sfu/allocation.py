@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from sfu.budget import IMPORTANT, THUMBNAIL, UNLIMITED, Bound, Claim, Pool, Receiver
+from sfu.budget import IMPORTANT, THUMBNAIL, UNLIMITED, UP_MARGIN, Bound, Claim, Pool, Receiver
 from sfu.layers import Option
 from sfu.publish_answer import Source
 from sfu.slots import Limit, OutgoingSlot
@@ -204,8 +204,10 @@ class Allocation:
 
     @property
     def wanted_bps(self) -> int:
-        """What its path should take: all there is to give, or what a budget leaves of it."""
-        return self.used_bps if Bound.UPLINK in self.bounds else self.best_bps
+        """What its path should take: all there is to give with the margin that takes, or what a budget leaves of it."""
+        if Bound.UPLINK in self.bounds:
+            return self.used_bps
+        return int(self.best_bps * (1 + UP_MARGIN)) if self.bounded else self.best_bps
 
     def take_switches(self) -> dict[str, int]:
         """Slots that went over to a better or a worse layer since the last call."""

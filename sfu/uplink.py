@@ -15,7 +15,7 @@ from sfu.subscription import SubscribeConnection
 from sfu.transport import NEVER
 
 ROUND_SECONDS = 0.25
-RECEIVERS_A_TURN = 32  # of a round, so that a large one does not hold up the loop
+CLAIMS_A_TURN = 128  # of a round, so that a large one does not hold up the loop: 2 ms
 HEADROOM = 0.9  # part of a budget that is given away: the rest is for repairs, keyframes and what grows meanwhile
 MIN_HEADROOM = 0.6  # as little is given away when more is sent than was given
 MEASURE_SECONDS = 1.0
@@ -105,21 +105,26 @@ class Uplink:
             self.wake_at = now
 
     def _parts(self) -> Iterator[None]:
-        """A round, `RECEIVERS_A_TURN` at a time: all claims, then the sharing, then what was granted."""
+        """A round, `CLAIMS_A_TURN` at a time: all claims, then the sharing, then what was granted."""
         rooms: dict[object, Pool] = {}
+        claims = 0
         served: list[tuple[Served, SubscribeConnection, Receiver]] = []
         for peer in list(self._peers):
             connection = peer.subscribed
             if connection is None or not (self.budget_bps or peer.cap_bps):
                 continue
-            if served and len(served) % RECEIVERS_A_TURN == 0:
+            if claims >= CLAIMS_A_TURN:
+                claims = 0
                 yield
             room = rooms.setdefault(peer.cap_key, Pool(peer.cap_bps * HEADROOM or UNLIMITED))
             if peer.subscribed is connection:
                 served.append((peer, connection, connection.claim(room, self._now)))
+                claims += 1 + len(served[-1][2].claims)
         share([receiver for *_, receiver in served], Pool(self.budget_bps * self._headroom or UNLIMITED))
-        for count, (peer, connection, receiver) in enumerate(served):
-            if len(served) > RECEIVERS_A_TURN and count % RECEIVERS_A_TURN == 0:
+        for peer, connection, receiver in served:
+            if claims >= CLAIMS_A_TURN:
+                claims = 0
                 yield
+            claims += 1 + len(receiver.claims)
             if peer.subscribed is connection:
                 connection.take(receiver, self._now)

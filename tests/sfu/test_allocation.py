@@ -147,6 +147,8 @@ def test_the_path_is_asked_for_what_would_be_of_use() -> None:
     scene = Scene()
     scene.sending.run(3)
     assert scene.path.wanted[-1] == pytest.approx(1_255_000, rel=0.1)
+    scene.set(700_000)
+    assert scene.path.wanted[-1] == pytest.approx(1.1 * 1_255_000, rel=0.1)
     scene.bob.peer.set_view([Tile("ann", Source.CAMERA, 300, 150)])
     assert scene.path.wanted[-1] == pytest.approx(155_000, rel=0.1)
 
