@@ -81,11 +81,12 @@ class _Wish(NamedTuple):
 
 
 class Allocation:
-    """The pictures of one receiver. `view` and `speaker` are set from outside, `claim` and `take` are one round."""
+    """The pictures of one receiver. `view`, `speaker`, `flows` are set from outside; `claim` and `take` are a round."""
 
     def __init__(self) -> None:
         self.view: View | None = None
         self.speaker: str | None = None
+        self.flows = False  # whether media can flow
         self.used_bps = 0
         self.best_bps = 0  # what it would take to give everything that is seen as it is wanted
         self.bounds: frozenset[Bound] = frozenset()
@@ -122,7 +123,9 @@ class Allocation:
 
     def _link(self, path: Path, now: float) -> float:
         """What its path takes; who tells nothing of it has what it asks for, after a while."""
-        if self._wanted_at is None and self._wishes:
+        if not self.flows:
+            self._wanted_at = None
+        elif self._wanted_at is None and self._wishes:
             self._wanted_at = now
         unknown_until = NEVER if path.known or self._wanted_at is None else self._wanted_at + UNKNOWN_SECONDS
         self.again_at = unknown_until if now < unknown_until else NEVER

@@ -266,6 +266,8 @@ class SubscribeConnection:
     def transport_changed(self, state: State, now: float) -> None:
         """See TransportOwner."""
         self.wake_at = now
+        self.allocation.flows = state is State.CONNECTED
+        self.allocate_by(now)
         self.follow(now)
         if state is State.CONNECTED:
             self._owner.connection_ready()

@@ -13,7 +13,7 @@ from sfu.forward import LayerCount
 from sfu.layers import ALL
 from sfu.publish_answer import Source
 from sfu.router import Limit, MediaRoom, Tile
-from tests.sfu.peers import EndpointDouble, check, path_of
+from tests.sfu.peers import EndpointDouble, check, connect, path_of
 from tests.sfu.test_router import SIZES, Client, carried, made
 
 BPS = {"q": 100_000, "h": 400_000, "f": 1_200_000}
@@ -185,6 +185,22 @@ def test_who_tells_nothing_of_the_path_is_not_bounded_after_a_while() -> None:
     assert scene.given()[0] == 12
     scene.sending.run(UNKNOWN_SECONDS)
     assert scene.given() == (13, ALL)
+
+
+def test_the_time_until_media_can_flow_tells_nothing_of_the_path() -> None:
+    scene = Scene()
+    joe = Client(scene.room, "joe")
+    joe.peer.subscribe()
+    scene.sending.run(2 * UNKNOWN_SECONDS)
+    joe.answer()
+    connection: Any = joe.peer.subscribed
+    connection.downlink = Path(500_000)
+    connection.downlink.known = False
+    connect(connection.transport, scene.endpoint.clock)
+    scene.sending.run(0.2)
+    assert carried(joe) == {"v0": 12}
+    scene.sending.run(UNKNOWN_SECONDS)
+    assert carried(joe) == {"v0": 13}
 
 
 def test_what_comes_and_why_is_told_on_change_and_once_a_second() -> None:
