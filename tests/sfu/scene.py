@@ -31,9 +31,9 @@ BYTES = {"q": 100, "h": 300, "f": 900}
 class Call:
     """A service whose time the test turns, fed by hand; what it sends leaves through its real socket."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, uplink_bps: int = 0) -> None:
         self.now = 100.0
-        self.service = SfuService(SfuSettings(0), loop=loop, clock=lambda: self.now)
+        self.service = SfuService(SfuSettings(0, uplink_bps), loop=loop, clock=lambda: self.now)
         loop.run_until_complete(self.service.start())
         self.service.set_candidates(["127.0.0.1"])
         self.local = ("127.0.0.1", self.service.port)

@@ -6,15 +6,18 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from sfu.formats import OFFERED_EXTENSIONS
+from sfu.router import Limit
 from sfu.rtcp import build_compound, transport_feedback
 from sfu.rtp import Extension, RtpPacket, build_rtp, parse_rtp
 from sfu.service import TICK_SECONDS
-from tests.sfu.scene import SSRCS, Call, Scene
+from tests.sfu.peers import browser_answer
+from tests.sfu.scene import SSRCS, Call, End, Listener, Scene
 from wire.demux import is_rtcp
 
 NUMBER_ID = OFFERED_EXTENSIONS[Extension.TRANSPORT_SEQUENCE]
@@ -86,15 +89,50 @@ class Squeezed(Scene):
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
-@pytest.fixture
-def scene() -> Iterator[Squeezed]:
+@contextmanager
+def served(uplink_bps: int = 0) -> Iterator[Call]:
     loop: Any = asyncio.new_event_loop()
-    call = Call(loop)
-    scene = Squeezed(call)
-    yield scene
-    scene.close()
+    call = Call(loop, uplink_bps)
+    yield call
     loop.run_until_complete(call.service.close())
     loop.close()
+
+
+@pytest.fixture
+def scene() -> Iterator[Squeezed]:
+    with served() as call:
+        scene = Squeezed(call)
+        yield scene
+        scene.close()
+
+
+class Crowd(Scene):
+    """Bob and others who all see Ann at full size."""
+
+    def __init__(self, call: Call, others: int) -> None:
+        super().__init__(call)
+        self.camera.packets = {"q": 5, "h": 6, "f": 7}
+        self.others: list[tuple[End, Listener]] = []
+        for number in range(others):
+            listener = Listener()
+            peer = self.room.join(f"other{number}", listener)
+            peer.subscribe()
+            peer.answer(browser_answer(listener.offer), 1)
+            self.others.append((End(call, listener.offer), listener))
+        self.ticks = 0
+
+    def take(self) -> None:
+        super().take()
+        self.ticks += 1
+        for end, _ in self.others:
+            end.received()
+            if self.ticks % 50 == 0:
+                end.check()
+
+    def close(self) -> None:
+        super().close()
+        for end, _ in self.others:
+            end.socket.close()
 
 
 def test_the_right_layer_is_there_within_three_seconds_of_joining(scene: Squeezed) -> None:
@@ -123,3 +161,20 @@ def test_a_squeeze_costs_pixels_and_no_sound_and_is_over_soon(scene: Squeezed) -
     scene.run(16)
     assert scene.first("f", freed)[0] < 15
     assert scene.seen[-1][1] == "f"
+
+
+@pytest.mark.parametrize(("uplink_bps", "widths"), [(1_000_000, [320] * 3), (2_000_000, [640] * 3), (0, [1280] * 3)])
+def test_the_uplink_of_the_host_is_shared_and_not_exceeded(uplink_bps: int, widths: list[int]) -> None:
+    with served(uplink_bps) as call:
+        crowd = Crowd(call, 2)
+        crowd.run(5)
+        everybody = [crowd.listener, *(listener for _, listener in crowd.others)]
+        assert [listener.received[0].width for listener in everybody] == widths
+        limit = Limit.UPLINK if uplink_bps else Limit.NONE
+        assert {listener.received[0].limit for listener in everybody} == {limit}
+        for _ in range(3):
+            before = call.service._sent_bytes()
+            crowd.run(1)
+            assert not uplink_bps or 8 * (call.service._sent_bytes() - before) < uplink_bps
+        assert call.service.uplink.used_bps > 300_000
+        crowd.close()
