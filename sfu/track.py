@@ -104,6 +104,8 @@ class Publication:
         before = [view.alive for view in self.views.values()]
         for layer in self.layers.values():
             layer.observe(now)
+        if self.audio:
+            return Change.NONE  # there is nothing to choose
         options = offered.options(self.views.values(), now)
         changed = before != [view.alive for view in self.views.values()]
         if offered.alike(options, self.options):
