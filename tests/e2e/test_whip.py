@@ -156,6 +156,33 @@ async def test_a_strangers_client_publishes_and_plays_beside_a_browser(
     assert samples['turnd_participants{role="speaker"}'] + samples['turnd_participants{role="host"}'] == 1
 
 
+async def test_who_is_alone_on_the_page_is_sent_again_when_a_player_comes(
+    daemon: Daemon, lan: dict[str, Host], person: PersonFactory
+) -> None:
+    """The page's layers that nobody watches are off; a player that says nothing of tiles wants all."""
+    room = f"{ORIGIN}/r/stage"
+    ada = await person("Ada", Chromium, lan["a"])
+    await ada.join(room)
+    await until("Ada is in the room", lambda: _host(daemon), 20)
+    async with stranger(lan["b"], *GSTREAMER, "play", f"{room}/whep", "--token", "none") as player:
+        await player.plays()
+        await until("the player is shown", lambda: _speakers(daemon), 10)
+        player.process.kill()  # without a word: DTLS is not closed, checks end
+        await until("its seat ends without it", lambda: _nobody_else(daemon), 45)
+
+
+async def _host(daemon: Daemon) -> bool:
+    return (await daemon.metrics())['turnd_participants{role="host"}'] == 1
+
+
+async def _speakers(daemon: Daemon) -> bool:
+    return (await daemon.metrics())['turnd_participants{role="speaker"}'] == 1
+
+
+async def _nobody_else(daemon: Daemon) -> bool:
+    return not await _speakers(daemon) and await _host(daemon)
+
+
 async def _sessions(daemon: Daemon, kind: str) -> float:
     return (await daemon.metrics())[f"turnd_{kind}_sessions"]
 
