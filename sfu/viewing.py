@@ -68,18 +68,19 @@ class ViewConnection(SubscribeConnection):
             slots = [slot for slot in self._by_ssrc.values() if slot.line.audio is audio]
             fitting = [each for each in offered if each[1].audio is audio]
             self.unseated += max(0, len(fitting) - len(slots))
-            seated = {slot.publication for slot in slots}
-            first = sorted(fitting, key=lambda each: self._order(each[0], each[1], each[1] in seated))[: len(slots)]
-            self._put(slots, first, now)
+            fitting.sort(key=lambda each: self._order(each[0], each[1], slots))
+            self._put(slots, fitting[: len(slots)], now)
         self.allocate(now)
         return self.views() != before
 
-    def _order(self, peer_id: str, publication: Publication, seated: bool) -> tuple[bool, ...]:
-        """False comes before True."""
+    def _order(self, peer_id: str, publication: Publication, slots: Sequence[OutgoingSlot]) -> tuple[bool, ...]:
+        """False comes before True. What cannot be decoded is known once packets of it came."""
+        undecodable = publication.kind is not None and not any(publication.kind in slot.kinds for slot in slots)
+        seated = any(slot.publication is publication for slot in slots)
         speaks = peer_id == self.allocation.speaker and publication.source in (Source.MICROPHONE, Source.CAMERA)
         screen = publication.source in (Source.SCREEN, Source.SCREEN_AUDIO)
         first, second = (speaks, screen) if publication.audio else (screen, speaks)
-        return publication.muted, peer_id != self._pinned, not first, not second, not seated
+        return undecodable, publication.muted, peer_id != self._pinned, not first, not second, not seated
 
     def _put(self, slots: Sequence[OutgoingSlot], chosen: Sequence[tuple[str, Publication]], now: float) -> None:
         """Who is on an m-line already stays on it."""

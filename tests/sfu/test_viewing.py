@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sfu.codecs import Kind
 from sfu.publish_answer import Source
 from sfu.router import MediaRoom
 from sfu.rtcp import PictureLoss
@@ -89,6 +90,21 @@ def test_who_is_muted_comes_last() -> None:
     viewer = watching(room)
     ada.peer.set_muted(Source.MICROPHONE, True)
     assert viewer.slots == [SlotView("audio0", "bob", Source.MICROPHONE), CAMERA]
+
+
+def test_what_a_viewer_cannot_decode_comes_last() -> None:
+    """A player of H.264 alone, among those who send VP8 and H.264."""
+    endpoint, room, (ada, bob) = made("ada", "bob")
+    ada.publish()
+    bob.publish()
+    for client, payload_type, kind in ((ada, 96, Kind.VP8), (bob, 108, Kind.H264)):
+        assert client.peer.published is not None
+        client.peer.published.unknown_ssrc(7, payload_type, "1", None, None, endpoint.clock)
+        stream: Any = path_of(client.peer.published).streams[7]
+        stream.kind, stream.packets = kind, 1
+    viewer = Client(room, "viewer")
+    viewer.peer.view(recorded("gstreamer_whep").replace("VP8", "VP7"))
+    assert viewer.peer.slots == [MICROPHONE, SlotView("video1", "bob", Source.CAMERA)]
 
 
 def test_a_pinned_participant_stays_whoever_speaks() -> None:
