@@ -279,6 +279,7 @@ ARRIVES = 0.85  # of the rate sent: less is a queue that builds, or jitter when 
 QUEUE_OF_PROBE_SECONDS = 0.02
 MAX_QUEUE_OF_PROBE_SECONDS = 0.05  # a longer one ends the probe
 MAX_PROBE_LOSS = 0.2
+PROVED = 1.2  # times the rate of a probe: what came faster was a burst
 SETTLED = 0.95  # of what arrived of a probe that failed
 FIRST_PAUSE_SECONDS = 2.0
 PROOF_SECONDS = 4.0  # a cut so soon after a success shows that it was none

@@ -17,6 +17,7 @@ from sfu.bandwidth import (
     PROBE_EXCESS_BITS,
     PROBE_MARGIN,
     PROBE_SECONDS,
+    PROVED,
     QUEUE_OF_PROBE_SECONDS,
     SILENCE_SECONDS,
     TRIAL,
@@ -241,6 +242,7 @@ class Downlink:
             result, bps = ProbeResult.LOST, 0.0
         else:
             result, bps = judge(probe.counts, probe.queue_seconds)
+        bps = min(bps, PROVED * probe.rate_bps)
         self._bandwidth.probed(bps, limited=result is ProbeResult.LIMITED)
         self._pauses.ended(result, now)
         self._counters.probes[result] += 1

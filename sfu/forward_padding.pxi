@@ -2,7 +2,8 @@
 
 
 cdef int pad_with_repeats(forwarder_t *f, slot_t *slot, int bytes) noexcept nogil:
-    """Sends the newest packets of what the slot carries again, by RTX; returns the wire bytes."""
+    """Sends the newest packets of what the slot carries again, by RTX, and once more from the newest when there are
+    no more; returns the wire bytes."""
     cdef uint64_t before = slot.transport.bytes_out
     cdef uint64_t packets = slot.transport.packets_out
     cdef epoch_t *e
@@ -10,9 +11,14 @@ cdef int pad_with_repeats(forwarder_t *f, slot_t *slot, int bytes) noexcept nogi
     cdef rtp_t p
     cdef int sent = 0, looked
     for looked in range(MAX_PAD_PACKETS):
-        e = find_epoch(slot, extended)
-        if sent >= bytes or e == NULL or e.stream != slot.current:
+        if sent >= bytes:
             break
+        e = find_epoch(slot, extended)
+        if e == NULL or e.stream != slot.current:
+            if sent == 0:
+                break
+            extended = slot.highest
+            continue
         if (
             recall(e.stream, extended - e.offset, &p) and slot.rtx_payload_types[p.kind] != NO_PAYLOAD
             and is_wanted(e, &p) and p.length >= MIN_PAD_BYTES

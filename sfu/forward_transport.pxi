@@ -393,12 +393,12 @@ cdef class Transport:
         t.f.now_us = read_clock(t.f)
         for each in self._slots:
             slot = (<Slot>each).s
-            if slot.has_rtx and slot.current != NULL and sent < wire_bytes:
+            if slot.has_rtx and slot.current != NULL:
                 sent += pad_with_repeats(t.f, slot, wire_bytes - sent)
         for each in self._slots:
             slot = (<Slot>each).s
-            if slot.has_rtx and sent < wire_bytes:
-                sent += pad_with_nothing(t.f, slot, wire_bytes - sent)
+            if slot.has_rtx and sent == 0:
+                sent += pad_with_nothing(t.f, slot, wire_bytes)
         with nogil:
             udp_flush()
         t.f.padding_packets += t.packets_out - packets

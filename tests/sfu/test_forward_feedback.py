@@ -148,6 +148,17 @@ def test_padding_repeats_the_newest_packets_by_rtx(call: Call) -> None:
     assert 2000 <= sent < 3300
 
 
+def test_few_packets_are_repeated_again(call: Call) -> None:
+    _, publisher, _, subscriber, slot = call
+    publisher.send(video(1, KEYFRAME + bytes(900)))
+    subscriber.raw()
+    assert subscriber.transport.pad(5000) >= 5000
+    padding = subscriber.received()
+    assert {packet.ssrc for packet in padding} == {slot.ssrc + 1}
+    assert len(padding) == 6
+    assert all(len(packet.payload) > 900 for packet in padding)
+
+
 def test_padding_without_media_is_padding_alone(exchange: Exchange) -> None:
     subscriber = exchange.peer()
     slot = slot_of(subscriber)
