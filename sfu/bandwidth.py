@@ -113,6 +113,11 @@ class Bandwidth:
         """Fraction lost of what was sent of late."""
         return self._loss.slow
 
+    @property
+    def lossy(self) -> bool:
+        """Much was lost of late, not yet for so long that it counts."""
+        return self._lossy_since is not None
+
     def update(self, report: Report, now: float, *, probing: bool = False) -> None:
         """Takes one report; `probing`: a short queue is our own doing."""
         ours = probing and report.queue_seconds < PROBE_QUEUE_SECONDS

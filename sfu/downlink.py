@@ -38,6 +38,7 @@ MIN_PAD_BYTES = 600  # half a packet: less waits for the next turn
 PACE_SECONDS = 0.005  # while a probe runs
 URGENT_SECONDS = 0.05  # between FEEDBACK events while something happens
 CALM_SECONDS = 0.25
+REST_SECONDS = 0.5  # while nothing more is wanted
 START_SECONDS = 3.0
 OBSERVE_SECONDS = 1.0
 SILENT_PACKETS = 10  # sent without feedback: fewer are no silence
@@ -180,8 +181,16 @@ class Downlink:
             self._bandwidth.moved()
         self._bandwidth.update(report, now, probing=self._probe is not None)
         self._pauses.cut(self._bandwidth.cut_at)
-        urgent = self._probe is not None or self._bandwidth.congested or now - self._started_at < START_SECONDS
-        self._path.set_feedback_interval(URGENT_SECONDS if urgent else CALM_SECONDS)
+        bandwidth = self._bandwidth
+        starting = now - self._started_at < START_SECONDS
+        if self._probe is not None or bandwidth.congested or bandwidth.lossy or starting:
+            self._path.set_feedback_interval(URGENT_SECONDS)
+        else:
+            self._path.set_feedback_interval(CALM_SECONDS if self._wants_more else REST_SECONDS)
+
+    @property
+    def _wants_more(self) -> bool:
+        return ENOUGH * self._want_bps > self._bandwidth.base_bps
 
     def _watch_silence(self, now: float) -> None:
         if self._feedback_at is None or now - self._feedback_at < SILENCE_SECONDS:
@@ -197,7 +206,7 @@ class Downlink:
     def _may_probe(self, now: float) -> bool:
         return (
             self._feedback_at is not None
-            and ENOUGH * self._want_bps > self._bandwidth.base_bps
+            and self._wants_more
             and not self._bandwidth.congested
             and now >= self._pauses.next_at
         )
@@ -250,7 +259,7 @@ class Downlink:
     def _schedule(self, now: float) -> None:
         if self._probe is not None:
             self.wake_at = now + PACE_SECONDS
-        elif self._feedback_at is not None and ENOUGH * self._want_bps > self._bandwidth.base_bps:
+        elif self._feedback_at is not None and self._wants_more:
             self.wake_at = max(now + PACE_SECONDS, min(self._pauses.next_at, now + SILENCE_SECONDS))
         else:
             self.wake_at = now + SILENCE_SECONDS
