@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from sfu.budget import IMPORTANT, THUMBNAIL, UNLIMITED, UP_MARGIN, Bound, Claim, Pool, Receiver
+from sfu.forward import MAX_PRIORITY
 from sfu.layers import Option
 from sfu.publish_answer import Source
 from sfu.slots import Limit, OutgoingSlot
 from sfu.speakers import OPEN_MICROPHONES
 from sfu.track import Publication
 
+MIN_PRIORITY = 0  # where the uplink is short: thumbnails go last, and are left out first
 UP_SECONDS = 2.0  # a picture that was made worse stays so for as long
 UNKNOWN_SECONDS = 2.0  # a receiver that tells nothing of its path for so long is not bounded by it
 AMPLE = 0.8  # who can be given all there is for less than this part of what the path takes is not short of bits
@@ -181,6 +183,7 @@ class Allocation:
             slot, claim = wish.slot, wish.claim
             if slot.publication is not wish.publication:
                 continue  # somebody else has come meanwhile
+            slot.slot.priority = MAX_PRIORITY if claim.weight == IMPORTANT else MIN_PRIORITY
             choice = wish.ladder[claim.granted - 1] if claim.granted else None
             if claim.granted < claim.current and claim.bound is not None:
                 slot.lowered_at = now

@@ -20,6 +20,8 @@ MAX_REMOTES: int
 MAX_SEATS: int
 MAX_PACKET_BYTES: int
 MAX_NACK: int
+MAX_UPLINK_PACKETS: int
+MAX_PRIORITY: int
 RESEND_BURST_BYTES: int
 
 class Event(IntEnum):
@@ -42,6 +44,10 @@ class Event(IntEnum):
     """(LOST, stream, [sequence numbers newly found missing]): each once, at most 256."""
     FEEDBACK = 7
     """(FEEDBACK, transport): `path_report` has something new; see `set_feedback_interval`."""
+    UPLINK_WAITS = 8
+    """(UPLINK_WAITS,): video has begun to wait for the uplink: call `drain_uplink` at `uplink_wake_at`."""
+    UPLINK_FULL = 9
+    """(UPLINK_FULL,): what waits for the uplink needs 100 ms. Again after it was less than half of that."""
 
 class Drop(IntEnum):
     """Why a packet did not go on; `dropped_<name>` in `Forwarder.counters`."""
@@ -70,6 +76,7 @@ class Drop(IntEnum):
     RESEND_BUDGET = 21
     LAYER = 22
     NOT_LOUDEST = 23
+    UPLINK = 24
 
 class LayerCount(NamedTuple):
     """What came of one layer of a stream since its beginning; the size is that of its spatial layer, 0 unknown."""
@@ -158,6 +165,22 @@ class Forwarder(Receiver):
     def transport(self, owner: object = None) -> Transport:
         """A new peer connection; it lives until it is closed."""
 
+    def set_uplink(self, bps: int) -> None:
+        """The host's budget over all that leaves by these sockets, payload and IP and UDP headers; 0: none.
+
+        No second carries more than 5 % above it. Audio, RTCP, STUN and DTLS never wait, video waits in order of
+        `Slot.priority`, 250 ms and MAX_UPLINK_PACKETS at most; a slot that has waited longer loses all that waits of it
+        and goes on with a keyframe (`Drop.UPLINK`). Repairs beyond what may be borrowed, and padding, are dropped.
+        What goes to a client by way of our own relay counts too, for it leaves by the same uplink.
+        """
+
+    uplink_wait_us: int
+    """How long what waits for the uplink will need to go."""
+    uplink_wake_at: float
+    """When to call `drain_uplink`; infinity while nothing waits."""
+    def drain_uplink(self, now: float) -> None:
+        """Sends of what waits what there is room for by now."""
+
     def counters(self) -> dict[str, int]:
         """`packets_in_audio`, `packets_out_video`, `bytes_…`, `retransmitted`, `padding_packets`, `padding_bytes`,
         `feedbacks`, and one `dropped_<reason>` for each."""
@@ -180,6 +203,9 @@ class Transport:
 
         At most MAX_REMOTES (32); past it the one checked longest ago goes, never the selected one.
         """
+
+    def send_check(self, socket: UdpSocket, data: bytes, remote: Address, local: Address) -> None:
+        """Sends a STUN message; it counts towards the uplink."""
 
     def select(self, socket: UdpSocket, remote: Address, local: Address) -> None:
         """Where to send from now on (nominated pair)."""
@@ -312,6 +338,8 @@ class Slot:
     bytes: int
     """Payload octets."""
     retransmitted: int
+    priority: int
+    """Settable, 1 at first: who goes first when the uplink is short, 0 (thumbnails) to 3 (speaker, pinned, screen)."""
     def map_payload(self, kind: Kind, payload_type: int, rtx_payload_type: int | None) -> None:
         """Payload type negotiated for a kind. A stream of an unmapped kind is dropped (reason `codec`)."""
 

@@ -12,7 +12,7 @@ out, 4 KB where it has no RTX; a followed video stream keeps up to 0.5 MB of pac
 that sends transport-wide feedback 5 KB, up to 50 KB at 2000 packets a second.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
 
 import os
 import time
@@ -59,6 +59,7 @@ cdef uint64_t read_clock(forwarder_t *f) noexcept nogil:
 
 
 include "forward_out.pxi"
+include "forward_uplink.pxi"
 include "forward_reports.pxi"
 include "forward_layers.pxi"
 include "forward_in.pxi"
@@ -83,6 +84,8 @@ MAX_SSRCS = C_MAX_SSRCS
 MAX_REMOTES = C_MAX_REMOTES
 MAX_SEATS = C_MAX_SEATS
 MAX_PACKET_BYTES = MAX_RTP_BYTES
+MAX_UPLINK_PACKETS = C_MAX_UPLINK_PACKETS
+MAX_PRIORITY = UPLINK_LINES - 1
 RESEND_BURST_BYTES = C_RESEND_BURST
 MAX_NACK = 1024                     # sequence numbers of one `retransmit` that are looked at
 NTP_EPOCH = 2208988800              # 1970 in NTP seconds
@@ -100,6 +103,8 @@ class Event(IntEnum):
     SWITCHED = EVENT_SWITCHED
     LOST = EVENT_LOST
     FEEDBACK = EVENT_FEEDBACK
+    UPLINK_WAITS = EVENT_UPLINK_WAITS
+    UPLINK_FULL = EVENT_UPLINK_FULL
 
 
 class Drop(IntEnum):
@@ -129,6 +134,7 @@ class Drop(IntEnum):
     RESEND_BUDGET = DROP_RESEND_BUDGET
     LAYER = DROP_LAYER
     NOT_LOUDEST = DROP_NOT_LOUDEST
+    UPLINK = DROP_UPLINK
 
 
 _DROP_KEYS = [(int(reason), f"dropped_{reason.name.lower()}") for reason in Drop]
@@ -217,6 +223,7 @@ cdef class Forwarder(Receiver):
     def __dealloc__(self):
         if self.f != NULL:
             free(self.f.routes)
+            free(self.f.uplink.nodes)
             free(self.f)
 
     def attach(self, UdpSocket socket not None):
@@ -232,6 +239,28 @@ cdef class Forwarder(Receiver):
         t = Transport(self, owner)
         self._transports.add(t)
         return t
+
+    def set_uplink(self, int64_t bps):
+        """The host's budget over all that leaves, headers counted; see forward.pyi."""
+        if bps < 0:
+            raise ValueError("a budget is not negative")
+        self.f.now_us = read_clock(self.f)
+        set_uplink(self.f, bps)
+
+    @property
+    def uplink_wait_us(self):
+        return uplink_wait_us(self.f)
+
+    @property
+    def uplink_wake_at(self):
+        return (self.f.uplink.drained_us + UPLINK_DRAIN_US) / 1e6 if self.f.uplink.count else float("inf")
+
+    def drain_uplink(self, double now):
+        """Sends of what waits what there is room for by now."""
+        self.f.now_us = max(self.f.now_us, to_us(now))
+        with nogil:
+            drain_uplink(self.f)
+            udp_flush()
 
     def counters(self):
         """All counters since the start."""
@@ -279,6 +308,8 @@ cdef class Forwarder(Receiver):
         for transport in self._transports:
             for other in (<Transport>transport)._slots:
                 slot = (<Slot>other).s
+                if slot.waiting:
+                    shed(self.f, slot)
                 for i in range(slot.epoch_room):
                     if slot.epochs[i].stream == s:
                         slot.epochs[i].stream = NULL
@@ -338,6 +369,8 @@ cdef object event_to_python(event_t *e):
         )
     if e.event == EVENT_KEYFRAME_NEEDED:
         return Event.KEYFRAME_NEEDED, <object>(<stream_t *>e.subject).object
+    if e.event == EVENT_UPLINK_WAITS or e.event == EVENT_UPLINK_FULL:
+        return (Event(e.event),)
     if e.event == EVENT_FEEDBACK:
         return Event.FEEDBACK, <object>(<transport_t *>e.subject).object
     if e.event == EVENT_SWITCHED:

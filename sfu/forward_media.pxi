@@ -190,6 +190,7 @@ cdef class Slot:
         self.s.transport = transport.t
         self.s.ssrc = ssrc
         self.s.has_rtx = rtx_ssrc is not None
+        self.s.priority = 1
         self.s.rtx_ssrc = rtx_ssrc or 0
         self.s.audio = audio
         memcpy(self.s.mid, <char *>name, len(name))
@@ -225,6 +226,8 @@ cdef class Slot:
         self.s.resync = False
 
     cdef void unlink(self) noexcept:
+        if self.s.waiting:
+            shed(self.s.transport.f, self.s)
         self.silence()
         forget_events(self.s.transport.f, self.s)
         self.s.transport = NULL
@@ -244,6 +247,16 @@ cdef class Slot:
     @property
     def retransmitted(self):
         return self.s.retransmitted
+
+    @property
+    def priority(self):
+        return self.s.priority
+
+    @priority.setter
+    def priority(self, int value):
+        if not 0 <= value < UPLINK_LINES:
+            raise ValueError(f"priority is not in 0..{UPLINK_LINES - 1}")
+        self.s.priority = value
 
     def map_payload(self, kind, int payload_type, rtx_payload_type):
         """Payload type negotiated for a kind; a stream of an unmapped kind is dropped (reason `codec`)."""

@@ -29,6 +29,8 @@ cdef void forward_work(forwarder_t *f) noexcept nogil:
             if s.loss_to:
                 report_loss(f, s)
     f.work_count = 0
+    if f.uplink.count:
+        drain_uplink(f)
 
 
 cdef void forward_stream(forwarder_t *f, stream_t *s) noexcept nogil:
@@ -101,6 +103,8 @@ cdef void forward_packet(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) no
     if slot.current != s or slot.resync:
         if slot.current == s and slot.target != NULL:
             return                              # the other one comes
+        if slot.is_shed and is_held_back(f, slot):
+            return
         if not slot.audio and not p.keyframe:
             s.waiting = True
             drop(f, DROP_AWAITING_KEYFRAME)
@@ -115,6 +119,13 @@ cdef void forward_packet(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) no
 
 
 cdef inline void send_on(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p) noexcept nogil:
+    if not slot.audio and must_wait(f, slot, p):
+        wait_for_uplink(f, slot, e, p)
+    else:
+        send_now(f, slot, e, p)
+
+
+cdef void send_now(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p) noexcept nogil:
     cdef transport_t *t = slot.transport
     cdef outgoing_t out
     cdef int64_t extended = p.extended + e.offset
@@ -218,6 +229,8 @@ cdef bint send_packet(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, outgoi
     """Composes, protects and sends one packet of a slot with the next transport-wide number. False: counted."""
     cdef transport_t *t = slot.transport
     cdef int length
+    if out.sort == SENT_PADDING and not may_pad(f, slot, p.length + out.pad):
+        return False
     out.number = t.send_number
     length = emit(f, slot, e, p, out)
     if length == 0:
@@ -241,6 +254,7 @@ cdef int emit(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *ou
         drop(f, DROP_PROTECT)
         return 0
     udp_commit(t.socket, &t.selected.remote, &t.selected.local, length)
+    charge(f, &t.selected.remote, length)
     t.packets_out += 1
     t.bytes_out += length
     f.packets_out[video] += 1
@@ -403,7 +417,7 @@ cdef bint retransmit_packet(forwarder_t *f, slot_t *slot, uint16_t sequence) noe
     if not has_budget(f, t):
         drop(f, DROP_RESEND_BUDGET)
         return False
-    if e.stream == NULL or not recall(e.stream, extended - e.offset, &p):
+    if not may_repair(f) or e.stream == NULL or not recall(e.stream, extended - e.offset, &p):
         return False
     if not is_wanted(e, &p):
         hollow(&p)

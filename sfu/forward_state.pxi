@@ -48,6 +48,15 @@ cdef enum:
     UNKNOWN_NAMED_US = 20000
     SSRC_EXPIRY_US = 10000000       # an SSRC nobody wants may be forgotten after such a silence
     NO_PAYLOAD = 0xFF
+    MAX_UPLINK_WAIT_US = 250000     # video that has waited longer for the host's uplink is worth nothing
+    C_MAX_UPLINK_PACKETS = 8192     # waiting
+    UPLINK_LINES = 4                # priorities of slots
+    UPLINK_BURST_US = 25000         # of the budget may leave at once ...
+    UPLINK_DEBT_US = 10000          # ... and this much more when it is repairs
+    UPLINK_FULL_US = 100000         # policy hears of a queue so long
+    UPLINK_DRAIN_US = 5000          # between looks at the queue
+    IPV4_UDP_BYTES = 28
+    IPV6_UDP_BYTES = 48
     LOSS_WORDS = 4                  # at most 256 numbers in one LOST event
     NAME_BYTES = 16                 # MID, RID
     MAX_CNAME_BYTES = 255           # RFC 3550 §6.5
@@ -79,6 +88,7 @@ cdef enum:
     DROP_RESEND_BUDGET
     DROP_LAYER
     DROP_NOT_LOUDEST
+    DROP_UPLINK
     DROPS
 
 cdef enum:
@@ -96,6 +106,8 @@ cdef enum:
     EVENT_SWITCHED = 5
     EVENT_LOST = 6
     EVENT_FEEDBACK = 7
+    EVENT_UPLINK_WAITS = 8
+    EVENT_UPLINK_FULL = 9
 
 ctypedef int (*srtp_fn)(void *session, void *packet, int *length) noexcept nogil
 ctypedef int (*srtp_remove_fn)(void *session, unsigned int ssrc) noexcept nogil
@@ -288,6 +300,11 @@ cdef struct slot_t:
     uint8_t rtx_payload_types[KINDS]
     stream_t *current
     stream_t *target
+    uint8_t priority
+    uint8_t line                    # of the uplink's, in which all stands that waits of it
+    int waiting                     # packets
+    int64_t sent_highest            # while some wait: `highest` of those that have gone
+    bint is_shed                    # silent until the queue is short
     const char *cname               # of its Python object
     uint8_t cname_length
     bint resync                     # the current stream was interrupted: start over as after a switch
@@ -337,6 +354,31 @@ cdef struct route_t:
     transport_t *transport          # NULL: free
 
 
+cdef struct waiting_t:
+    # A packet that waits for the host's uplink, in one of its lines or free.
+    waiting_t *next
+    slot_t *slot
+    epoch_t epoch                   # as it was when it came
+    int64_t source                  # sequence number in the stream's cache
+    uint8_t pad
+    int length                      # at most
+    uint64_t queued_us
+
+
+cdef struct uplink_t:
+    int64_t bps                     # 0: no budget
+    int64_t credit                  # bits times a million
+    uint64_t filled_us
+    uint64_t drained_us
+    waiting_t *nodes
+    waiting_t *free
+    waiting_t *first[UPLINK_LINES]
+    waiting_t *last[UPLINK_LINES]
+    int count
+    uint64_t bytes
+    bint told_full
+
+
 cdef struct forwarder_t:
     void *object
     bint own_clock
@@ -352,6 +394,7 @@ cdef struct forwarder_t:
     event_t events[MAX_EVENTS]
     int event_count
     uint64_t drops[DROPS]
+    uplink_t uplink
     uint64_t packets_in[2]          # [video?]
     uint64_t packets_out[2]
     uint64_t bytes_in[2]

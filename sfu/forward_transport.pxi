@@ -112,6 +112,13 @@ cdef class Transport:
             t.remote_count += 1
         t.remotes[find_remote(t, &pair)].checked_us = read_clock(t.f)
 
+    def send_check(self, UdpSocket socket not None, bytes data not None, remote, local):
+        """Sends a STUN message; it counts towards the uplink."""
+        cdef endpoint_t to
+        endpoint_from_python(remote, &to)
+        charge(self.t.f, &to, len(data))
+        socket.send(data, remote, local)
+
     def select(self, UdpSocket socket not None, remote, local):
         """Where to send from now on (nominated pair)."""
         cdef pair_t pair
@@ -317,6 +324,7 @@ cdef class Transport:
         cdef transport_t *t = self.t
         t.packets_out += 1
         t.bytes_out += length
+        charge(t.f, &t.selected.remote, length)
         with nogil:
             udp_commit(t.socket, &t.selected.remote, &t.selected.local, length)
             udp_flush()

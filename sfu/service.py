@@ -24,7 +24,7 @@ from sfu.publication import PublishConnection
 from sfu.publish_answer import Source
 from sfu.router import MediaPeer, MediaRoom, RoomSettings, Timed
 from sfu.subscription import SubscribeConnection
-from sfu.transport import RTCP_NAMES, PeerTransport, State
+from sfu.transport import NEVER, RTCP_NAMES, PeerTransport, State
 from sfu.uplink import Uplink
 from wire import stun, udp
 from wire.dtls import DtlsContext
@@ -82,11 +82,13 @@ class SfuService:
         self._dtls = dtls or DtlsContext()
         self.now = clock or loop.time  # monotonic seconds
         self._forwarder = Forwarder(self._on_events, clock)
+        self._forwarder.set_uplink(settings.uplink_bps)
         self._sockets: list[UdpSocket] = []
         self._timed: set[Timed] = set()
         self._transports: dict[str, PeerTransport] = {}  # by local username fragment
         self._addresses: tuple[str, ...] = ()
         self._tick: asyncio.TimerHandle | None = None
+        self._uplink_timer: asyncio.TimerHandle | None = None  # while video waits for the uplink
         self._port = settings.port
         self._closed = False
 
@@ -124,6 +126,7 @@ class SfuService:
     def set_uplink(self, bps: int) -> None:
         """Another budget of the host's uplink from now on; 0: unlimited."""
         self.uplink.set_budget(bps, self.now())
+        self._forwarder.set_uplink(bps)
 
     async def close(self) -> None:
         """Ends every connection and closes the port."""
@@ -131,9 +134,10 @@ class SfuService:
         for timed in list(self._timed):
             if isinstance(timed, MediaRoom):
                 timed.close()
-        if self._tick is not None:
-            self._tick.cancel()
-            self._tick = None
+        for timer in (self._tick, self._uplink_timer):
+            if timer is not None:
+                timer.cancel()
+        self._tick = self._uplink_timer = None
         for socket in self._sockets:
             socket.close()
         self._sockets.clear()
@@ -276,6 +280,23 @@ class SfuService:
         if isinstance(connection, SubscribeConnection):
             connection.feedback_received(now)
 
+    def _on_uplink_waits(self, event: tuple[object, ...], now: float) -> None:
+        del event
+        wake_at = self._forwarder.uplink_wake_at
+        if self._uplink_timer is None and wake_at < NEVER and not self._closed:
+            self._uplink_timer = self._loop.call_later(max(0.001, wake_at - now), self._drain_uplink)
+
+    def _drain_uplink(self) -> None:
+        self._uplink_timer = None
+        now = self.now()
+        self._forwarder.drain_uplink(now)
+        self._on_uplink_waits((), now)
+
+    def _on_uplink_full(self, event: tuple[object, ...], now: float) -> None:
+        """More is sent than was given away: everybody's share is looked at anew."""
+        del event
+        self.uplink.wake_at = min(self.uplink.wake_at, now)
+
     _handlers = {  # noqa: RUF012
         Event.STUN: _on_stun,
         Event.DTLS: _on_dtls,
@@ -285,6 +306,8 @@ class SfuService:
         Event.SWITCHED: _on_switched,
         Event.LOST: _on_lost,
         Event.FEEDBACK: _on_feedback,
+        Event.UPLINK_WAITS: _on_uplink_waits,
+        Event.UPLINK_FULL: _on_uplink_full,
     }
 
     # Measures.

@@ -142,7 +142,7 @@ class PeerTransport:
         fragments = len(self.ice.ufrags)
         check = self.ice.receive(message, source, local, now)
         if check.response is not None:
-            socket.send(check.response, source, local)
+            self.path.send_check(socket, check.response, source, local)
         if check.outcome is not Outcome.OK:
             return check.outcome
         self.path.add_remote(source, local)

@@ -59,6 +59,7 @@ class SlotDouble:
         self.awaited: StreamDouble | None = None
         self.lags = False
         self.limits = (7, 7)
+        self.priority = 1
         self.retransmitted: list[int] = []
 
     def map_payload(self, kind: Any, payload_type: int, rtx: int | None) -> None:
@@ -136,6 +137,9 @@ class PathDouble:
 
     def is_taken(self, remote: Any, local: Any) -> bool:
         return remote in self.taken
+
+    def send_check(self, socket: Any, data: bytes, remote: Any, local: Any) -> None:
+        socket.send(data, remote, local)
 
     def add_remote(self, remote: Any, local: Any) -> None:
         self.remotes.append((remote, local))

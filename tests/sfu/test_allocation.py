@@ -9,7 +9,7 @@ import pytest
 from sfu.allocation import MAX_TRIAL_PAUSE_SECONDS, TRIAL_PAUSE_SECONDS, UNKNOWN_SECONDS, UP_SECONDS, coarse
 from sfu.budget import UNLIMITED
 from sfu.codecs import Kind
-from sfu.forward import LayerCount
+from sfu.forward import MAX_PRIORITY, LayerCount
 from sfu.layers import ALL
 from sfu.publish_answer import Source
 from sfu.router import Limit, MediaRoom, Tile
@@ -274,3 +274,13 @@ def test_the_layer_that_played_on_is_let_go_when_the_other_has_come() -> None:
     path_of(connection).slots[1].arrive()
     connection.switched(slot.line.ssrc, scene.endpoint.clock)
     assert sum(full.watchers) == 0
+
+
+def test_important_pictures_go_first_where_the_uplink_is_short() -> None:
+    scene = Scene()
+    scene.sending.run(3)
+    slot = path_of(scene.bob.peer.subscribed).slots[1]
+    assert slot.priority == 0
+    scene.bob.peer.set_view([Tile("ann", Source.CAMERA, 1280, 720, pinned=True)])
+    scene.sending.run(0.3)
+    assert slot.priority == MAX_PRIORITY
