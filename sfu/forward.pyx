@@ -33,6 +33,8 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 include "forward_state.pxi"
 include "forward_tables.pxi"
+include "dependency.pxi"
+include "h264.pxi"
 
 cdef srtp_fn srtp_protect
 cdef srtp_fn srtp_unprotect

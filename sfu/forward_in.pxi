@@ -150,6 +150,8 @@ cdef void receive_packet(forwarder_t *f, transport_t *t, stream_t *s, rtp_t *p, 
             s.level_sum += p.data[e.offset] & 0x7F
     read_payload(p)
     if video:
+        if p.kind == KIND_AV1 or p.kind == KIND_H264:
+            read_layers(s, p)
         count_layer(s, p)
         if p.keyframe:
             s.last_keyframe_us = f.now_us

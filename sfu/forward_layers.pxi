@@ -1,8 +1,30 @@
-# Layers inside a stream: counting those that come, leaving out those above a slot's limit (RFC 7741, 9628).
+# Layers inside a stream: counting those that come, leaving out those above a slot's limit (RFC 7741, 9628, AV1 RTP).
 #
 # Each run of packets left out ends an epoch and begins one whose offsets close the gap, so late packets and NACKs find
 # the offsets of their own place. What is missing may be of any layer and keeps its number; when it comes after all
 # and is not wanted, it goes out without payload, so that nobody asks for it again.
+
+
+cdef void read_layers(stream_t *s, rtp_t *p) noexcept nogil:
+    """For codecs whose payload does not tell layers, or is long to read."""
+    cdef extension_t *descriptor = find_extension(p, EXT_DEPENDENCY_DESCRIPTOR)
+    cdef structure_t *structure
+    cdef int i
+    if p.kind == KIND_H264 and p.keyframe:
+        read_h264_size(p)
+    if p.frame_offset == 0:
+        return
+    if s.dependencies == NULL:
+        s.dependencies = <dependencies_t *>calloc(1, sizeof(dependencies_t))
+        if s.dependencies == NULL:
+            return
+    if not read_dependencies(s.dependencies, p, p.data + descriptor.offset, descriptor.length):
+        return
+    if s.dependencies.attached:
+        structure = &s.dependencies.structure
+        for i in range(structure.sized):
+            s.layers[i].width = structure.widths[i] + 1
+            s.layers[i].height = structure.heights[i] + 1
 
 
 cdef void count_layer(stream_t *s, rtp_t *p) noexcept nogil:

@@ -25,6 +25,7 @@ cdef class Stream:
         if self.s != NULL:
             unseat(self.s)
             drop_cache(self.s)
+            free(self.s.dependencies)
             free(self.s.followers)
             free(self.s)
 

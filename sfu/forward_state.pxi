@@ -27,6 +27,8 @@ cdef enum:
     LAYERED_EPOCHS = 128            # ... and gaps that left out layers make: two seconds of 60 pictures
     MAX_SPATIAL = 4                 # layers counted apart; higher ones count with the highest
     MAX_TEMPORAL = 4
+    MAX_TEMPLATES = 64              # of a dependency descriptor's structure
+    MAX_TARGETS = 32
     C_MAX_SEATS = 64                # of a gate
     SPEECH_LEVEL = 50               # dB below full scale (RFC 6464): what is called voice and is so loud is speech
     LOUD_LEVEL = 35                 # so is this without the word of its sender
@@ -195,6 +197,9 @@ cdef struct layer_t:
     int height
 
 
+cdef struct dependencies_t         # dependency.pxi
+
+
 cdef struct gate_t:
     int limit                       # 0: no gate
     int count
@@ -236,6 +241,7 @@ cdef struct stream_t:
     uint64_t repaired_us
     uint64_t keyframe_asked_us
     layer_t layers[MAX_SPATIAL]
+    dependencies_t *dependencies    # once its codec needs them
     bint has_report
     uint64_t report_ntp
     uint32_t report_timestamp

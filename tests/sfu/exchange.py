@@ -20,12 +20,13 @@ KEY_BYTES = {
     Policy.SRTP_PROFILE_AES128_CM_SHA1_80: 30,
 }
 GCM = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
-VIDEO, AUDIO, RTX, VP9, H264 = 96, 111, 97, 98, 102
+VIDEO, AUDIO, RTX, VP9, H264, AV1 = 96, 111, 97, 98, 102, 45
 PAYLOADS = {
     VIDEO: (Kind.VP8, 90000, None),
     RTX: (Kind.VP8, 90000, VIDEO),
     VP9: (Kind.VP9, 90000, None),
     H264: (Kind.H264, 90000, None),
+    AV1: (Kind.AV1, 90000, None),
     AUDIO: (Kind.OPUS, 48000, None),
 }
 RECEIVE = {

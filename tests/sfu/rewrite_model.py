@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sfu.codecs import ALL_LAYERS, CodecError, Kind, LayerMarks, keyframe, layer_marks, parse_vp8, parse_vp9
+from sfu.dependency import Dependencies
 from sfu.rtp import Extension, RtpPacket
 
 EPOCHS, LAYERED_EPOCHS = 8, 128
@@ -25,12 +26,14 @@ class StreamModel:
     audio: bool
     publisher: object
     kinds: Mapping[int, tuple[Kind, int]]
+    meanings: Mapping[int, Extension] = field(default_factory=dict)
     active: bool = True
     highest: int | None = None
     base: int = 0
     seen: set[int] = field(default_factory=set)
     suspect: int | None = None
-    cache: dict[int, tuple[int, RtpPacket]] = field(default_factory=dict)
+    cache: dict[int, tuple[int, RtpPacket, LayerMarks]] = field(default_factory=dict)
+    dependencies: Dependencies = field(default_factory=Dependencies)
     followers: list[SlotModel] = field(default_factory=list)
 
     def place(self, number: int, repaired: bool) -> int | None:
@@ -75,14 +78,30 @@ class StreamModel:
             if slot.current is self:
                 slot.resync = True
 
-    def receive(self, packet: RtpPacket, *, repaired: bool = False) -> tuple[int, RtpPacket] | None:
-        """(extended sequence number, packet) of what goes on to slots."""
+    def receive(self, packet: RtpPacket, *, repaired: bool = False) -> tuple[int, RtpPacket, LayerMarks] | None:
+        """(extended sequence number, packet, layers) of what goes on to slots."""
         extended = self.place(packet.sequence_number, repaired)
-        if extended is None or not self.active or not self.followers:
+        if extended is None:
             return None
         packet = replace(packet, padding_bytes=0)
-        self.cache[extended % CACHE_ENTRIES] = extended, packet
-        return extended, packet
+        marks = self._marks(packet)
+        if not self.active or not self.followers:
+            return None
+        self.cache[extended % CACHE_ENTRIES] = extended, packet, marks
+        return extended, packet, marks
+
+    def _marks(self, packet: RtpPacket) -> LayerMarks:
+        kind, _ = self.kinds[packet.payload_type]
+        marks = read_marks(kind, packet)
+        fields = read_fields(kind, packet, self.meanings)
+        if kind not in (Kind.AV1, Kind.H264) or fields.frame is None:
+            return marks
+        told = self.dependencies.read(packet.extensions[fields.frame[1]][1], packet.timestamp)
+        if told is None:
+            return marks
+        if starts_decoder(kind, packet):
+            return replace(told, opens_from=marks.opens_from, opens_to=marks.opens_to, opens_spatial=True)
+        return told
 
 
 @dataclass
@@ -224,7 +243,9 @@ class SlotModel:
         if stream is not None and self in stream.followers:
             stream.followers.remove(self)
 
-    def forward(self, stream: StreamModel, extended: int, packet: RtpPacket, now_us: int) -> RtpPacket | None:
+    def forward(
+        self, stream: StreamModel, extended: int, packet: RtpPacket, marks: LayerMarks, now_us: int
+    ) -> RtpPacket | None:
         """The packet that leaves, with a transport-wide number of 0; None when it does not."""
         kind, clock = stream.kinds[packet.payload_type]
         if stream not in (self.current, self.target) or kind not in self.payload_types:
@@ -236,7 +257,7 @@ class SlotModel:
             if not self.audio and not starts_decoder(kind, packet):
                 return None
             self._begin(stream, extended, packet, fields, clock, now_us)
-        newest, marks = self.epochs[-1], read_marks(kind, packet)
+        newest = self.epochs[-1]
         if extended < newest.first_source or (self.layered and extended + newest.offset <= self.highest):
             epoch = self._epoch_of(extended)
             if epoch is None:
@@ -394,14 +415,14 @@ class SlotModel:
         if not self.epochs or out > self.highest or epoch is None:
             return False, None
         source = out - epoch.offset
-        extended, packet = epoch.stream.cache.get(source % CACHE_ENTRIES, (0, None))
+        extended, packet, marks = epoch.stream.cache.get(source % CACHE_ENTRIES, (0, None, LayerMarks()))
         if packet is None or extended != source:
             return False, None
         kind, _ = epoch.stream.kinds[packet.payload_type]
         if kind not in self.payload_types:
             return False, None
         payload_type, rtx_payload_type = self.payload_types[kind]
-        fields, marks = read_fields(kind, packet, self.receive), read_marks(kind, packet)
+        fields = read_fields(kind, packet, self.receive)
         if not epoch.wants(marks):
             packet, fields, marks = hollow(packet), replace(fields, picture=None, layer=None), LayerMarks()
         repeats = self.rtx_ssrc is None or rtx_payload_type is None

@@ -7,7 +7,8 @@ import pytest
 from sfu.codecs import Kind, parse_vp8
 from sfu.forward import Event, LayerCount
 from sfu.rtp import RtpPacket, wrap_rtx
-from tests.sfu.exchange import DELTA, KEYFRAME, RTX, VP9, Call, video
+from tests.sfu.descriptors import L1T3, L2T1, descriptor
+from tests.sfu.exchange import AV1, DELTA, H264, KEYFRAME, RTX, VP9, Call, video
 
 KEY = KEYFRAME[1:]
 PATTERN = [0, 2, 1, 2]  # temporal layers of L1T3
@@ -210,6 +211,58 @@ def test_a_vp9_switching_up_point_lets_temporal_layers_come(vp9_call: Call) -> N
     slot.limit(7, 1)
     publisher.send(*svc(3, layers=1, temporal=1), *svc(4, layers=1, up=True), *svc(5, layers=1, temporal=1))
     assert [packet.payload[2] for packet in subscriber.received()] == [0, 2, 4, 5]
+
+
+# By dependency descriptor
+
+
+def h264(number: int, template: int, *, key: bool = False) -> RtpPacket:
+    extension = (5, descriptor(template, number, structure=L1T3, attach=key))
+    payload = b"\x65idr" if key else b"\x41delta"
+    return video(100 + number, payload, timestamp=3000 * number, payload_type=H264, extensions=(extension,))
+
+
+def test_h264_temporal_layers_are_left_out_and_come_back_at_a_switch(call: Call) -> None:
+    _, publisher, stream, subscriber, slot = call
+    slot.map_payload(Kind.H264, 124, 125)
+    slot.limit(7, 0)
+    pattern = [1, 3, 2, 4]
+    publisher.send(h264(0, 0, key=True), *[h264(n, pattern[n % 4]) for n in range(1, 7)])
+    slot.limit(7, 7)
+    publisher.send(*[h264(n, pattern[n % 4]) for n in range(7, 11)])
+    packets = subscriber.received()
+    assert [packet.timestamp // 3000 for packet in packets] == [0, 4, 8, 9, 10]
+    assert numbers(packets) == [0, 1, 2, 3, 4]
+    assert [(each.temporal, each.frames) for each in stream.layer_counts()] == [(0, 3), (1, 3), (2, 5)]
+
+
+def av1(number: int, template: int, *, key: bool = False) -> RtpPacket:
+    return video(
+        100 + number,
+        b"\x18key" if key else b"\x10delta",
+        timestamp=3000 * (number // 2),
+        marker=number % 2 == 1,
+        payload_type=AV1,
+        extensions=((5, descriptor(template, number, structure=L2T1, attach=key)),),
+    )
+
+
+def test_av1_spatial_layers_go_at_once_and_come_back_with_a_key_picture(call: Call) -> None:
+    exchange, publisher, stream, subscriber, slot = call
+    slot.map_payload(Kind.AV1, 126, 127)
+    publisher.send(av1(0, 0, key=True), av1(1, 2))
+    slot.limit(0, 7)
+    publisher.send(av1(2, 1), av1(3, 3))
+    slot.limit(7, 7)
+    exchange.take(Event.KEYFRAME_NEEDED)
+    exchange.now += 1
+    publisher.send(av1(4, 1), av1(5, 3))
+    assert exchange.take(Event.KEYFRAME_NEEDED) == [(stream,)]
+    publisher.send(av1(6, 0, key=True), av1(7, 2), av1(8, 1), av1(9, 3))
+    packets = subscriber.received()
+    assert numbers(packets) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert [packet.marker for packet in packets] == [False, True, True, True, False, True, False, True]
+    assert (stream.width, stream.height) == (640, 360)
 
 
 # Counting

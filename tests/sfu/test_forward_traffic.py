@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sfu.forward import Kind, Slot, Stream
 from sfu.rtp import Extension, RtpPacket, build_rtp, wrap_rtx
+from tests.sfu.descriptors import L1T3, L2T1, descriptor
 from tests.sfu.exchange import (
     DELTA,
     H264,
@@ -44,7 +45,7 @@ class Scenario:
             stream = peer.transport.add_stream(10 + index, audio=False)
             peer.transport.add_repair(20 + index, stream)
             kinds = {number: (kind, clock) for number, (kind, clock, _) in PAYLOADS.items()}
-            self.streams.append((stream, StreamModel(10 + index, False, peer, kinds), peer))
+            self.streams.append((stream, StreamModel(10 + index, False, peer, kinds, RECEIVE), peer))
         self.source = [[rng.randrange(0x10000), rng.randrange(2**32), rng.randrange(2**15)] for _ in self.streams]
         self.repairs = [0] * len(self.streams)
         self.slots = [self._slot(100, True), self._slot(200, False)]
@@ -54,9 +55,11 @@ class Scenario:
         slot = self.subscriber.transport.add_slot(f"m{ssrc}", ssrc, rtx_ssrc=ssrc + 1 if rtx else None, audio=False)
         slot.map_payload(Kind.VP8, 120, 121 if rtx else None)
         slot.map_payload(Kind.VP9, 122, 123 if rtx else None)
+        slot.map_payload(Kind.H264, 124, 125 if rtx else None)
         mapped: dict[Kind, tuple[int, int | None]] = {
             Kind.VP8: (120, 121 if rtx else None),
             Kind.VP9: (122, 123 if rtx else None),
+            Kind.H264: (124, 125 if rtx else None),
         }
         model = SlotModel(f"m{ssrc}", ssrc, ssrc + 1 if rtx else None, False, mapped, RECEIVE, self.send_map)
         return slot, model
@@ -67,6 +70,8 @@ class Scenario:
             return rng.randbytes(rng.randrange(12))
         wide = (0x8000 | picture).to_bytes(2, "big")
         layer = bytes((picture & 0xFF,))
+        if payload_type == H264:
+            return (b"\x65" if key else b"\x41") + rng.randbytes(8)
         if payload_type == VP9:
             return self.vp9(wide, layer, key=key)
         frame = KEYFRAME[1:] if key else DELTA[1:]
@@ -89,10 +94,28 @@ class Scenario:
         indices = b"" if first & 0x10 else layer
         return bytes((first,)) + wide + bytes((ids,)) + indices + rng.randbytes(rng.randrange(20))
 
+    def descriptor(self, number: int, *, key: bool) -> bytes:
+        """With and without a structure, sometimes with parts of its own or cut off."""
+        rng = self.rng
+        structure = rng.choice([L1T3, L1T3, L2T1])
+        own = rng.random() < 0.2
+        data = descriptor(
+            rng.randrange(len(structure.templates)),
+            number,
+            structure=structure,
+            attach=key or rng.random() < 0.1,
+            start=rng.random() < 0.7,
+            end=rng.random() < 0.7,
+            active=rng.randrange(4) if own else None,
+            indications=[rng.randrange(4) for _ in range(structure.targets)] if rng.random() < 0.1 else None,
+            differences=[rng.randrange(1, 300)] if own else None,
+        )
+        return data if rng.random() < 0.95 else data[: rng.randrange(1, 1 + len(data))]
+
     def packets(self, index: int) -> list[RtpPacket]:
         rng, source = self.rng, self.source[index]
         result = []
-        payload_type = rng.choices([VIDEO, VP9, H264], [20, 4, 1])[0]
+        payload_type = rng.choices([VIDEO, VP9, H264], [20, 6, 6])[0]
         key = rng.random() < 0.3
         source[2] = (source[2] + 1) % 2**15
         if rng.random() < 0.02:
@@ -102,6 +125,8 @@ class Scenario:
                 (identifier, rng.randbytes(rng.choice([1, 2, 3, 5, 16])))
                 for identifier in rng.sample([*RECEIVE, 12, 14], rng.randrange(5))
             )
+            if payload_type == H264 and rng.random() < 0.9:
+                extensions = (*[each for each in extensions if each[0] != 5], (5, self.descriptor(source[2], key=key)))
             result.append(
                 RtpPacket(
                     payload_type,
