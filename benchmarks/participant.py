@@ -51,6 +51,10 @@ class Transport:
     socket: socket.socket
     outbound: Session
     inbound: Session
+    profile: str
+    """What was negotiated: an attribute of pylibsrtp's Policy."""
+    transport_id: int
+    """The header extension of transport-wide numbers in what comes from there, 0: none."""
 
 
 class Credentials:
@@ -108,7 +112,7 @@ def check_request(remote_sdp: str, credentials: Credentials) -> bytes:
     attributes = [
         (stun.Attribute.USERNAME, f"{ufrag}:{credentials.ufrag}".encode()),
         (stun.Attribute.PRIORITY, stun.encode_u32(1 << 24)),
-        (stun.Attribute.ICE_CONTROLLING, secrets.token_bytes(8)),
+        (stun.Attribute.ICE_CONTROLLING, b"\xff" * 8),  # who says the same in a full implementation gives way
         (stun.Attribute.USE_CANDIDATE, b""),
     ]
     return stun.encode(
@@ -117,6 +121,18 @@ def check_request(remote_sdp: str, credentials: Credentials) -> bytes:
         secrets.token_bytes(12),
         attributes,
         key=password.encode(),
+        fingerprint=True,
+    )
+
+
+def check_answer(request: stun.Message, remote: tuple[str, int], credentials: Credentials) -> bytes:
+    """The answer to a check of a full ICE implementation."""
+    return stun.encode(
+        stun.Method.BINDING,
+        stun.MessageClass.SUCCESS,
+        request.transaction_id,
+        [(stun.Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(remote, request.transaction_id))],
+        key=credentials.password.encode(),
         fingerprint=True,
     )
 
@@ -133,6 +149,12 @@ def open_socket(remote_sdp: str) -> socket.socket:
     return udp
 
 
+def transport_wide_id(sdp: str) -> int:
+    """The id of the first m-section; all have the same."""
+    found = re.search(r"a=extmap:(\d+)\S* \S+transport-wide-cc-extensions", sdp)
+    return int(found[1]) if found else 0
+
+
 def srtp_session(key: bytes, direction: int, profile: int) -> Session:
     """One direction's session, for any SSRC."""
     policy = Policy(key=key, ssrc_type=direction, srtp_profile=profile)
@@ -140,10 +162,10 @@ def srtp_session(key: bytes, direction: int, profile: int) -> Session:
     return Session(policy)
 
 
-async def connect(remote_sdp: str, credentials: Credentials) -> Transport:
-    """ICE checks until one is answered, then DTLS as client; the keys become SRTP sessions."""
+async def connect(remote_sdp: str, credentials: Credentials, udp: socket.socket | None = None) -> Transport:
+    """ICE checks until one is answered, then DTLS as client; the keys become SRTP sessions. `udp` is already open."""
     request = check_request(remote_sdp, credentials)
-    udp = open_socket(remote_sdp)
+    udp = udp or open_socket(remote_sdp)
     loop = asyncio.get_running_loop()
     dtls = credentials.context.client()
     checked = False
@@ -161,9 +183,13 @@ async def connect(remote_sdp: str, credentials: Credentials) -> Transport:
         with suppress(TimeoutError):
             data = await asyncio.wait_for(loop.sock_recv(udp, 2048), 0.1)
             kind = classify(data)
-            checked = checked or kind is Kind.STUN
             if kind is Kind.DTLS:
                 dtls.receive_datagram(data, loop.time())
+            elif kind is Kind.STUN:
+                message = stun.parse(data)
+                checked = checked or message.message_class is stun.MessageClass.SUCCESS
+                if message.message_class is stun.MessageClass.REQUEST:
+                    udp.send(check_answer(message, udp.getpeername(), credentials))
     for datagram in dtls.datagrams_to_send():
         udp.send(datagram)
     keys = dtls.srtp_keys()
@@ -172,6 +198,8 @@ async def connect(remote_sdp: str, credentials: Credentials) -> Transport:
         udp,
         srtp_session(keys.local_key, Policy.SSRC_ANY_OUTBOUND, profile),
         srtp_session(keys.remote_key, Policy.SSRC_ANY_INBOUND, profile),
+        keys.profile,
+        transport_wide_id(remote_sdp),
     )
 
 

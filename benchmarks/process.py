@@ -132,6 +132,18 @@ def be_real_time() -> bool:
     return False
 
 
+@contextmanager
+def real_time() -> Iterator[bool]:
+    """Real-time priority for this thread, on the core of the load, for a while; False where that is not allowed."""
+    os.sched_setaffinity(0, {LOAD_CORE})
+    allowed = be_real_time()
+    try:
+        yield allowed
+    finally:
+        if allowed:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A Markdown table."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]

@@ -1,241 +1,249 @@
-"""Forwarded packets per CPU-second of the server process: publishers in bursts to subscribers, over real DTLS-SRTP.
+"""Forwarding beside Debian's janus in one run: packets out per CPU-second, loss, latency, memory, over real DTLS-SRTP.
 
-The daemon is pinned to one core, the load (fanout.c) to the other. Every `--check-every`-th packet that arrives is
-authenticated and its payload checked.
+One server at a time has a core for itself, the load (fanout.c) has the other. The servers take turns in each round.
+Every `--check-every`-th packet that arrives is authenticated and its payload checked.
 
-    .venv/bin/python -m benchmarks.sfu_fanout [--subscribers 10] [--burst 8] [--frames 1000] [--rounds 3] [--json FILE]
+    .venv/bin/python -m benchmarks.sfu_fanout [--cases "1 to 100" "room of 20"] [--rounds 3] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
+import contextlib
 import os
-import statistics
+import platform
 import sys
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
 import toml
-from pylibsrtp import Session
-from pylibsrtp._binding import ffi, lib
 
-from benchmarks.load import BUCKETS, compile_shared, percentile
-from benchmarks.participant import EXTENSION_MID, EXTENSION_TRANSPORT, PAYLOADS, Media, Participant, Transport
-from benchmarks.process import Server, pin_load, print_table, save, spread
+from benchmarks import janus, sfu_report
+from benchmarks.janus import HOST, JanusRoom, start_janus
+from benchmarks.participant import Media, Participant, Transport
+from benchmarks.process import CpuTime, Server, alone, pin_load, save
+from benchmarks.sfu_load import VIDEO_BYTES, Load, Outcome, Rate
+from benchmarks.turn_servers import REPOSITORY, version
 
-HOST = "127.0.0.1"
-HTTP_PORT, SFU_PORT = 28080, 42000
-REPOSITORY = Path(__file__).resolve().parents[1]
-AUDIO_BYTES = 112
+HTTP_PORT, SFU_PORT, METRICS_PORT = 28090, 42300, 29651
+WARM_SECONDS, WARM_RUNS = 1.0, 12  # until all comes: SSRCs are learned, keyframes are there, estimates have grown
+MAX_SUBSCRIBER_BPS = 40e6  # what turnd's estimate of a path lets through (50 Mbit/s), with room
+ENDS = {"plain ends": False, "ends with offloads": True}
+HALF = 0.5
 
-
-class CSource(ctypes.Structure):
-    """struct source of fanout.c."""
-
-    _fields_ = (
-        ("fd", ctypes.c_int),
-        ("audio", ctypes.c_int),
-        ("session", ctypes.c_void_p),
-        ("ssrc", ctypes.c_uint32),
-        ("timestamp", ctypes.c_uint32),
-        ("sequence", ctypes.c_uint16),
-        ("transport_sequence", ctypes.c_uint16),
-        ("picture", ctypes.c_uint16),
-        ("payload_type", ctypes.c_uint8),
-        ("mid_id", ctypes.c_uint8),
-        ("transport_id", ctypes.c_uint8),
-        ("mid", ctypes.c_uint8),
-        ("sent", ctypes.c_uint64),
-        ("frames", ctypes.c_uint64),
-    )
+Sources = list[tuple[Transport, list[Media]]]
+Run = dict[str, float | str]
 
 
-class CSink(ctypes.Structure):
-    """struct sink of fanout.c."""
+@dataclass(frozen=True)
+class Scene:
+    """Who sends and who receives. In a room everybody does both, but for what is one's own."""
 
-    _fields_ = (
-        ("fd", ctypes.c_int),
-        ("seen", ctypes.c_int),
-        ("session", ctypes.c_void_p),
-        ("received", ctypes.c_uint64),
-        ("checked", ctypes.c_uint64),
-        ("bad", ctypes.c_uint64),
-    )
+    publishers: int
+    subscribers: int
+    room: bool
+    rate: Rate
 
+    def medias(self) -> list[Media]:
+        """What each publisher sends."""
+        sound = [Media("0", "audio", "microphone")] if self.room else []
+        return [*sound, Media("1", "video", "camera")]
 
-class COutcome(ctypes.Structure):
-    """struct outcome of fanout.c."""
-
-    _fields_ = (
-        ("sent", ctypes.c_uint64),
-        ("received", ctypes.c_uint64),
-        ("checked", ctypes.c_uint64),
-        ("bad", ctypes.c_uint64),
-        ("seconds", ctypes.c_double),
-        ("histogram", ctypes.c_uint32 * BUCKETS),
-    )
+    def copies(self) -> int:
+        """How many receive a packet."""
+        return self.publishers - 1 if self.room else self.subscribers
 
 
-def session_pointer(session: Session) -> int:
-    """The srtp_t behind a session."""
-    return int(ffi.cast("uintptr_t", session._srtp[0]))
-
-
-def function(name: str) -> ctypes.c_void_p:
-    """A libsrtp function of the same library."""
-    return ctypes.c_void_p(int(ffi.cast("uintptr_t", ffi.addressof(lib, name))))
+SCENES = {
+    "1 to 100": Scene(1, 100, False, Rate(25, 8)),
+    "1 to 300": Scene(1, 300, False, Rate(25, 8)),
+    "room of 20": Scene(20, 20, True, Rate(25, 5)),
+}
 
 
 def start_turnd(folder: Path) -> Server:
     """The whole daemon, as people run it."""
     config = {
         "state_dir": str(folder / "state"),
-        "http": {"listen": f"{HOST}:{HTTP_PORT}", "tls_listen": f"{HOST}:28443"},
-        "turn": {"listen": [HOST], "port": 23478, "tls_port": 25349, "relay_ports": [42001, 42100]},
+        "http": {"listen": f"{HOST}:{HTTP_PORT}", "tls_listen": f"{HOST}:28453"},
+        "turn": {"listen": [HOST], "port": 23488, "tls_port": 25359, "relay_ports": [42301, 42400]},
         "sfu": {"port": SFU_PORT},
-        "metrics": {"listen": f"{HOST}:29641"},
+        "metrics": {"listen": f"{HOST}:{METRICS_PORT}"},
     }
     (folder / "turnd.toml").write_text(toml.dumps(config))
     command = [sys.executable, "-m", "turnd", "serve", "--config", str(folder / "turnd.toml")]
 
     def ready() -> bool:
         try:
-            return urllib.request.urlopen(f"http://{HOST}:29641/health", timeout=1).status == 200
+            return urllib.request.urlopen(f"http://{HOST}:{METRICS_PORT}/health", timeout=1).status == 200
         except (urllib.error.URLError, OSError):
             return False
 
     return Server("turnd", command, ready, folder / "log", REPOSITORY)
 
 
-@dataclass(frozen=True)
-class Scene:
-    """Who sends and who receives."""
-
-    publishers: int
-    subscribers: int
-    audio: bool
-
-    def medias(self) -> list[Media]:
-        """What each publisher sends."""
-        sound = [Media("0", "audio", "microphone")] if self.audio else []
-        return [*sound, Media("1", "video", "camera")]
-
-
-async def assemble(scene: Scene, stack: AsyncExitStack) -> tuple[list[tuple[Transport, list[Media]]], list[Transport]]:
+async def assemble_turnd(scene: Scene, stack: AsyncExitStack) -> tuple[Sources, list[Transport]]:
     """Joins everybody; the publishers' transports with what they send, the subscribers' transports."""
-    http = await stack.enter_async_context(aiohttp.ClientSession())
+    http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
     url = f"http://{HOST}:{HTTP_PORT}/r/bench/ws"
-    publishers, subscribers = [], []
+    sources: Sources = []
+    receivers: list[Participant] = []
     for number in range(scene.publishers):
         one = Participant(http, url, f"publisher {number}")
-        await one.join(subscribe=False)
+        await one.join(subscribe=scene.room, settings={"mode": "meeting" if scene.room else "broadcast"})
         stack.push_async_callback(one.close)
         medias = scene.medias()
-        publishers.append((await one.publish(medias), medias))
-    for number in range(scene.subscribers):
+        sources.append((await one.publish(medias), medias))
+        receivers += [one] if scene.room else []
+    for number in range(0 if scene.room else scene.subscribers):
         one = Participant(http, url, f"subscriber {number}")
         await one.join(subscribe=True)
         stack.push_async_callback(one.close)
-        subscribers.append(await one.subscribed)
-    return publishers, subscribers
+        await one.subscribed
+        receivers.append(one)
+    return sources, [await one.subscribed for one in receivers]
 
 
-class Load:
-    """The C arrays of one scene; they keep counting from run to run."""
-
-    def __init__(self, publishers: list[tuple[Transport, list[Media]]], subscribers: list[Transport]) -> None:
-        self.library = compile_shared("fanout.c")
-        self.kept = (publishers, subscribers)
-        pairs = [(transport, media) for transport, medias in publishers for media in medias]
-        self.sources = (CSource * len(pairs))()
-        for slot, (transport, media) in zip(self.sources, pairs, strict=True):
-            slot.fd, slot.session = transport.socket.fileno(), session_pointer(transport.outbound)
-            slot.ssrc, slot.payload_type, slot.audio = media.ssrc, PAYLOADS[media.kind], media.kind == "audio"
-            slot.mid_id, slot.transport_id, slot.mid = EXTENSION_MID, EXTENSION_TRANSPORT, ord(media.mid)
-        self.sinks = (CSink * (len(subscribers) + len(publishers)))()
-        for slot, transport in zip(self.sinks, subscribers, strict=False):
-            slot.fd, slot.session = transport.socket.fileno(), session_pointer(transport.inbound)
-        for slot, (transport, _) in zip(list(self.sinks)[len(subscribers) :], publishers, strict=True):
-            slot.fd = transport.socket.fileno()
-
-    def run(self, arguments: argparse.Namespace, seconds: float) -> COutcome:
-        """One run; the outcome counts this run alone."""
-        for slot in (*self.sources, *self.sinks):
-            for name in ("sent", "received", "checked", "bad"):
-                if hasattr(slot, name):
-                    setattr(slot, name, 0)
-        outcome = COutcome()
-        code = self.library.fanout(
-            *(function("srtp_protect"), function("srtp_unprotect")),
-            *(self.sources, len(self.sources), self.sinks, len(self.sinks)),
-            *(arguments.size, arguments.burst, AUDIO_BYTES),
-            *(ctypes.c_double(arguments.frames), ctypes.c_double(arguments.audio_packets)),
-            *(int(arguments.frames), arguments.check_every),
-            *(ctypes.c_double(seconds), ctypes.byref(outcome)),
-        )
-        if code:
-            raise OSError(-code, os.strerror(-code))
-        return outcome
+async def assemble_janus(scene: Scene, stack: AsyncExitStack) -> tuple[Sources, list[Transport]]:
+    """The same people in a room of janus."""
+    http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+    room = JanusRoom(http)
+    await room.open(scene.publishers)
+    stack.push_async_callback(room.close)
+    sources: Sources = []
+    for number in range(scene.publishers):
+        medias = scene.medias()
+        sources.append((await room.publish(number + 1, medias), medias))
+    feeds = [(number + 1, medias) for number, (_, medias) in enumerate(sources)]
+    sinks = []
+    for number in range(scene.subscribers):
+        wanted = [feed for feed in feeds if not (scene.room and feed[0] == number + 1)]
+        sinks.append(await room.subscribe(wanted))
+    return sources, sinks
 
 
-def measure(load: Load, server: Server, scene: Scene, arguments: argparse.Namespace) -> dict[str, float]:
-    """One run: what came out, for how much CPU."""
-    before = server.cpu()
-    outcome = load.run(arguments, arguments.seconds)
-    after = server.cpu()
-    user, system = after.user - before.user, after.system - before.system
-    if outcome.bad or not outcome.checked:
-        raise RuntimeError(f"{outcome.bad} of {outcome.checked} checked packets were wrong")
-    histogram = list(outcome.histogram)
+Assemble = Callable[[Scene, AsyncExitStack], Awaitable[tuple[Sources, list[Transport]]]]
+SERVERS: dict[str, tuple[Callable[[Path], Server], Assemble]] = {
+    "janus": (start_janus, assemble_janus),
+    "turnd": (start_turnd, assemble_turnd),
+}
+
+
+def figures(scene: Scene, outcome: Outcome, cpu: CpuTime) -> Run:
+    """What a run came to."""
     return {
-        "packets_out_per_cpu_second": outcome.received / (user + system),
+        "packets_out_per_cpu_second": outcome.received / cpu.total,
         "packets_out_per_second": outcome.received / outcome.seconds,
-        "user_share": user / (user + system),
-        "lost": 1 - outcome.received / (outcome.sent * scene.subscribers),
-        "p50_us": percentile(histogram, 0.5),
-        "p99_us": percentile(histogram, 0.99),
-        "rss_bytes": server.memory_bytes(),
+        "offered_per_second": outcome.sent * scene.copies() / outcome.seconds,
+        "server_core": cpu.total / outcome.elapsed,
+        "user_share": cpu.user / (cpu.user + cpu.system),
+        "lost": 1 - outcome.received / (outcome.sent * scene.copies()),
+        "p50_us": outcome.p50_us,
+        "p99_us": outcome.p99_us,
     }
 
 
-async def main() -> None:
-    """Runs the scene."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--publishers", type=int, default=1)
-    parser.add_argument("--subscribers", type=int, default=10)
-    parser.add_argument("--audio", action="store_true", help="each publisher sends Opus too")
-    parser.add_argument("--size", type=int, default=1200, help="bytes of an RTP packet")
-    parser.add_argument("--burst", type=int, default=8)
-    parser.add_argument("--frames", type=float, default=1000, help="bursts a second of each publisher")
-    parser.add_argument("--audio-packets", type=float, default=50)
-    parser.add_argument("--seconds", type=float, default=5)
+async def measure(load: Load, server: Server, scene: Scene, arguments: argparse.Namespace, ends: str) -> dict[str, Run]:
+    """One run as it is, one with half of the packets that would fill the core at this price."""
+
+    async def run(rate: Rate) -> Run:
+        before = server.cpu()
+        outcome = await load.run(rate, arguments.seconds, offloads=ENDS[ends], check_every=arguments.check_every)
+        return figures(scene, outcome, server.cpu().since(before))
+
+    full = await run(scene.rate)
+    offered = float(full["offered_per_second"])
+    factor = HALF * float(full["packets_out_per_cpu_second"]) / offered
+    factor = min(factor, MAX_SUBSCRIBER_BPS / (offered / scene.subscribers * VIDEO_BYTES * 8))
+    half = await run(Rate(scene.rate.frames_per_second, scene.rate.burst, factor)) if arguments.half else {}
+    return {"full": full, "half": half}
+
+
+async def warm(load: Load, scene: Scene) -> None:
+    """Sends until a run is received whole, or nearly so for a server that cannot do it."""
+    for _ in range(WARM_RUNS):
+        outcome = await load.run(scene.rate, WARM_SECONDS)
+        if outcome.received == outcome.sent * scene.copies():
+            return
+
+
+async def visit(name: str, scene: Scene, arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """One server, one scene, from its start to its end."""
+    start, assemble = SERVERS[name]
+    async with AsyncExitStack() as stack:
+        server = start(folder)
+        stack.callback(server.stop)
+        idle = server.memory_bytes()
+        sources, sinks = await assemble(scene, stack)
+        await asyncio.sleep(1)  # handshakes' last flights, renegotiations
+        seated = server.memory_bytes()
+        load = Load(sources, sinks)
+        await warm(load, scene)
+        runs = {ends: await measure(load, server, scene, arguments, ends) for ends in arguments.ends}
+        used = server.memory_bytes()
+        profiles = {transport.profile.removeprefix("SRTP_PROFILE_") for transport in sinks}
+    memory = {"idle_bytes": idle, "setup_bytes": seated - idle, "traffic_bytes": used - idle}
+    return {"profiles": sorted(profiles), "memory": memory, "runs": runs}
+
+
+async def rounds(arguments: argparse.Namespace) -> sfu_report.Results:
+    """All rounds: by case, by server, one visit after the other."""
+    results: sfu_report.Results = {case: {name: [] for name in arguments.servers} for case in arguments.cases}
+    for number in range(arguments.rounds):
+        for case in arguments.cases:
+            for name in arguments.servers:
+                with tempfile.TemporaryDirectory() as folder:
+                    visited = await visit(name, SCENES[case], arguments, Path(folder))
+                results[case][name].append(visited)
+                print(f"round {number + 1}, {case}, {name}: done", file=sys.stderr)
+        save(arguments.json, {"about": about(), "results": results})
+    return results
+
+
+def about() -> dict[str, str]:
+    """The machine and what is measured."""
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    return {
+        "date": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "kernel": platform.release(),
+        "load": load,
+        "janus": janus.version(),
+        "turnd": version("turnd"),
+    }
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cases", nargs="+", choices=SCENES, default=list(SCENES))
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
+    parser.add_argument("--ends", nargs="+", choices=ENDS, default=list(ENDS))
+    parser.add_argument("--no-half", dest="half", action="store_false", help="without the runs at half load")
+    parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--check-every", type=int, default=16)
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Runs and prints."""
+    arguments = parse()
     pin_load()
-    scene = Scene(arguments.publishers, arguments.subscribers, arguments.audio)
-    async with AsyncExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        server = start_turnd(Path(folder))
-        stack.callback(server.stop)
-        publishers, subscribers = await assemble(scene, stack)
-        load = Load(publishers, subscribers)
-        load.run(arguments, 1)  # learns the SSRCs, reaches the first keyframe
-        runs = [measure(load, server, scene, arguments) for _ in range(arguments.rounds)]
-    row = [f"{scene.publishers} to {scene.subscribers}, bursts of {arguments.burst} x {arguments.size} B"]
-    row.append(spread([run["packets_out_per_cpu_second"] for run in runs]))
-    row += [f"{statistics.median(run[key] for run in runs):.3g}" for key in ("lost", "user_share", "p50_us", "p99_us")]
-    print_table(["case", "k packets out/CPU-s", "lost", "user", "p50 us", "p99 us"], [row])
-    save(arguments.json, {"scene": asdict(scene), "runs": runs})
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(alone())
+        described = about()
+        results = asyncio.run(rounds(arguments))
+    sfu_report.print_report(described, results)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()
