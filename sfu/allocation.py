@@ -25,6 +25,7 @@ GRACE = 1.5  # times what the path takes one picture may need for GRACE_SECONDS 
 GRACE_SECONDS = 5.0
 TRIAL_PAUSE_SECONDS = 10.0  # between trials that ended in congestion, doubled each time
 MAX_TRIAL_PAUSE_SECONDS = 60.0
+NOTABLE, NOTABLE_FRAMES = 0.25, 4  # changes of a rate, and of frames a second, that are told
 SOUND_BPS = 55_000  # of somebody who begins to speak: Opus at 32 kbit/s and the headers of 50 packets a second
 
 
@@ -270,6 +271,18 @@ def received(slots: Iterable[OutgoingSlot]) -> tuple[ReceivedStream, ...]:
             size = (option.width, option.height, _coarse_framerate(option.framerate))
             result.append(ReceivedStream(slot.line.mid, *size, coarse(option.bps), slot.limit))
     return tuple(result)
+
+
+def differ(told: Sequence[ReceivedStream], now: Sequence[ReceivedStream]) -> bool:
+    """Whether there is something to tell: rates go up and down a little all the time."""
+    if [(each.mid, each.width, each.height, each.limit) for each in told] != [
+        (each.mid, each.width, each.height, each.limit) for each in now
+    ]:
+        return True
+    return any(
+        abs(before.bps - after.bps) > NOTABLE * before.bps or abs(before.framerate - after.framerate) > NOTABLE_FRAMES
+        for before, after in zip(told, now, strict=True)
+    )
 
 
 def _coarse_framerate(framerate: float) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sfu import sdp
-from sfu.allocation import Allocation, ReceivedStream, coarse, received
+from sfu.allocation import Allocation, ReceivedStream, coarse, differ, received
 from sfu.budget import Bound, Pool, Receiver
 from sfu.counters import Counters
 from sfu.downlink import Downlink
@@ -257,7 +257,7 @@ class SubscribeConnection:
 
     def _tell_received(self) -> None:
         streams = received(self._by_ssrc.values())
-        if streams != self._told:
+        if differ(self._told, streams):
             self._told = streams
             self._owner.received(streams, coarse(self.downlink.estimate_bps) if self.downlink.known else 0)
 

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from sfu.allocation import MAX_TRIAL_PAUSE_SECONDS, TRIAL_PAUSE_SECONDS, UNKNOWN_SECONDS, UP_SECONDS, coarse
+from sfu.allocation import (
+    MAX_TRIAL_PAUSE_SECONDS,
+    TRIAL_PAUSE_SECONDS,
+    UNKNOWN_SECONDS,
+    UP_SECONDS,
+    ReceivedStream,
+    coarse,
+    differ,
+)
 from sfu.budget import UNLIMITED
 from sfu.codecs import Kind
 from sfu.forward import MAX_PRIORITY, LayerCount
@@ -284,3 +292,22 @@ def test_important_pictures_go_first_where_the_uplink_is_short() -> None:
     scene.bob.peer.set_view([Tile("ann", Source.CAMERA, 1280, 720, pinned=True)])
     scene.sending.run(0.3)
     assert slot.priority == MAX_PRIORITY
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, False),
+        ({"bps": 120_000}, False),
+        ({"bps": 130_000}, True),
+        ({"bps": 70_000}, True),
+        ({"framerate": 26}, False),
+        ({"framerate": 25}, True),
+        ({"width": 640}, True),
+        ({"limit": Limit.LINK}, True),
+    ],
+)
+def test_small_changes_of_rates_are_not_told(change: dict[str, Any], told: bool) -> None:
+    stream = ReceivedStream("v0", 320, 180, 30, 100_000, Limit.TILE)
+    assert differ([stream], [stream._replace(**change)]) is told
+    assert differ([], [stream])
