@@ -295,7 +295,7 @@ class SfuService:
     def _on_uplink_full(self, event: tuple[object, ...], now: float) -> None:
         """More is sent than was given away: everybody's share is looked at anew."""
         del event
-        self.uplink.wake_at = min(self.uplink.wake_at, now)
+        self.uplink.full(now)
 
     _handlers = {  # noqa: RUF012
         Event.STUN: _on_stun,

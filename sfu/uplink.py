@@ -15,6 +15,7 @@ from sfu.subscription import SubscribeConnection
 from sfu.transport import NEVER
 
 ROUND_SECONDS = 0.25
+URGENT_SECONDS = 0.1  # when video waits for the uplink
 CLAIMS_A_TURN = 128  # of a round, so that a large one does not hold up the loop: 2 ms
 HEADROOM = 0.9  # part of a budget that is given away: the rest is for repairs, keyframes and what grows meanwhile
 MIN_HEADROOM = 0.6  # as little is given away when more is sent than was given
@@ -73,6 +74,11 @@ class Uplink:
             self.wake_at = now
         else:
             self._headroom = min(HEADROOM, self._headroom + REGAIN)
+
+    def full(self, now: float) -> None:
+        """Video waits for the uplink: gives away less, soon."""
+        self._headroom = max(MIN_HEADROOM, self._headroom * FULL)
+        self.wake_at = min(self.wake_at, max(now, self._served_at + URGENT_SECONDS))
 
     def allocate(self, peer: Served, now: float) -> bool:
         """Chooses for a receiver: now (True) if it is on its own, else with the others who share, soon."""

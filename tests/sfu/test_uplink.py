@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from sfu.budget import Claim, Pool, Receiver
-from sfu.uplink import CLAIMS_A_TURN, FULL, HEADROOM, MEASURE_SECONDS, MIN_HEADROOM, ROUND_SECONDS, Uplink
+from sfu.uplink import (
+    CLAIMS_A_TURN,
+    FULL,
+    HEADROOM,
+    MEASURE_SECONDS,
+    MIN_HEADROOM,
+    ROUND_SECONDS,
+    URGENT_SECONDS,
+    Uplink,
+)
 
 
 class Path:
@@ -137,3 +146,19 @@ def test_less_is_given_away_while_too_much_is_sent_and_more_again_later() -> Non
     while not second(0):
         seconds += 1
     assert 20 <= seconds <= (HEADROOM - MIN_HEADROOM) * 100
+
+
+def test_less_is_given_away_soon_when_video_waits() -> None:
+    peer = Peer(int(100 * HEADROOM))
+    uplink = Uplink([peer], 100)
+    uplink.handle_timer(7.0)
+    assert peer.subscribed.given[-1] == (7.0, 90)
+    uplink.full(7.01)
+    assert uplink.wake_at == pytest.approx(7.0 + URGENT_SECONDS)
+    uplink.handle_timer(7.1)
+    assert peer.subscribed.given[-1] == (7.1, 0)
+    for _ in range(100):
+        uplink.full(8.0)
+    peer.subscribed.wanted = int(100 * MIN_HEADROOM)
+    uplink.handle_timer(8.1)
+    assert peer.subscribed.given[-1] == (8.1, 60)
