@@ -11,6 +11,7 @@ import { ChatLog } from "./chat-log.js";
 import { Relays } from "./ice-servers.js";
 import { onStage } from "./state.js";
 import { ViewReport } from "./view-report.js";
+import { SilenceWatch } from "./silence.js";
 import { remember } from "./preferences.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -25,7 +26,6 @@ import { remember } from "./preferences.js";
 const SHOW_BREAK_AFTER_MS = 2000;
 /** Media that needs longer than this, while the server answers, is probably blocked. */
 const SAY_STUCK_AFTER_MS = 15_000;
-const NETWORK_CHANGE_COUNTS_MS = 60_000;
 const NOTICE_MS = 6000;
 /** Somebody playing with the buttons must not run into the server's bound, or the others would see an old state. */
 const STATE_INTERVAL_MS = 250;
@@ -34,7 +34,6 @@ export class Call {
   media = new LocalMedia();
   #password = "";
   #health = { publish: true, subscribe: true };
-  #networkChangedAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #breakTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -61,6 +60,11 @@ export class Call {
     });
     this.chat = new ChatLog(this.signalling, store);
     this.view = new ViewReport((tiles) => this.signalling.send({ type: "view", tiles }));
+    // What we send is answered all the time; who only watches hears the others.
+    this.silence = new SilenceWatch(
+      () => this.publishConnection ?? this.subscribeConnection,
+      (finding) => this.networkMayHaveChanged(finding === "broken"),
+    );
     this.#listenToServer();
     this.#listenToDevices();
   }
@@ -92,9 +96,7 @@ export class Call {
   /** What to do with the network having changed or the page having come back. @param {boolean} changed */
   networkMayHaveChanged(changed) {
     this.signalling.probe();
-    if (!changed) return;
-    this.#networkChangedAt = performance.now();
-    if (this.signalling.status === "joined") this.#restartMedia();
+    if (changed && this.signalling.status === "joined") this.#restartMedia();
   }
 
   /** The page is looked at again: a telephone call or a locked screen may have taken the microphone away. */
@@ -236,6 +238,7 @@ export class Call {
     signalling.on("refused", ({ code }) => {
       this.publisher.close();
       this.subscriber.close();
+      this.silence.stop();
       store.set({ phase: "lobby", refused: code, reconnecting: false });
     });
     signalling.on("ended", ({ reason }) => this.#end(reason));
@@ -267,9 +270,7 @@ export class Call {
     this.subscriber.joined(resumed);
     this.#sendState();
     this.publisher.joined(resumed);
-    const changed = performance.now() - this.#networkChangedAt < NETWORK_CHANGE_COUNTS_MS;
-    this.#networkChangedAt = -Infinity;
-    if (resumed && changed) this.#restartMedia();
+    this.silence.start();
   }
 
   /** In a webinar: asked up to the stage, or sent back to the others who watch. @param {Role} role */
@@ -379,6 +380,7 @@ export class Call {
     this.subscriber.close();
     this.media.stopAll();
     this.view.close();
+    this.silence.stop();
     clearTimeout(this.#breakTimer);
     this.#breakTimer = undefined;
     clearTimeout(this.#stuckTimer);

@@ -10,7 +10,8 @@ export const PROTOCOL_VERSION = 1;
 const RETRY_DELAYS_MS = [300, 500, 900, 1500, 2200, 3000];
 /** From opening the socket to `joined`. A packet-eating network must not hold an attempt for a minute. */
 const ATTEMPT_TIMEOUTS_MS = [4000, 4000, 6000];
-const PROBE_TIMEOUT_MS = 2500;
+/** Who waits in vain for this answer opens another socket at once: one too many costs little, media that is dead costs a call. */
+const PROBE_TIMEOUT_MS = 600;
 const REQUEST_TIMEOUT_MS = 10000;
 const WATCH_INTERVAL_MS = 500;
 const MAX_REQUESTS = 64;
@@ -92,7 +93,8 @@ export class SignallingClient extends EventTarget {
   #heartbeat = DEFAULT_HEARTBEAT;
   #heardAt = 0;
   #pingedAt = 0;
-  #probeDeadline = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #probeTimer;
   #attemptDeadline = 0;
   #requestNumber = 0;
   /** @type {Map<string, {resolve: (reply: Message) => void, reject: (error: SignallingError) => void, deadline: number}>} */
@@ -169,8 +171,8 @@ export class SignallingClient extends EventTarget {
   /** The network may have changed: find out soon whether the socket still lives, or retry now if it does not. */
   probe() {
     if (this.status === "waiting") this.#connect();
-    else if (this.send({ type: "ping" }) && this.#probeDeadline === 0) {
-      this.#probeDeadline = this.now() + PROBE_TIMEOUT_MS;
+    else if (this.#probeTimer === undefined && this.send({ type: "ping" })) {
+      this.#probeTimer = setTimeout(() => this.#connect(), PROBE_TIMEOUT_MS);
     }
   }
 
@@ -211,7 +213,7 @@ export class SignallingClient extends EventTarget {
   #receive(data) {
     this.#heardAt = this.now();
     this.#pingedAt = 0;
-    this.#probeDeadline = 0;
+    this.#stopProbe();
     /** @type {Message} */
     let message;
     try {
@@ -299,7 +301,7 @@ export class SignallingClient extends EventTarget {
     if (this.status === "connecting" && this.#attemptDeadline && now >= this.#attemptDeadline) this.#broken();
     if (this.status !== "joined") return;
     const silence = now - this.#heardAt;
-    if (silence >= this.#heartbeat.timeout_ms || (this.#probeDeadline && now >= this.#probeDeadline)) {
+    if (silence >= this.#heartbeat.timeout_ms) {
       this.#broken();
     } else if (silence >= this.#heartbeat.interval_ms && now - this.#pingedAt >= this.#heartbeat.interval_ms) {
       this.#pingedAt = now;
@@ -322,12 +324,17 @@ export class SignallingClient extends EventTarget {
   #dropSocket() {
     const socket = this.#socket;
     this.#socket = null;
-    this.#probeDeadline = 0;
+    this.#stopProbe();
     this.#pingedAt = 0;
     if (socket && socket.readyState < 2) socket.close();
     const waiting = [...this.#requests.values()];
     this.#requests.clear();
     for (const { reject } of waiting) reject(new SignallingError("disconnected", "the connection broke"));
+  }
+
+  #stopProbe() {
+    clearTimeout(this.#probeTimer);
+    this.#probeTimer = undefined;
   }
 
   #stop() {

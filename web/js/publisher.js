@@ -40,8 +40,6 @@ export class Publisher {
   #tracks = new Map();
   /** Offers of the present connection: what the next one must do, and whether one is under way. */
   #negotiation = { wanted: /** @type {{restart: boolean} | null} */ (null), busy: false };
-  /** An offer that no answer came for, because the socket broke. */
-  #unanswered = false;
 
   /**
    * @param {SignallingClient} signalling
@@ -89,11 +87,9 @@ export class Publisher {
 
   /** We are in the room, for the first time or again. @param {boolean} resumed whether the server still knows our connections */
   joined(resumed) {
-    if (!resumed) this.rebuild();
-    else if (this.connection) {
-      if (this.watch.broken_ms > REBUILD_AFTER_MS) this.rebuild();
-      else if (this.#unanswered || !this.watch.healthy) this.restart();
-    } else this.rebuild();
+    // What broke the socket may have changed our address, which ICE would notice seconds later.
+    if (resumed && this.connection && this.watch.broken_ms <= REBUILD_AFTER_MS) this.restart();
+    else this.rebuild();
   }
 
   /** New ICE credentials on the same connection. */
@@ -121,7 +117,6 @@ export class Publisher {
     this.connection = null;
     this.#sending.clear();
     this.#wanted = [];
-    this.#unanswered = false;
     // What the old connection still waits for may never come: its loop ends with it.
     this.#negotiation = { wanted: null, busy: false };
   }
@@ -187,7 +182,6 @@ export class Publisher {
   /** @param {RTCPeerConnection} connection @param {boolean} iceRestart */
   async #negotiateOnce(connection, iceRestart) {
     try {
-      this.#unanswered = true;
       await connection.setLocalDescription(await connection.createOffer({ iceRestart }));
       // One added since the offer was made has no mid yet; the next offer, already wished for, has it.
       const known = [...this.#sending].filter(([, { transceiver }]) => transceiver.mid !== null);
@@ -195,7 +189,6 @@ export class Publisher {
       const reply = await this.signalling.request({ type: "publish", sdp: connection.localDescription?.sdp, tracks });
       if (connection !== this.connection) return;
       await connection.setRemoteDescription({ type: "answer", sdp: reply.sdp });
-      this.#unanswered = false;
       this.tune();
     } catch (error) {
       if (connection !== this.connection) return;

@@ -3,10 +3,13 @@
  * if that did not help, and again until it does. It owns only its timers.
  */
 
-/** A short break heals by itself; ICE says "disconnected" for it already. */
-const DISCONNECTED_PATIENCE_MS = 3000;
+/** ICE has been patient before it says "disconnected", and a restart does not hinder what heals by itself. */
+const DISCONNECTED_PATIENCE_MS = 500;
 /** How long a cure may take to work before the next, stronger one. */
 const CURE_PATIENCE_MS = [7000, 8000, 12000, 15000];
+/** What carried media once, and is made anew on a network that is just coming up, is tried again sooner. */
+const AGAIN_PATIENCE_MS = 2500;
+const AGAIN_CURES = 2;
 /** The direct way works at once or not at all. */
 const DIRECT_PATIENCE_MS = 2000;
 
@@ -16,6 +19,8 @@ export class ConnectionWatch {
   #cures = 0;
   #relayLevel = 0;
   #healthy = true;
+  /** Whether it has ever carried media. */
+  #proven = false;
   #brokenAt = Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -79,6 +84,7 @@ export class ConnectionWatch {
     } else if (ice === "connected" || ice === "completed") {
       clearTimeout(this.#timer);
       this.#cures = 0;
+      this.#proven = true;
       this.#report(true);
     } else if (ice === "failed") {
       this.#act();
@@ -102,7 +108,8 @@ export class ConnectionWatch {
   #expectHealth() {
     clearTimeout(this.#timer);
     const later = CURE_PATIENCE_MS[Math.min(this.#cures, CURE_PATIENCE_MS.length - 1)];
-    const patience = this.relays.direct ? DIRECT_PATIENCE_MS : later;
+    const again = this.#proven && this.#cures <= AGAIN_CURES ? AGAIN_PATIENCE_MS : later;
+    const patience = this.relays.direct ? DIRECT_PATIENCE_MS : again;
     this.#timer = setTimeout(() => {
       if (!this.healthy) this.#act();
     }, patience);

@@ -45,7 +45,7 @@ export class Subscriber {
       this.slots = [];
       this.#offer = null;
       this.notify.tracks();
-    } else if (this.connection && !this.watch.healthy) this.resubscribe(false);
+    } else if (this.connection) this.resubscribe(false);
   }
 
   /** Asks the server for a new offer. @param {boolean} fresh of a new connection */

@@ -49,8 +49,13 @@ export class CallPage extends HTMLElement {
       if (settings instanceof Settings) settings.open();
     });
     addEventListener("online", () => call.networkMayHaveChanged(true));
-    const network = /** @type {EventTarget | undefined} */ (Object(navigator).connection);
-    network?.addEventListener("change", () => call.networkMayHaveChanged(false));
+    const network = /** @type {(EventTarget & {type?: string}) | undefined} */ (Object(navigator).connection);
+    let type = network?.type;
+    network?.addEventListener("change", () => {
+      // It also changes with the mood of the network; only another kind of network is another network.
+      call.networkMayHaveChanged(network.type !== type);
+      type = network.type;
+    });
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) call.pageShown();
     });
