@@ -232,9 +232,10 @@ class Loss:
 
     def fast(self, now: float) -> float:
         """Over the last LOSS_SECONDS; 0 when hardly anything was sent."""
-        recent = [(received, missed) for at, received, missed in self._windows if at > now - LOSS_SECONDS]
-        missed = max(0, sum(each[1] for each in recent))
-        total = sum(each[0] for each in recent) + missed
+        while self._windows and self._windows[0][0] <= now - LOSS_SECONDS:
+            self._windows.popleft()
+        missed = max(0, sum([each[2] for each in self._windows]))
+        total = sum([each[1] for each in self._windows]) + missed
         return missed / total if total >= SHORT_LOSS_PACKETS else 0.0
 
 
