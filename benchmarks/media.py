@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pylibsrtp import Session
-from pylibsrtp._binding import ffi, lib
-
 from benchmarks.load import compile_shared, percentile
 from benchmarks.participant import Transport
 from benchmarks.process import be_real_time
+from benchmarks.sfu_load import function, session_pointer
 
 BUCKETS, BINS = 100_000, 72_000
 BUCKET_US = 10
@@ -88,15 +86,6 @@ class Latency:
         return percentile(self.histogram, part) * BUCKET_US / 1000 if any(self.histogram) else None
 
 
-def session_pointer(session: Session) -> ctypes.c_void_p:
-    """The srtp_t behind a session."""
-    return ctypes.c_void_p(int(ffi.cast("uintptr_t", session._srtp[0])))
-
-
-def _function(name: str) -> ctypes.c_void_p:
-    return ctypes.c_void_p(int(ffi.cast("uintptr_t", ffi.addressof(lib, name))))
-
-
 class Engine:
     """All connections of this process. One engine a process; methods may be called while it runs."""
 
@@ -104,7 +93,7 @@ class Engine:
         self._library = library = compile_shared("engine.c")
         library.engine_open.restype = ctypes.c_void_p
         names = ("srtp_protect", "srtp_unprotect", "srtp_protect_rtcp", "srtp_unprotect_rtcp")
-        self._engine = ctypes.c_void_p(library.engine_open(*(_function(name) for name in names)))
+        self._engine = ctypes.c_void_p(library.engine_open(*(function(name) for name in names)))
         self._kept: list[Transport] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -115,7 +104,7 @@ class Engine:
 
     def _common(self, transport: Transport, check: bytes) -> tuple[object, ...]:
         self._kept.append(transport)
-        sessions = session_pointer(transport.outbound), session_pointer(transport.inbound)
+        sessions = (ctypes.c_void_p(session_pointer(each)) for each in (transport.outbound, transport.inbound))
         return self._engine, transport.socket.fileno(), *sessions, check, len(check)
 
     def publish(

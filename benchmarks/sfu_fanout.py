@@ -15,8 +15,6 @@ import os
 import platform
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,16 +22,15 @@ from datetime import datetime
 from pathlib import Path
 
 import aiohttp
-import toml
 
 from benchmarks import janus, sfu_report
-from benchmarks.janus import HOST, JanusRoom, start_janus
+from benchmarks.daemon import room_url, start_turnd
+from benchmarks.janus import JanusRoom, start_janus
 from benchmarks.participant import Media, Participant, Transport
 from benchmarks.process import CpuTime, Server, alone, pin_load, save
 from benchmarks.sfu_load import VIDEO_BYTES, Load, Outcome, Rate
-from benchmarks.turn_servers import REPOSITORY, version
+from benchmarks.turn_servers import version
 
-HTTP_PORT, SFU_PORT, METRICS_PORT = 28090, 42300, 29651
 WARM_SECONDS, WARM_RUNS = 1.0, 12  # until all comes: SSRCs are learned, keyframes are there, estimates have grown
 MAX_SUBSCRIBER_BPS = 40e6  # what turnd's estimate of a path lets through (50 Mbit/s), with room
 ENDS = {"plain ends": False, "ends with offloads": True}
@@ -69,31 +66,10 @@ SCENES = {
 }
 
 
-def start_turnd(folder: Path) -> Server:
-    """The whole daemon, as people run it."""
-    config = {
-        "state_dir": str(folder / "state"),
-        "http": {"listen": f"{HOST}:{HTTP_PORT}", "tls_listen": f"{HOST}:28453"},
-        "turn": {"listen": [HOST], "port": 23488, "tls_port": 25359, "relay_ports": [42301, 42400]},
-        "sfu": {"port": SFU_PORT},
-        "metrics": {"listen": f"{HOST}:{METRICS_PORT}"},
-    }
-    (folder / "turnd.toml").write_text(toml.dumps(config))
-    command = [sys.executable, "-m", "turnd", "serve", "--config", str(folder / "turnd.toml")]
-
-    def ready() -> bool:
-        try:
-            return urllib.request.urlopen(f"http://{HOST}:{METRICS_PORT}/health", timeout=1).status == 200
-        except (urllib.error.URLError, OSError):
-            return False
-
-    return Server("turnd", command, ready, folder / "log", REPOSITORY)
-
-
 async def assemble_turnd(scene: Scene, stack: AsyncExitStack) -> tuple[Sources, list[Transport]]:
     """Joins everybody; the publishers' transports with what they send, the subscribers' transports."""
     http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-    url = f"http://{HOST}:{HTTP_PORT}/r/bench/ws"
+    url = room_url("bench")
     sources: Sources = []
     receivers: list[Participant] = []
     for number in range(scene.publishers):
