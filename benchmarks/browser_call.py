@@ -24,7 +24,7 @@ from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person
 
 VIEWPORT = {"width": 1280, "height": 720}
-FILM = "gradients=size=1280x720:rate=30:seed=7:speed=0.03:nb_colors=8,noise=alls=10:allf=t:all_seed=7,format=yuv420p"
+FILM = "gradients=size=1280x720:rate={fps}:seed=7:speed=0.03:nb_colors=8,noise=alls=10:allf=t:all_seed=7,format=yuv420p"
 FILM_SECONDS = 4
 TARGET_KB = 200
 
@@ -52,9 +52,22 @@ PROBE = """(async () => {
 })()"""
 
 
-def make_film(path: Path) -> None:
+def make_film(path: Path, fps: int) -> None:
     """The camera's pictures, as YUV4MPEG."""
-    command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", FILM, "-t", str(FILM_SECONDS), "-pix_fmt", "yuv420p"]
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-y",
+        "-f",
+        "lavfi",
+        "-i",
+        FILM.format(fps=fps),
+        "-t",
+        str(FILM_SECONDS),
+        "-pix_fmt",
+        "yuv420p",
+    ]
     subprocess.run([*command, str(path)], check=True)
 
 
@@ -63,10 +76,13 @@ async def call(arguments: argparse.Namespace) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         film = folder / "camera.y4m"
-        make_film(film)
+        make_film(film, arguments.fps)
         server = start_turnd(folder)
         stack.callback(server.stop)
-        cameras = ["--use-fake-device-for-media-stream=fps=30", f"--use-file-for-fake-video-capture={film}"]
+        cameras = [
+            f"--use-fake-device-for-media-stream=fps={arguments.fps}",
+            f"--use-file-for-fake-video-capture={film}",
+        ]
         people = []
         for number in range(arguments.people):
             browser = await Chromium.start(folder / str(number), arguments=cameras, viewport=VIEWPORT)
@@ -105,6 +121,7 @@ async def main() -> None:
     """One call."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--people", type=int, default=4)
+    parser.add_argument("--fps", type=int, default=30, help="of the cameras; fewer where two cores cannot encode more")
     parser.add_argument("--settle", type=float, default=20)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "browser_call.json")
