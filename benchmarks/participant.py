@@ -55,6 +55,8 @@ class Transport:
     """What was negotiated: an attribute of pylibsrtp's Policy."""
     transport_id: int
     """The header extension of transport-wide numbers in what comes from there, 0: none."""
+    check: bytes
+    """A connectivity check; whoever hears none for 30 s takes us for gone (RFC 7675)."""
 
 
 class Credentials:
@@ -200,6 +202,7 @@ async def connect(remote_sdp: str, credentials: Credentials, udp: socket.socket 
         srtp_session(keys.remote_key, Policy.SSRC_ANY_INBOUND, profile),
         keys.profile,
         transport_wide_id(remote_sdp),
+        request,
     )
 
 

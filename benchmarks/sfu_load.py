@@ -135,6 +135,8 @@ class Load:
         for transport in transports:
             transport.socket.setsockopt(socket.IPPROTO_UDP, UDP_GRO, int(offloads))
             transport.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        for transport in [*transports, *(source for source, _ in self._kept[0])]:
+            transport.socket.send(transport.check)
         for each in (*self._sources, *self._sinks):
             for name in ("sent", "received", "checked", "bad"):
                 if hasattr(each, name):
