@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sfu.rtcp import Nack, PictureLoss, ReceiverReport, ReportBlock, RtcpPacket, SenderReport, transport_feedback
+from sfu.rtcp import Nack, PictureLoss, ReceiverReport, ReportBlock, RtcpPacket, SenderReport
 
 REORDER_SECONDS = 0.01  # a late packet is given this long before it is asked for
 NACK_SECONDS = 0.02  # at least between two requests for the same packet, and a round trip
@@ -149,15 +149,13 @@ class KeyframeRequest:
 
 
 class Reports:
-    """Receiver reports and transport-wide feedback of one connection."""
+    """Receiver reports of one connection, and when feedback is due."""
 
     def __init__(self, local_ssrc: int, now: float) -> None:
         self.local_ssrc = local_ssrc
         self.next_report_at = now + REPORT_SECONDS
         self.next_feedback_at = now + TRANSPORT_FEEDBACK_SECONDS
         self._sender_reports: dict[int, tuple[int, float]] = {}  # ssrc -> (middle of its NTP time, arrival)
-        self._feedback_count = 0
-        self._next_sequence: int | None = None
 
     def sender_report(self, report: SenderReport, now: float) -> None:
         """Kept for the next receiver report's LSR and DLSR."""
@@ -179,24 +177,6 @@ class Reports:
         step = MAX_REPORT_BLOCKS
         parts = [tuple(blocks[start : start + step]) for start in range(0, len(blocks), step)]
         return [ReceiverReport(self.local_ssrc, part) for part in parts]
-
-    def transport_feedback(
-        self, arrivals: Sequence[tuple[int, int]], media_ssrc: int, now: float
-    ) -> Sequence[RtcpPacket]:
-        """Feedback about what arrived since the last call, gaps included."""
-        self.next_feedback_at = now + TRANSPORT_FEEDBACK_SECONDS
-        if not arrivals:
-            return ()
-        packets = transport_feedback(
-            arrivals,
-            sender_ssrc=self.local_ssrc,
-            media_ssrc=media_ssrc,
-            feedback_count=self._feedback_count,
-            first=self._next_sequence,
-        )
-        self._feedback_count = (self._feedback_count + len(packets)) & 0xFF
-        self._next_sequence = max(arrivals[-1][0] + 1, self._next_sequence or 0)
-        return packets
 
 
 def nack(local_ssrc: int, media_ssrc: int, numbers: Sequence[int]) -> Nack:

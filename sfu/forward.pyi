@@ -129,11 +129,6 @@ class PathReport(NamedTuple):
     """Another pair was selected since the last report: delays are measured anew."""
     probe: ProbeReport | None
 
-class ArrivalRun(NamedTuple):
-    """Arrivals since the last call: (transport-wide sequence number without wrap, arrival in us), ascending."""
-
-    arrivals: Sequence[tuple[int, int]]
-
 class Gate:
     """The audio of one room: of the streams that have it as their `gate`, those with a seat go on.
 
@@ -251,8 +246,11 @@ class Transport:
     def send_raw(self, data: bytes) -> None:
         """Sends to the selected pair as it is (DTLS)."""
 
-    def take_arrivals(self) -> ArrivalRun:
-        """Arrivals since the last call, each number once; `sfu.rtcp.transport_feedback` takes them."""
+    def send_feedback(self, sender_ssrc: int, media_ssrc: int, head: bytes) -> int:
+        """Transport-wide feedback (205/15) on what arrived since the last call: gaps included, each number once.
+
+        Each packet goes behind `head`, RTCP that a compound has to begin with. Returns how many packets went.
+        """
 
     def path_report(self) -> PathReport | None:
         """What feedback said since the last call; None when there was none."""

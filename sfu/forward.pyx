@@ -63,6 +63,7 @@ cdef uint64_t read_clock(forwarder_t *f) noexcept nogil:
 include "forward_out.pxi"
 include "forward_uplink.pxi"
 include "forward_reports.pxi"
+include "forward_arrivals.pxi"
 include "forward_layers.pxi"
 include "forward_in.pxi"
 include "forward_gate.pxi"
@@ -180,12 +181,6 @@ class PathReport(NamedTuple):
     underusing: bool
     moved: bool
     probe: object
-
-
-class ArrivalRun(NamedTuple):
-    """Arrivals since the last call: (transport-wide sequence number without wrap, arrival in us), ascending."""
-
-    arrivals: list
 
 
 cdef uint64_t to_us(double seconds) noexcept nogil:

@@ -20,7 +20,7 @@ cdef enum:
     MAX_RTP_BYTES = 2000            # larger ones are dropped: the path of a browser carries 1200 to 1500
     WORK = 256                      # packets prepared before they are sent on
     MAX_EVENTS = 512                # waiting for Python
-    MAX_ARRIVALS = 4096             # waiting for take_arrivals
+    MAX_ARRIVALS = 4096             # waiting for feedback
     WINDOW = 1024                   # sequence numbers of a stream within which duplicates are told
     MAX_DROPOUT = 3000              # a larger jump of sequence numbers is a restart of the sender (RFC 3550 A.1)
     EPOCHS = 8                      # of a slot, within which a NACK can be answered: switches ...
@@ -168,6 +168,9 @@ cdef struct transport_t:
     arrival_t *arrivals
     int arrival_count
     int64_t last_number
+    bint answered                   # feedback has gone out; then:
+    int64_t next_number             # the first it will report on
+    uint8_t answers
     uint64_t packets_in
     uint64_t packets_out
     uint64_t bytes_in

@@ -329,14 +329,29 @@ cdef class Transport:
             udp_commit(t.socket, &t.selected.remote, &t.selected.local, length)
             udp_flush()
 
-    def take_arrivals(self):
-        """Arrivals since the last call, for transport-cc: numbers without wrap, ascending, each once."""
-        cdef int i
-        cdef dict first = {}
-        for i in range(self.t.arrival_count):
-            first.setdefault(self.t.arrivals[i].number, self.t.arrivals[i].at_us)
-        self.t.arrival_count = 0
-        return ArrivalRun(sorted(first.items()))
+    def send_feedback(self, uint32_t sender_ssrc, uint32_t media_ssrc, bytes head not None):
+        """Transport-wide feedback on what came since the last call, behind `head`; returns how many packets."""
+        cdef transport_t *t = self.t
+        cdef int index = 0, length, sent = 0, head_bytes = len(head)
+        cdef int64_t told
+        cdef uint8_t *data
+        if t.outbound == NULL or t.socket == NULL or head_bytes > MAX_COMPOUND_BYTES:
+            t.arrival_count = 0
+            return 0
+        sort_arrivals(t)
+        told = t.next_number
+        while index < t.arrival_count:
+            data = udp_reserve(head_bytes + MAX_ANSWER_BYTES + OUT_ROOM)
+            memcpy(data, <char *>head, head_bytes)
+            length = <int>(put_feedback(data + head_bytes, t, &index, sender_ssrc, media_ssrc) - data)
+            if srtp_protect_rtcp(t.outbound, data, &length) != 0:
+                drop(t.f, DROP_PROTECT)
+                continue
+            self.commit(length)
+            sent += 1
+        t.next_number = max(t.next_number, told)
+        t.arrival_count = 0
+        return sent
 
     def path_report(self):
         """What feedback said since the last call; None when there was none."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from sfu import demand, feedback, sdp
 from sfu.codecs import Kind
 from sfu.demand import WantedSource
-from sfu.feedback import NEVER, Nacks, Reports
+from sfu.feedback import NEVER, TRANSPORT_FEEDBACK_SECONDS, Nacks, Reports
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
 from sfu.publish_answer import Agreement, Source, agree, answer
 from sfu.rtcp import ReceiverReport, Remb, RtcpPacket, SenderReport, SourceDescription
@@ -309,19 +309,20 @@ class PublishConnection:
         )
 
     def _send_transport_feedback(self, now: float) -> None:
-        arrivals = self.transport.path.take_arrivals().arrivals
+        self._reports.next_feedback_at = now + TRANSPORT_FEEDBACK_SECONDS
         ssrc = next((stream.ssrc for stream in self._layers), 0)
-        for packet in self._reports.transport_feedback(arrivals, ssrc, now):
-            self._send(packet)
+        self.transport.send_feedback(LOCAL_SSRC, ssrc, self._before())
+
+    def _before(self) -> list[RtcpPacket]:
+        """What a compound begins with (RFC 3550 §6.1); feedback goes alone only where that was agreed (RFC 5506)."""
+        alone = self.agreement is not None and self.agreement.reduced_size
+        return [] if alone else [ReceiverReport(LOCAL_SSRC), self._name]
 
     def _send(self, packet: RtcpPacket) -> None:
-        """Reports go with our name (RFC 3550 §6.1); feedback goes alone only where that was agreed (RFC 5506)."""
         if isinstance(packet, ReceiverReport):
             self.transport.send_rtcp([packet, self._name])
-        elif self.agreement is not None and self.agreement.reduced_size:
-            self.transport.send_rtcp([packet])
         else:
-            self.transport.send_rtcp([ReceiverReport(LOCAL_SSRC), self._name, packet])
+            self.transport.send_rtcp([*self._before(), packet])
 
     def _send_reports(self, now: float) -> None:
         """Receiver reports only about bound streams: browsers stop sending MID and RID at the first report."""

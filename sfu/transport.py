@@ -230,6 +230,15 @@ class PeerTransport:
         for packet in packets:
             self.counters.rtcp_out[RTCP_NAMES[type(packet)]] += 1
 
+    def send_feedback(self, sender_ssrc: int, media_ssrc: int, before: Sequence[RtcpPacket]) -> None:
+        """Transport-wide feedback on what has arrived, each packet behind `before`."""
+        if self.state is not State.CONNECTED:
+            return
+        head = rtcp.build_compound(before) if before else b""
+        sent = self.path.send_feedback(sender_ssrc, media_ssrc, head)
+        for kind in (rtcp.TransportFeedback, *(type(packet) for packet in before)):
+            self.counters.rtcp_out[RTCP_NAMES[kind]] += sent
+
     def send_reports(self, now: float) -> int | None:
         """Sender reports of all slots that carry something; the middle of their NTP time, None when there was none."""
         sent = self.path.send_reports(now) if self.state is State.CONNECTED else None

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sfu import rtcp
 from sfu.codecs import Kind
 from sfu.forward import LayerCount
-
-
-class Arrivals(NamedTuple):
-    arrivals: Sequence[tuple[int, int]]
 
 
 class StreamDouble:
@@ -105,6 +101,8 @@ class PathDouble:
         self.pair: Any = None
         self.keys: Any = None
         self.arrivals: list[tuple[int, int]] = []
+        self.feedback_count = 0
+        self.next_number: int | None = None
         self.packets_out = self.bytes_out = 0
         self.reported_at: list[float] = []
         self.report: tuple[int, int] | None = None
@@ -164,9 +162,21 @@ class PathDouble:
         self.reported_at.append(now)
         return self.report
 
-    def take_arrivals(self) -> Arrivals:
-        taken, self.arrivals = self.arrivals, []
-        return Arrivals(taken)
+    def send_feedback(self, sender_ssrc: int, media_ssrc: int, head: bytes) -> int:
+        packets = rtcp.transport_feedback(
+            self.arrivals,
+            sender_ssrc=sender_ssrc,
+            media_ssrc=media_ssrc,
+            feedback_count=self.feedback_count,
+            first=self.next_number,
+        )
+        if self.arrivals:
+            self.next_number = self.arrivals[-1][0] + 1
+        self.arrivals = []
+        self.feedback_count += len(packets)
+        for packet in packets:
+            self.send_rtcp(head + rtcp.build_compound([packet]))
+        return len(packets)
 
     def path_report(self) -> None:
         """No feedback ever comes."""
