@@ -35,14 +35,24 @@ def settle(layers: Collection[Layer], now: float) -> tuple[WantedLayer, ...]:
     """Sets `wanted` of each layer by who watches it; the whole state as the publisher is to be told."""
     for layer in layers:
         watched = any(layer.watchers)
+        if watched:
+            _settle_spatial(layer, now)
         if watched and not layer.wanted:
             layer.wanted, layer.wanted_at = True, now
         elif not watched and layer.wanted and now - max(layer.unwatched_at, layer.wanted_at) >= OFF_SECONDS:
             layer.wanted = False
-    return tuple(WantedLayer(layer.rid, layer.wanted, _spatial(layer)) for layer in layers)
+    return tuple(
+        WantedLayer(layer.rid, layer.wanted, None if layer.wanted_spatial == ALL else layer.wanted_spatial)
+        for layer in layers
+    )
 
 
-def _spatial(layer: Layer) -> int | None:
-    """The highest spatial layer anybody watches, None when that is all of them or nobody does."""
-    highest = max((number for number, count in enumerate(layer.watchers) if count), default=ALL)
-    return None if highest == ALL else highest
+def _settle_spatial(layer: Layer, now: float) -> None:
+    """Spatial layers come and go as whole layers do: a publisher that changes their number begins with a keyframe."""
+    highest = max(number for number, count in enumerate(layer.watchers) if count)
+    if highest >= layer.wanted_spatial or not layer.wanted:
+        layer.wanted_spatial, layer.less_watched_at = highest, None
+    elif layer.less_watched_at is None:
+        layer.less_watched_at = now
+    elif now - layer.less_watched_at >= OFF_SECONDS:
+        layer.wanted_spatial, layer.less_watched_at = highest, None

@@ -112,6 +112,8 @@ class Layer:
     alive_since: float | None = None
     wanted: bool = True  # what the publisher has been told
     wanted_at: float = 0.0  # since when
+    wanted_spatial: int = ALL  # the highest spatial layer that is wanted of it
+    less_watched_at: float | None = None  # since when nobody watches that one
     deaf_at: float | None = None  # when somebody gave up waiting for a keyframe
     watchers: list[int] = field(default_factory=lambda: [0] * (ALL + 1))  # slots that want it, by spatial layer
     unwatched_at: float = 0.0  # since when nobody wants it

@@ -210,7 +210,8 @@ class MediaPeer:
         if connection is None or now - self._told_wanted_at < TELL_SECONDS:
             return
         wanted = connection.wanted(now)
-        if self._told_wanted is None and all(each.active for source in wanted for each in source.layers):
+        layers = [layer for source in wanted for layer in source.layers]
+        if self._told_wanted is None and all(layer.active and layer.spatial is None for layer in layers):
             return
         if wanted != self._told_wanted:
             self._told_wanted, self._told_wanted_at = wanted, now

@@ -45,10 +45,40 @@ def test_a_layer_is_off_only_when_its_last_watcher_has_gone() -> None:
     assert active(each, 30.0 + OFF_SECONDS) == ""
 
 
-def test_the_highest_spatial_layer_anybody_watches_is_told() -> None:
-    (layer,) = each = [Layer("", wanted_at=START, unwatched_at=START)]
-    layer.watch(0, START, 1)
-    layer.watch(1, START, 1)
-    assert settle(each, START) == (WantedLayer("", True, 1),)
-    layer.watch(ALL, START, 1)
-    assert settle(each, START) == (WantedLayer("", True, None),)
+def svc(*watched: int) -> Layer:
+    """One stream with spatial layers, somebody watching up to each of these."""
+    layer = Layer("", wanted_at=START, unwatched_at=START)
+    for spatial in watched:
+        layer.watch(spatial, START, 1)
+    return layer
+
+
+def test_spatial_layers_above_what_anybody_watches_are_not_wanted_after_a_while() -> None:
+    layer = svc(0, 1)
+    assert settle([layer], START) == (WantedLayer("", True, None),)
+    assert settle([layer], START + OFF_SECONDS - 0.1) == (WantedLayer("", True, None),)
+    assert settle([layer], START + OFF_SECONDS) == (WantedLayer("", True, 1),)
+
+
+def test_a_spatial_layer_is_wanted_again_at_once() -> None:
+    layer = svc(0)
+    settle([layer], START)
+    settle([layer], START + OFF_SECONDS)
+    layer.watch(ALL, 20.0, 1)
+    assert settle([layer], 20.0) == (WantedLayer("", True, None),)
+
+
+def test_a_short_absence_takes_no_spatial_layer_away() -> None:
+    layer = svc(0)
+    settle([layer], START)
+    layer.watch(ALL, START + 1, 1)
+    settle([layer], START + 1)
+    layer.watch(ALL, START + OFF_SECONDS, -1)
+    assert settle([layer], START + OFF_SECONDS) == (WantedLayer("", True, None),)
+
+
+def test_a_stream_that_was_off_comes_back_with_no_more_spatial_layers_than_are_watched() -> None:
+    layer = svc()
+    settle([layer], START + OFF_SECONDS)
+    layer.watch(0, 20.0, 1)
+    assert settle([layer], 20.0) == (WantedLayer("", True, 0),)

@@ -5,6 +5,7 @@ import pytest
 
 from sfu.allocation import UNKNOWN_SECONDS
 from sfu.codecs import Kind
+from sfu.forward import LayerCount
 from sfu.publish_answer import Source
 from sfu.router import (
     MAX_PARTICIPANTS,
@@ -399,6 +400,28 @@ def test_the_publisher_is_told_what_is_watched() -> None:
     bob.peer.leave()
     endpoint.advance(2.5)
     assert [layer.active for layer in ann.wanted[-1][0].layers] == [False, False, False]
+
+
+def test_the_publisher_is_told_how_many_spatial_layers_are_watched() -> None:
+    endpoint, _, (ann, bob) = made("ann", "bob")
+    ann.publish()
+    bob.subscribe()
+    bob.peer.set_view([Tile("ann", Source.CAMERA, 300, 150)])
+    connection = ann.peer.published
+    assert connection is not None
+    assert connection.unknown_ssrc(11, 96, "1", None, None, endpoint.clock)
+    stream = path_of(connection).streams[11]
+    for step in range(1, 10):
+        stream.last_packet_at, stream.packets = endpoint.clock, 30 * step
+        stream.counts = [
+            LayerCount(spatial, 0, 5_000 * step << spatial, 3 * step, *size)
+            for spatial, size in enumerate(SIZES.values())
+        ]
+        endpoint.advance(0.3)
+    assert [[layer.spatial for layer in camera.layers] for (camera,) in ann.wanted] == [[0]]
+    bob.peer.set_view([Tile("ann", Source.CAMERA, 1280, 720)])
+    endpoint.advance(0.3)
+    assert [layer.spatial for layer in ann.wanted[-1][0].layers] == [None]
 
 
 def test_a_room_keeps_to_its_cap() -> None:
