@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -213,6 +214,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Runs and prints."""
     arguments = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped
     pin_load()
     with contextlib.ExitStack() as stack:
         stack.enter_context(alone())
