@@ -8,6 +8,7 @@ import pytest
 
 from signalling.server import SignallingSettings
 from tests.signalling.house import House
+from tests.signalling.whip_client import Whip
 
 
 @pytest.fixture
@@ -42,3 +43,8 @@ async def open_house(web_directory: Path) -> AsyncIterator[Callable[..., asyncio
 @pytest.fixture
 async def house(open_house: Callable[..., asyncio.Future[House]]) -> House:
     return await open_house()
+
+
+@pytest.fixture
+def whip(house: House) -> Whip:
+    return Whip(house)

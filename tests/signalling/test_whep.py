@@ -6,7 +6,7 @@ import pytest
 
 from tests.sfu.peers import recorded
 from tests.signalling.house import House
-from tests.signalling.test_whip import RESTART, Whip
+from tests.signalling.whip_client import RESTART, Whip
 
 PATH = "/r/garden/whep"
 OFFER = recorded("gstreamer_whep")
