@@ -98,6 +98,12 @@ class Person:
         samples = [s["samples"] for s in streams if s["kind"] == "audio" and s["samples"] and s["packets"]]
         return frames, samples
 
+    async def situation(self) -> str:
+        """What this person sees and sends and why, for the message of a failure."""
+        store = "document.querySelector('turnd-call').call.store.state"
+        received = await self.browser.evaluate(f"{store}.received")
+        return f"sees {await self.sees()}; the server says {received}; sends {await self.outbound()}"
+
     async def sees_others(self, count: int, seconds: float = 20) -> None:
         """Awaits that `count` others are seen and heard."""
 
