@@ -153,8 +153,10 @@ cdef void receive_packet(forwarder_t *f, transport_t *t, stream_t *s, rtp_t *p, 
         if p.kind == KIND_AV1 or p.kind == KIND_H264:
             read_layers(s, p)
         count_layer(s, p)
-        if p.keyframe:
+        if p.keyframe and goes_on_from(s, p):
             s.last_keyframe_us = f.now_us
+        elif p.keyframe and s.follower_count:
+            ask_keyframe(f, s)
     if not s.active:
         drop(f, DROP_INACTIVE)
         touch(f, s)                 # for what it finds missing

@@ -27,6 +27,18 @@ cdef void read_layers(stream_t *s, rtp_t *p) noexcept nogil:
             s.layers[i].height = structure.heights[i] + 1
 
 
+cdef bint goes_on_from(stream_t *s, rtp_t *p) noexcept nogil:
+    """Whether libwebrtc can go on from this keyframe: in VP9's non-flexible mode only when it is of the lowest temporal
+    layer and describes the layers (RFC 9628 §4.2.1). Firefox, whose encoder begins anew when layers are switched off,
+    sends others; its receivers would stand still for 3 s, and ask then."""
+    if p.kind != KIND_VP9 or not p.layer_offset:
+        return True
+    if p.sizes and p.temporal == 0:
+        s.described = True
+        return True
+    return not s.described
+
+
 cdef void count_layer(stream_t *s, rtp_t *p) noexcept nogil:
     cdef layer_t *layer = &s.layers[min(p.spatial, MAX_SPATIAL - 1)]
     cdef int temporal = min(p.temporal, MAX_TEMPORAL - 1), i

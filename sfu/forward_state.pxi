@@ -243,6 +243,7 @@ cdef struct stream_t:
     uint16_t repaired               # the latest that RTX brought, and when
     uint64_t repaired_us
     uint64_t keyframe_asked_us
+    bint described                  # its VP9 keyframes bring a scalability structure
     layer_t layers[MAX_SPATIAL]
     dependencies_t *dependencies    # once its codec needs them
     bint has_report

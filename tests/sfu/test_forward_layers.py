@@ -298,6 +298,27 @@ def test_sizes_of_vp9_spatial_layers_are_read_from_the_scalability_structure(vp9
     assert (stream.width, stream.height) == (640, 360)
 
 
+@pytest.mark.parametrize(
+    "picture",
+    [
+        pytest.param(b"\xae\x80\x01\x30\x00\x10\x01\x40\x00\xb4frame", id="in a higher temporal layer"),
+        pytest.param(b"\xac\x80\x01\x10\x01frame", id="without structure"),
+    ],
+)
+def test_another_keyframe_is_asked_for_when_receivers_cannot_go_on_from_a_vp9_one(
+    vp9_call: Call, picture: bytes
+) -> None:
+    exchange, publisher, stream, subscriber, _ = vp9_call
+    publisher.send(video(1, b"\xae\x80\x00\x10\x00\x10\x01\x40\x00\xb4frame", payload_type=VP9, marker=True))
+    exchange.take(Event.KEYFRAME_NEEDED)
+    keyframe_at = stream.last_keyframe_at
+    exchange.now += 1
+    publisher.send(video(2, picture, timestamp=3000, payload_type=VP9, marker=True))
+    assert exchange.take(Event.KEYFRAME_NEEDED) == [(stream,)]
+    assert stream.last_keyframe_at == keyframe_at
+    assert len(subscriber.received()) == 2
+
+
 def test_layers_beyond_the_fourth_count_with_it(vp9_call: Call) -> None:
     _, publisher, stream, _, _ = vp9_call
     publisher.send(
