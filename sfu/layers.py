@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from sfu.forward import LayerCount
 
 ALL = 7  # as spatial or temporal layer: whatever there is
-LIVE_SECONDS = 1.0  # a layer without packets for so long is not alive
+LIVE_SECONDS = 1.0  # a layer without packets for so long, while others of its source come, is not alive
+ALONE_SECONDS = 3.0  # and one of which nobody can tell whether the source has stopped altogether
 DETAIL_LIVE_SECONDS = 5.0  # of a screen, of which nothing need come while nothing moves
+PATIENCE_FRAMES = 3  # of the source, for which a layer is waited longer: slow senders leave some out
+MAX_PATIENCE_SECONDS = 2.0
 STEADY_SECONDS = 1.0  # who comes back by itself is believed after so long
 COMING_SECONDS = 2.0  # so long a layer that was asked for is waited for
 DEAF_SECONDS = 10.0  # so long a layer that sent no keyframe is not tried again
 SAMPLE_SECONDS = 0.25
 SMOOTHING_SECONDS = 1.0
 PACKET_OVERHEAD_BYTES = 72  # IPv4 and UDP 28, RTP 12, our extensions 16, SRTP tag 16
-MIN_FRAMERATE = 7.0  # a smaller picture is better than fewer frames than these
+MIN_FRAMERATE = 7.0  # a smaller picture is better than fewer frames than these ...
+MIN_SHARE_OF_FRAMES = 0.5  # ... and than fewer than this part of those the source sends at all
 MIN_DETAIL_FRAMERATE = 2.0  # of a screen, which is read
 TOLERANCE = 1.05  # a picture so much smaller than its tile still fills it
 CHANGE = 0.1  # part of a rate by which it must change to count as changed
@@ -59,6 +63,7 @@ class Meter:
 
     rates: dict[tuple[int, int], list[float]] = field(default_factory=dict)
     overhead: float = 1.0
+    smoothing_seconds: float = SMOOTHING_SECONDS
     _counts: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     _packets: int = 0
     _at: float | None = None
@@ -89,13 +94,28 @@ class Meter:
             if octets:
                 self.rates[key] = [octets / elapsed, frames / elapsed]
             return
-        weight = min(1.0, elapsed / SMOOTHING_SECONDS)
+        weight = min(1.0, elapsed / self.smoothing_seconds)
         rate[0] += weight * (octets / elapsed - rate[0])
         rate[1] += weight * (frames / elapsed - rate[1])
+
+    @property
+    def framerate(self) -> float:
+        """Of its fastest spatial layer; 0 while nothing is known."""
+        frames: dict[int, float] = {}
+        for (spatial, _), rate in self.rates.items():
+            frames[spatial] = frames.get(spatial, 0.0) + rate[1]
+        return max(frames.values(), default=0.0)
 
     def pause(self) -> None:
         """The stream has fallen silent: what was measured stays, the silence is not measured."""
         self._at = None
+
+
+class Pace(NamedTuple):
+    """How a source sends in all its layers, by which each of them is judged: nothing absolute can be asked of it."""
+
+    newest_at: float  # when the latest packet of any layer came
+    patience_seconds: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -104,24 +124,30 @@ class Layer:
 
     rid: str
     order: int = 0
-    live_seconds: float = LIVE_SECONDS
+    detail: bool = False  # of a screen
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # by spatial layer
     meter: Meter = field(default_factory=Meter)
     last_packet_at: float = 0.0
+    patience_seconds: float = 0.0  # for which it is waited longer, as its source is slow
     last_keyframe_at: float = 0.0
     alive_since: float | None = None
     wanted: bool = True  # what the publisher has been told
     wanted_at: float = 0.0  # since when
+    unwanted_at: float = float("-inf")  # when it was last switched off
     wanted_spatial: int = ALL  # the highest spatial layer that is wanted of it
     less_watched_at: float | None = None  # since when nobody watches that one
     deaf_at: float | None = None  # when somebody gave up waiting for a keyframe
     watchers: list[int] = field(default_factory=lambda: [0] * (ALL + 1))  # slots that want it, by spatial layer
     unwatched_at: float = 0.0  # since when nobody wants it
 
-    def observe(self, counts: Sequence[LayerCount], packets: int, last_packet_at: float, now: float) -> None:
-        """Takes what the data path says now."""
+    def observe(
+        self, counts: Sequence[LayerCount], packets: int, last_packet_at: float, pace: Pace, now: float
+    ) -> None:
+        """Takes what the data path says now of it, and of its source."""
         self.last_packet_at = last_packet_at
-        if now - last_packet_at > self.live_seconds:
+        self.patience_seconds = pace.patience_seconds
+        self.meter.smoothing_seconds = SMOOTHING_SECONDS + pace.patience_seconds
+        if self._is_silent(pace, now):
             self.alive_since = None
             self.meter.pause()
             return
@@ -131,6 +157,16 @@ class Layer:
             if each.width and each.height:
                 self.sizes[each.spatial] = (each.width, each.height)
         self.meter.observe(counts, packets, now)
+
+    def _is_silent(self, pace: Pace, now: float) -> bool:
+        """Whether it has stopped: while the source goes on soon; when nothing comes the source may only be slow."""
+        if self.detail:
+            return now - self.last_packet_at > DETAIL_LIVE_SECONDS
+        alone = ALONE_SECONDS if self.wanted and self.last_packet_at >= self.wanted_at else LIVE_SECONDS
+        behind = pace.newest_at - max(self.last_packet_at, self.wanted_at)
+        return (
+            behind > LIVE_SECONDS + self.patience_seconds or now - self.last_packet_at > alone + self.patience_seconds
+        )
 
     @property
     def bps(self) -> float:
@@ -147,15 +183,26 @@ class Layer:
         if self.deaf_at is not None and self.last_keyframe_at <= self.deaf_at and now < self.deaf_at + DEAF_SECONDS:
             return False
         if self.alive_since is None:
-            return not self.wanted or now - self.wanted_at < COMING_SECONDS
-        came_when_asked = self.alive_since - self.wanted_at < COMING_SECONDS + LIVE_SECONDS
+            return not self.wanted or not self.is_late(now)
+        came_when_asked = self.alive_since - self.wanted_at < COMING_SECONDS + LIVE_SECONDS + self.patience_seconds
         return came_when_asked or now - self.alive_since >= STEADY_SECONDS
+
+    def is_late(self, now: float) -> bool:
+        """Whether it was asked for and has not come for so long that it is not waited for."""
+        return self.wanted and not self.alive and now - self.wanted_at >= COMING_SECONDS + self.patience_seconds
 
     def watch(self, spatial: int, now: float, count: int) -> None:
         """One slot more (1) or less (-1) wants it up to a spatial layer."""
         self.watchers[spatial] += count
         if not any(self.watchers):
             self.unwatched_at = now
+
+
+def pace(layers: Collection[Layer], newest_at: float) -> Pace:
+    """How the source of these layers sends, the newest packet of which came then."""
+    framerate = max((layer.meter.framerate for layer in layers if layer.alive), default=0.0)
+    patience = min(MAX_PATIENCE_SECONDS, PATIENCE_FRAMES / framerate) if framerate else 0.0
+    return Pace(newest_at, patience)
 
 
 def _scaled(size: tuple[int, int], steps: int) -> tuple[int, int]:
@@ -205,6 +252,7 @@ def _measured(layer: Layer, sizes: dict[int, tuple[int, int]]) -> list[Option]:
 def options(layers: Collection[Layer], now: float, *, every: bool = False) -> tuple[Option, ...]:
     """What receivers may be given now; `every`: also of layers that do not come although they were asked for.
 
+    A layer that is off is not tried in place of a smaller one that does not come: it costs more and comes no sooner.
     When none is available those that are alive count, and when none is, all: then whoever plays one keeps it.
     """
     listed = list(layers)
@@ -213,7 +261,12 @@ def options(layers: Collection[Layer], now: float, *, every: bool = False) -> tu
     sizes = _sizes(listed)
     measured = {layer.rid: _measured(layer, sizes[layer.rid]) for layer in listed if layer.meter.rates}
     known = [found[-1] for found in measured.values()]
-    usable = listed if every else [layer for layer in listed if layer.available(now)]
+    late = min((layer.order for layer in listed if layer.is_late(now)), default=len(listed))
+    usable = (
+        listed
+        if every
+        else [layer for layer in listed if layer.available(now) and (layer.alive or layer.wanted or layer.order < late)]
+    )
     usable = usable or [layer for layer in listed if layer.alive] or listed
     result: list[Option] = []
     for layer in usable:
@@ -255,6 +308,7 @@ def ladder(found: Sequence[Option], size: tuple[int, int] | None, *, detail: boo
     filling = [pixels for pixels in ascending if size is None or fills(pictures[pixels][0], *size)]
     best = (filling[-1] if size is None else filling[0]) if filling else (ascending[-1] if ascending else 0)
     floor = MIN_DETAIL_FRAMERATE if detail else MIN_FRAMERATE
+    floor = min(floor, MIN_SHARE_OF_FRAMES * max((option.framerate for option in found), default=0.0))
     steps: list[Option] = []
     for pixels in (each for each in reversed(ascending) if each <= best):
         for position, option in enumerate(sorted(pictures[pixels], key=lambda each: -each.bps)):

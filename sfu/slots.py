@@ -118,14 +118,16 @@ class OutgoingSlot:
             self.waiting_since = now if self.slot.target() is not None else None
         elif self.slot.target() is None:
             self.waiting_since = None
-        elif layer is not None and self._waits_in_vain(layer, now):
+        elif layer is not None and self._waits_in_vain(layer):
             layer.view.deaf_at = now
         self._limit()
 
-    def _waits_in_vain(self, layer: Layer, now: float) -> bool:
+    def _waits_in_vain(self, layer: Layer) -> bool:
         """Whether packets of it have come for long enough, and no keyframe among them."""
-        since, alive_since = self.waiting_since, layer.view.alive_since
-        return since is not None and alive_since is not None and now - max(since, alive_since) > KEYFRAME_SECONDS
+        since, view = self.waiting_since, layer.view
+        if since is None or view.alive_since is None:
+            return False
+        return view.last_packet_at - max(since, view.alive_since) > KEYFRAME_SECONDS + view.patience_seconds
 
     def _overshoots(self) -> bool:
         """Whether what plays on costs, with the fewest frames, far too much."""

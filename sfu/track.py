@@ -40,11 +40,11 @@ class Layer:
     keyframe: KeyframeRequest = field(default_factory=KeyframeRequest)
     lost: int = 0  # packets already counted as lost
 
-    def observe(self, now: float) -> None:
+    def observe(self, pace: offered.Pace, now: float) -> None:
         """Brings the layer chooser's view up to date."""
         stream = self.stream
         self.view.last_keyframe_at = stream.last_keyframe_at
-        self.view.observe(stream.layer_counts(), stream.packets, stream.last_packet_at, now)
+        self.view.observe(stream.layer_counts(), stream.packets, stream.last_packet_at, pace, now)
 
 
 @dataclass(eq=False, slots=True)
@@ -96,14 +96,16 @@ class Publication:
         for order, rid in enumerate(names):
             self.views[rid] = before.get(rid) or offered.Layer(rid, wanted_at=now, unwatched_at=now)
             self.views[rid].order = order
-            self.views[rid].live_seconds = offered.DETAIL_LIVE_SECONDS if self.detail else offered.LIVE_SECONDS
+            self.views[rid].detail = self.detail
         self.observe(now)
 
     def observe(self, now: float) -> Change:
         """Looks at all layers: whether receivers should choose anew."""
         before = [view.alive for view in self.views.values()]
+        newest_at = max((layer.stream.last_packet_at for layer in self.layers.values()), default=0.0)
+        pace = offered.pace(self.views.values(), newest_at)
         for layer in self.layers.values():
-            layer.observe(now)
+            layer.observe(pace, now)
         if self.audio:
             return Change.NONE  # there is nothing to choose
         options = offered.options(self.views.values(), now)

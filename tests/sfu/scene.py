@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pylibsrtp import Policy
 
@@ -98,6 +98,7 @@ class Listener:
     def __init__(self) -> None:
         self.offer = ""
         self.wanted: Sequence[WantedSource] = ()
+        self.told_wanted = 0
         self.received: Sequence[ReceivedStream] = ()
 
     def media_offer(self, sdp: str, generation: int, fresh: bool) -> None:
@@ -112,6 +113,7 @@ class Listener:
 
     def media_wanted(self, wanted: Sequence[WantedSource]) -> None:
         self.wanted = wanted
+        self.told_wanted += 1
 
     def media_received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
         self.received = streams
@@ -131,6 +133,9 @@ class Camera:
         self.packets = dict.fromkeys(SSRCS, 1)  # of a frame
         self.numbers = dict.fromkeys(SSRCS, 100)
         self.wanted = set(SSRCS)
+        self.keys_together = False  # whether a change of what is active is a keyframe of all layers, as in libwebrtc
+        self.leaves_out: Callable[[str], bool] = lambda rid: False  # a frame of that layer
+        self.keyframes: list[tuple[float, str]] = []
         self.asked: list[tuple[float, str]] = []
 
     def frame(self) -> None:
@@ -145,12 +150,16 @@ class Camera:
                     self.wanted.add(rid)
         active = {layer.rid for source in self.listener.wanted for layer in source.layers if layer.active}
         if self.listener.wanted and self.obedient:
-            self.wanted |= active - self.active  # an encoder that begins again begins with a keyframe
+            # An encoder that begins again begins with a keyframe.
+            self.wanted |= active if self.keys_together and active != self.active else active - self.active
             self.active = active
         for rid in sorted(self.on & self.active):
+            if self.leaves_out(rid):
+                continue
             payload = DELTA
             if rid in self.wanted - self.mute_keyframes:
                 self.wanted.discard(rid)
+                self.keyframes.append((call.now, rid))
                 payload = KEYFRAME[:7] + struct.pack("<HH", *SIZES[rid]) + KEYFRAME[11:]
             for part in range(self.packets[rid]):
                 packet = RtpPacket(
@@ -183,15 +192,18 @@ class Scene:
         self.bob = End(call, bob.offer)
         self.seen: list[tuple[float, str, bool]] = []
         self.packets: list[RtpPacket] = []
+        self._tick = 0
+        self.captures: Callable[[int], bool] = lambda tick: tick % FRAME_TICKS == 0
 
     def run(self, seconds: float) -> None:
-        for tick in range(round(seconds / TICK_SECONDS)):
+        for _ in range(round(seconds / TICK_SECONDS)):
             self.call.tick()
-            if tick % 50 == 0:
+            if self._tick % 50 == 0:
                 self.camera.end.check()
                 self.bob.check()
-            if tick % FRAME_TICKS == 0:
+            if self.captures(self._tick):
                 self.camera.frame()
+            self._tick += 1
             self.take()
 
     def take(self) -> None:

@@ -1,4 +1,4 @@
-from sfu.demand import OFF_SECONDS, WantedLayer, settle
+from sfu.demand import OFF_SECONDS, REST_SECONDS, WantedLayer, settle
 from sfu.layers import ALL, Layer
 
 START = 10.0
@@ -82,3 +82,22 @@ def test_a_stream_that_was_off_comes_back_with_no_more_spatial_layers_than_are_w
     settle([layer], START + OFF_SECONDS)
     layer.watch(0, 20.0, 1)
     assert settle([layer], 20.0) == (WantedLayer("", True, 0),)
+
+
+def test_a_layer_that_was_just_switched_off_is_not_wanted_at_once_while_another_comes() -> None:
+    each = layers()
+    each[0].watch(ALL, START, 1)
+    off_at = START + OFF_SECONDS
+    each[0].alive_since = off_at
+    assert active(each, off_at) == "q"
+    each[1].watch(ALL, off_at, 1)
+    assert active(each, off_at + REST_SECONDS - 0.1) == "q"
+    assert active(each, off_at + REST_SECONDS) == "qh"
+
+
+def test_what_was_just_switched_off_is_wanted_at_once_while_nothing_comes() -> None:
+    each = layers()
+    off_at = START + OFF_SECONDS
+    assert active(each, off_at) == ""
+    each[1].watch(ALL, off_at, 1)
+    assert active(each, off_at) == "h"

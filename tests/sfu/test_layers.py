@@ -5,18 +5,23 @@ import pytest
 from sfu.forward import LayerCount
 from sfu.layers import (
     ALL,
+    ALONE_SECONDS,
     COMING_SECONDS,
     DEAF_SECONDS,
     DETAIL_LIVE_SECONDS,
     LIVE_SECONDS,
+    MAX_PATIENCE_SECONDS,
     PACKET_OVERHEAD_BYTES,
+    PATIENCE_FRAMES,
     STEADY_SECONDS,
     Layer,
     Option,
+    Pace,
     alike,
     fills,
     ladder,
     options,
+    pace,
 )
 
 SIZES = {"q": (320, 180), "h": (640, 360), "f": (1280, 720)}
@@ -35,10 +40,11 @@ class Sender:
     def run(self, seconds: float, on: str = "qhf") -> None:
         for _ in range(round(seconds / 0.1)):
             self.now += 0.1
+            self.last.update(dict.fromkeys(on, self.now))
+            how = pace(self.layers.values(), max(self.last.values()))
             for rid, layer in self.layers.items():
                 sent = self.sent[rid]
                 if rid in on:
-                    self.last[rid] = self.now
                     for temporal, rate in enumerate(self.rates[rid]):
                         sent[temporal] += rate / 10
                 width, height = SIZES[rid]
@@ -46,7 +52,7 @@ class Sender:
                     LayerCount(0, temporal, int(sent[temporal]), int(self.frames(rid, temporal)), width, height)
                     for temporal in range(len(self.rates[rid]))
                 ]
-                layer.observe(counts, int(sum(sent) / 1000), self.last[rid], self.now)
+                layer.observe(counts, int(sum(sent) / 1000), self.last[rid], how, self.now)
 
     def frames(self, rid: str, temporal: int) -> float:
         per_second = (7.5, 7.5, 15)[temporal]
@@ -80,16 +86,49 @@ def test_temporal_layers_include_those_below_them() -> None:
 def test_a_silent_layer_is_left_at_once() -> None:
     sender = Sender(RATES)
     sender.run(3)
-    sender.run(LIVE_SECONDS + 0.2, "qh")
+    sender.run(LIVE_SECONDS + PATIENCE_FRAMES / 7 + 0.2, "qh")
     assert sender.rids() == ["q", "h"]
 
 
 def test_a_screen_on_which_nothing_moves_is_alive() -> None:
-    layer = Layer("", live_seconds=DETAIL_LIVE_SECONDS)
-    layer.observe([], 0, 10.0, 10.0 + DETAIL_LIVE_SECONDS)
+    layer = Layer("", detail=True)
+    layer.observe([], 0, 10.0, Pace(10.0), 10.0 + DETAIL_LIVE_SECONDS)
     assert layer.alive
-    layer.observe([], 0, 10.0, 10.1 + DETAIL_LIVE_SECONDS)
+    layer.observe([], 0, 10.0, Pace(10.0), 10.1 + DETAIL_LIVE_SECONDS)
     assert not layer.alive
+
+
+def test_a_slow_layer_is_silent_only_when_its_source_is_not() -> None:
+    layer = Layer("", wanted_at=10.0)
+    layer.observe([], 0, 20.0, Pace(20.0, 1.0), 20.0)
+    layer.observe([], 0, 20.0, Pace(20.0, 1.0), 20.0 + ALONE_SECONDS + 1.0)
+    assert layer.alive
+    layer.observe([], 0, 20.0, Pace(20.0, 1.0), 20.1 + ALONE_SECONDS + 1.0)
+    assert not layer.alive
+    layer.observe([], 0, 30.0, Pace(30.0, 1.0), 30.0)
+    layer.observe([], 0, 30.0, Pace(30.0 + LIVE_SECONDS + 1.0, 1.0), 30.1 + LIVE_SECONDS + 1.0)
+    assert layer.alive
+    layer.observe([], 0, 30.0, Pace(30.1 + LIVE_SECONDS + 1.0, 1.0), 30.1 + LIVE_SECONDS + 1.0)
+    assert not layer.alive
+
+
+def test_the_slower_the_source_the_longer_a_layer_is_waited_for_up_to_a_bound() -> None:
+    sender = Sender(RATES)
+    assert pace(sender.layers.values(), 0.0).patience_seconds == 0
+    sender.run(5)
+    quick = pace(sender.layers.values(), sender.now).patience_seconds
+    assert quick == pytest.approx(PATIENCE_FRAMES / 7.5, rel=0.2)
+    sender.layers["q"].meter.rates[0, 0][1] = sender.layers["h"].meter.rates[0, 0][1] = 0.1
+    sender.layers["f"].meter.rates[0, 0][1] = 0.2
+    assert pace(sender.layers.values(), sender.now).patience_seconds == MAX_PATIENCE_SECONDS
+
+
+def test_a_larger_layer_is_not_switched_on_for_a_smaller_one_that_does_not_come() -> None:
+    sender = Sender(RATES)
+    sender.run(3)
+    sender.layers["f"].wanted = False
+    sender.run(ALONE_SECONDS + 3, "q")
+    assert sender.rids() == ["q"]
 
 
 def test_a_layer_that_comes_back_by_itself_is_taken_when_it_stays() -> None:
@@ -126,7 +165,7 @@ def test_a_layer_that_does_not_come_when_asked_is_given_up() -> None:
     sender = Sender(RATES)
     sender.run(COMING_SECONDS - 0.1, "q")
     assert sender.rids() == ["q", "h", "f"]
-    sender.run(0.2, "q")
+    sender.run(0.2 + PATIENCE_FRAMES / 7, "q")
     assert sender.rids() == ["q"]
 
 
@@ -219,7 +258,7 @@ def test_a_picture_with_few_frames_is_no_step_unless_it_is_the_smallest() -> Non
 def test_a_screen_keeps_its_size_with_fewer_frames_than_a_face() -> None:
     slow = [*picture("q", 40, 60, 100, framerates=(2, 4, 8)), *picture("f", 500, 700, 900, framerates=(2, 4, 8))]
     assert names(ladder(slow, None, detail=True)) == ["q0", "q1", "q2", "f0", "f1", "f2"]
-    assert names(ladder(slow, None, detail=False)) == ["q0", "q1", "q2", "f2"]
+    assert names(ladder(slow, None, detail=False)) == ["q0", "q1", "q2", "f1", "f2"]
 
 
 def test_what_costs_no_less_than_the_better_step_is_left_out() -> None:
@@ -254,7 +293,7 @@ def test_spatial_layers_of_one_stream_are_options_and_keep_their_rates_while_the
         for spatial in range(3 if step < 50 else 2):
             sent[spatial] += rates[spatial] // 10
         counts = [LayerCount(spatial, 0, sent[spatial], step, *sizes[spatial]) for spatial in range(3)]
-        layer.observe(counts, sum(sent) // 1000, now, now)
+        layer.observe(counts, sum(sent) // 1000, now, Pace(now), now)
     found = options([layer], now)
     assert [(each.spatial, each.width) for each in found] == [(0, 320), (1, 640), (ALL, 1280)]
     assert found[2].bps == pytest.approx(8 * 120_000, rel=0.2)

@@ -5,6 +5,7 @@ import pytest
 
 from sfu.allocation import UNKNOWN_SECONDS
 from sfu.codecs import Kind
+from sfu.demand import REST_SECONDS
 from sfu.forward import LayerCount
 from sfu.publish_answer import Source
 from sfu.router import (
@@ -395,7 +396,7 @@ def test_the_publisher_is_told_what_is_watched() -> None:
     (camera,) = ann.wanted[-1]
     assert [(layer.rid, layer.active) for layer in camera.layers] == [("q", True), ("h", False), ("f", False)]
     bob.peer.set_view([Tile("ann", Source.CAMERA, 600, 300)])
-    endpoint.advance(0.3)
+    endpoint.advance(REST_SECONDS + 0.3)
     assert [layer.active for layer in ann.wanted[-1][0].layers] == [True, True, False]
     bob.peer.leave()
     endpoint.advance(2.5)

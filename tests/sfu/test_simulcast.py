@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from sfu.layers import LIVE_SECONDS, STEADY_SECONDS
+from sfu.layers import ALONE_SECONDS, LIVE_SECONDS, STEADY_SECONDS
 from sfu.router import Limit
+from sfu.service import TICK_SECONDS
 from tests.sfu.scene import Call, Scene
 
 
@@ -43,9 +45,9 @@ def test_when_the_upper_layers_stop_the_lowest_takes_their_slots_and_gives_them_
     scene.run(3)
     stopped = scene.call.now
     scene.camera.on = {"q"}
-    scene.run(3)
+    scene.run(5)
     after, keyframe = scene.first("q", stopped)
-    assert after < LIVE_SECONDS + 0.5
+    assert after < (ALONE_SECONDS if obedient else LIVE_SECONDS) + 0.5
     assert keyframe
     assert {rid for at, rid, _ in scene.seen if at > stopped + after} == {"q"}
     back = scene.call.now
@@ -154,3 +156,41 @@ def test_somebody_alone_sends_no_pictures(call: Call) -> None:
     scene.run(3.5)
     assert scene.camera.active == set()
     scene.close()
+
+
+def every(frames_a_second: float) -> Callable[[int], bool]:
+    """A camera that slow."""
+    ticks = round(1 / TICK_SECONDS / frames_a_second)
+    return lambda tick: tick % ticks == 0
+
+
+def stalling(tick: int) -> bool:
+    """Ten frames a second, and every 10 s none for 2 s."""
+    return tick % round(0.1 / TICK_SECONDS) == 0 and tick * TICK_SECONDS % 10 < 8
+
+
+SLOW = {"10 a second": every(10), "5 a second": every(5), "3 a second": every(3), "1 a second": every(1)}
+
+
+@pytest.mark.parametrize("size", [(300, 168), (495, 279), (1000, 563)], ids=["q", "h", "f"])
+@pytest.mark.parametrize("captures", [*SLOW.values(), stalling], ids=[*SLOW, "stalls of 2 s"])
+@pytest.mark.parametrize("irregular", [False, True], ids=["regular", "irregular"])
+def test_a_slow_camera_is_left_in_peace(
+    scene: Scene, captures: Callable[[int], bool], irregular: bool, size: tuple[int, int]
+) -> None:
+    chance = random.Random(1)
+    scene.camera.keys_together = True
+    scene.captures = captures
+    if irregular:
+        scene.camera.leaves_out = lambda rid: chance.random() < 0.4
+    scene.show(*size)
+    scene.run(10)
+    since, told = scene.call.now, scene.ann.told_wanted
+    before = len(scene.camera.keyframes), len(scene.camera.asked)
+    scene.run(60)
+    layer = {300: "q", 495: "h", 1000: "f"}[size[0]]
+    assert {rid for at, rid, _ in scene.seen if at > since} == {layer}
+    assert scene.camera.active == {layer}
+    assert scene.ann.told_wanted - told <= 2
+    assert len(scene.camera.keyframes) - before[0] <= 3
+    assert len(scene.camera.asked) - before[1] <= 3
