@@ -10,7 +10,7 @@ from wire.measure import Histogram
 CONNECT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 JITTER_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25)
-ESTIMATE_BOUNDS = (1e5, 2e5, 3e5, 5e5, 1e6, 2e6, 3e6, 5e6, 1e7, 2e7)
+ESTIMATE_BOUNDS = (12_500, 25_000, 37_500, 62_500, 125_000, 250_000, 375_000, 625_000, 1_250_000, 2_500_000)
 RTT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
@@ -30,6 +30,8 @@ class Counters:
     jitter_seconds: Histogram = field(default_factory=lambda: Histogram(JITTER_BOUNDS))  # as subscribers report it
     rtt_seconds: Histogram = field(default_factory=lambda: Histogram(RTT_BOUNDS))
     probes: Counter[str] = field(default_factory=Counter)  # by result
-    estimate_bps: Histogram = field(default_factory=lambda: Histogram(ESTIMATE_BOUNDS))  # once a second a receiver
+    estimate_bytes_per_second: Histogram = field(
+        default_factory=lambda: Histogram(ESTIMATE_BOUNDS)
+    )  # once a second a receiver
     ice_connect_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))
     dtls_handshake_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))

@@ -170,7 +170,7 @@ class Downlink:
             self._begin(now)
         if now >= self._observe_at:
             self._observe_at = now + OBSERVE_SECONDS
-            self._counters.estimate_bps.observe(self.estimate_bps)
+            self._counters.estimate_bytes_per_second.observe(self.estimate_bps / 8)
         self._schedule(now)
 
     def _take(self, report: PathReport, now: float) -> None:

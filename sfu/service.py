@@ -331,7 +331,7 @@ class SfuService:
             yield Measure("layer_switches_total", {"direction": switch}, counters.layer_switches[switch])
         for result in ProbeResult:
             yield Measure("downlink_probes_total", {"result": result.value}, counters.probes[result])
-        yield Measure("downlink_estimate_bits_per_second", {}, counters.estimate_bps)
+        yield Measure("downlink_estimate_bytes_per_second", {}, counters.estimate_bytes_per_second)
         for name in (*RTCP_NAMES.values(), "malformed"):
             read = self._forwarder.counters()["feedbacks"] if name == "transport-cc" else counters.rtcp_in[name]
             yield Measure("rtcp_messages_total", {"direction": "in", "type": name}, read)

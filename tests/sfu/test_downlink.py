@@ -109,7 +109,7 @@ def test_probes_and_estimates_are_counted(exchange: Exchange) -> None:
     world.run(10)
     counters = viewer.downlink._counters
     assert counters.probes[ProbeResult.SUCCESS] >= 2
-    assert 8 <= sum(counters.estimate_bps.counts) <= 11
+    assert 8 <= sum(counters.estimate_bytes_per_second.counts) <= 11
 
 
 def test_a_new_path_is_probed_at_once(exchange: Exchange) -> None:
