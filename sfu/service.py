@@ -191,8 +191,11 @@ class SfuService:
         now = self.now()
         if now >= self.uplink.measure_at:
             self.uplink.measure(self._sent_bytes(), now)
-        for timed in (*self._timed, self.uplink):
-            if timed.wake_at <= now and (timed in self._timed or timed is self.uplink):
+        due: list[Timed] = [timed for timed in self._timed if timed.wake_at <= now]
+        if self.uplink.wake_at <= now:
+            due.append(self.uplink)
+        for timed in due:
+            if timed in self._timed or timed is self.uplink:
                 try:
                     timed.handle_timer(now)
                 except Exception:

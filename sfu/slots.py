@@ -75,7 +75,7 @@ class OutgoingSlot:
     lowered_at: float = float("-inf")  # when it was last given less than it could show
     waiting_since: float | None = None  # for a keyframe of the stream it is to follow
     _hoped: Option | None = None
-    _silent: bool = True  # nobody is here, and it follows nothing
+    silent: bool = True  # nobody sits here, and it follows nothing
     _limits: tuple[int, int] = (ALL, ALL)
     _watched: frozenset[tuple[layers.Layer, int]] = frozenset()
 
@@ -106,9 +106,9 @@ class OutgoingSlot:
 
     def follow(self, connected: bool, now: float) -> None:
         """Carries what it was given, or what comes nearest to it while that is still on its way."""
-        if self.publication is None and self._silent:
+        if self.publication is None and self.silent:
             return
-        self._silent = self.publication is None
+        self.silent = self.publication is None
         layer = self._carried() if connected and self.usable else None
         stream = None if layer is None else layer.stream
         if self._overshoots():

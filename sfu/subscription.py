@@ -91,6 +91,7 @@ class SubscribeConnection:
         self._next_report_at = now + REPORT_SECONDS
         self._reported = (0, 0.0)  # middle of the NTP time of our latest reports, when they were sent
         self._by_ssrc: dict[int, OutgoingSlot] = {}
+        self._taken: list[OutgoingSlot] = []  # where somebody sits, or has sat until just now
         transport.owner = self
         self._grow(self.first_places)
 
@@ -159,8 +160,13 @@ class SubscribeConnection:
             carried = wanted[place.side] if place.side is not None else {}
             for slot in place.slots:
                 slot.sit(carried.get(slot.line.audio), "" if place.side is None else place.side.peer_id, now)
-        self.allocate(now)
+        self._seated(now)
         return self.views() != before
+
+    def _seated(self, now: float) -> None:
+        """Somebody may sit elsewhere now."""
+        self._taken = [slot for slot in self._by_ssrc.values() if slot.publication is not None or not slot.silent]
+        self.allocate(now)
 
     def _rank(self, side: Side, carried: Collection[Publication]) -> int:
         """Who finds a place where they are too few: 0 before 1 before 2."""
@@ -227,7 +233,7 @@ class SubscribeConnection:
 
     def claim(self, room: Pool, now: float) -> Receiver:
         """What it asks of the budget."""
-        return self.allocation.claim(self._by_ssrc.values(), self.downlink, room, now)
+        return self.allocation.claim(self._taken, self.downlink, room, now)
 
     def take(self, receiver: Receiver, now: float) -> None:
         """What it was granted; the slots follow."""
@@ -243,7 +249,7 @@ class SubscribeConnection:
         """Points every slot at what it should carry: nothing while no media can flow, so no keyframe is asked for."""
         connected = self.transport.state is State.CONNECTED
         waiting = False
-        for slot in self._by_ssrc.values():
+        for slot in self._taken:
             slot.follow(connected, now)
             waiting = waiting or slot.waiting_since is not None
         if waiting:
@@ -256,7 +262,7 @@ class SubscribeConnection:
             slot.switched(self.transport.state is State.CONNECTED, now)
 
     def _tell_received(self) -> None:
-        streams = received(self._by_ssrc.values())
+        streams = received(self._taken)
         if differ(self._told, streams):
             self._told = streams
             self._owner.received(streams, coarse(self.downlink.estimate_bps) if self.downlink.known else 0)
@@ -353,5 +359,6 @@ class SubscribeConnection:
             self.transport.path.remove_slot(slot.slot)
         self.transport.close(now)
         self.places.clear()
+        self._taken.clear()
         self._by_ssrc.clear()
         self.wake_at = NEVER

@@ -253,12 +253,12 @@ class PeerTransport:
         """When to call `handle_timer`; infinity for never."""
         if self.state is State.CLOSED:
             return NEVER
-        dtls = self._dtls.next_timer()
-        return min(self.ice.next_timer(), NEVER if dtls is None else dtls)
+        ice, dtls = self.ice.next_timer(), self._dtls.next_timer()
+        return ice if dtls is None or ice < dtls else dtls
 
     def handle_timer(self, now: float) -> None:
         """Consent, and DTLS retransmission."""
-        if self.state is State.CLOSED:
+        if now < self.next_timer():
             return
         dtls = self._dtls.next_timer()
         if dtls is not None and dtls <= now:

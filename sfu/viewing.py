@@ -70,7 +70,7 @@ class ViewConnection(SubscribeConnection):
             self.unseated += max(0, len(fitting) - len(slots))
             fitting.sort(key=lambda each: self._order(each[0], each[1], slots))
             self._put(slots, fitting[: len(slots)], now)
-        self.allocate(now)
+        self._seated(now)
         return self.views() != before
 
     def _order(self, peer_id: str, publication: Publication, slots: Sequence[OutgoingSlot]) -> tuple[bool, ...]:
