@@ -22,6 +22,7 @@ class Counters:
     ice_restarts: Counter[str] = field(default_factory=Counter)
     ice_messages: Counter[str] = field(default_factory=Counter)  # by outcome
     dtls_handshakes: Counter[str] = field(default_factory=Counter)
+    dtls_rested: int = 0  # OpenSSL's state of as many was freed, for they have keys and need no more
     rtcp_in: Counter[str] = field(default_factory=Counter)  # by type
     rtcp_out: Counter[str] = field(default_factory=Counter)
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # (direction, kind)

@@ -26,7 +26,7 @@ from sfu.router import MediaPeer, MediaRoom, RoomSettings, Timed
 from sfu.subscription import SubscribeConnection
 from sfu.transport import NEVER, RTCP_NAMES, PeerTransport, State
 from sfu.uplink import Uplink
-from wire import stun, udp
+from wire import memory, stun, udp
 from wire.dtls import DtlsContext
 from wire.measure import Measure
 from wire.stun import StunError
@@ -37,6 +37,8 @@ UFRAG_CHARACTERS = 8  # 47 bits (RFC 8445 §5.3 wants 24)
 PASSWORD_CHARACTERS = 24
 RECEIVE_BUFFER_BYTES = 8 << 20
 HEADER_BYTES = 28  # IPv4 and UDP
+TRIM_SECONDS = 10.0  # between returns of memory to the system ...
+TRIM_CONNECTIONS = 32  # ... after so many have let go of theirs
 _ICE_CHARACTERS = string.ascii_letters + string.digits
 _SRTP_ERRORS = ("authentication", "replay", "protect", "no_keys")
 
@@ -90,6 +92,7 @@ class SfuService:
         self._tick: asyncio.TimerHandle | None = None
         self._uplink_timer: asyncio.TimerHandle | None = None  # while video waits for the uplink
         self._port = settings.port
+        self._trimmed, self._trim_at = 0, 0.0
         self._closed = False
 
     # Life.
@@ -201,6 +204,9 @@ class SfuService:
                 except Exception:
                     timed.wake_at = now + 1.0
                     _log.exception("a media timer failed")
+        if now >= self._trim_at and self.counters.dtls_rested - self._trimmed >= TRIM_CONNECTIONS:
+            self._trimmed, self._trim_at = self.counters.dtls_rested, now + TRIM_SECONDS
+            memory.give_back()
         if self._timed and not self._closed:
             self._tick = self._loop.call_later(TICK_SECONDS, self._on_tick)
 

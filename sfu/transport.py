@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wire.udp import UdpSocket
 
 MAX_FUTILE_HANDSHAKE_SECONDS = 30.0
+REST_SECONDS = 2.0  # between looks whether DTLS has done its work
 NEVER = float("inf")
 
 RTCP_NAMES: dict[type, str] = {
@@ -86,6 +87,7 @@ class PeerTransport:
         self._dtls_client = False
         self._dtls_started_at: float | None = None
         self._keyed = False
+        self._rest_at = NEVER
         self._registry = registry
         self.counters = counters
         self._new_credentials = new_credentials
@@ -200,8 +202,16 @@ class PeerTransport:
         keys = self._dtls.srtp_keys()
         self.path.set_keys(getattr(Policy, keys.profile), keys.local_key, keys.remote_key)
         self._keyed = True
+        self._rest_at = now + REST_SECONDS
         self.counters.dtls_handshakes["connected"] += 1
         self.counters.dtls_handshake_seconds.observe(now - (self._dtls_started_at or now))
+
+    def _rest(self, now: float) -> None:
+        """Who sends SRTP has our last flight, and DTLS has done its work."""
+        heard = self.path.last_received_at > 0
+        self._rest_at = NEVER if heard else now + REST_SECONDS
+        if heard and self._dtls.rest():
+            self.counters.dtls_rested += 1
 
     def _become(self, state: State, now: float) -> None:
         if state is self.state:
@@ -253,8 +263,8 @@ class PeerTransport:
         """When to call `handle_timer`; infinity for never."""
         if self.state is State.CLOSED:
             return NEVER
-        ice, dtls = self.ice.next_timer(), self._dtls.next_timer()
-        return ice if dtls is None or ice < dtls else dtls
+        dtls = self._dtls.next_timer()
+        return min(self.ice.next_timer(), self._rest_at, NEVER if dtls is None else dtls)
 
     def handle_timer(self, now: float) -> None:
         """Consent, and DTLS retransmission."""
@@ -263,6 +273,8 @@ class PeerTransport:
         dtls = self._dtls.next_timer()
         if dtls is not None and dtls <= now:
             self._dtls.handle_timer(now)
+        if now >= self._rest_at:
+            self._rest(now)
         self.ice.handle_timer(now)
         if self.ice.state is IceState.FAILED and self.state is not State.FAILED:
             if not self._ice_counted:

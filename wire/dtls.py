@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -22,12 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
+from wire.dtls_records import MAX_RECORD_BYTES, MTU_BYTES, RECORD_HEADER_BYTES, pack_records, split_records
+from wire.dtls_rest import DtlsRest
+
 Address = tuple[str, int]
 State = Literal["new", "connecting", "connected", "closed", "failed"]
 
-MTU_BYTES = 1200
-RECORD_HEADER_BYTES = 13
-MAX_RECORD_BYTES = 16384 + 2048
 MAX_SEND_BYTES = 16384
 MAX_HANDSHAKE_DATAGRAMS = 256
 MAX_HANDSHAKE_BYTES = 128 * 1024
@@ -40,8 +39,6 @@ RESEND_MIN_GAP_S = 0.04  # however often the peer repeats itself
 COOKIE_LIFE_S = 300  # a cookie is good in this period and the next
 
 _DTLS_1_2 = 0xFEFD
-_VERSIONS = (b"\xfe\xff", b"\xfe\xfd")  # a ClientHello's record may say 1.0
-_CONTENT_TYPES = range(20, 24)  # change_cipher_spec, alert, handshake, application_data
 HANDSHAKE = 22
 HANDSHAKE_HEADER_BYTES = 12
 _READ_BYTES = 16384
@@ -90,33 +87,6 @@ class SrtpKeys(NamedTuple):
     profile: str
     local_key: bytes
     remote_key: bytes
-
-
-def split_records(data: bytes) -> Iterator[tuple[int, int]]:
-    """(start, end) of each whole, well-formed DTLS record, up to the first thing that is none."""
-    position, size = 0, len(data)
-    while position + RECORD_HEADER_BYTES <= size:
-        end = position + RECORD_HEADER_BYTES + int.from_bytes(data[position + 11 : position + 13], "big")
-        if data[position] not in _CONTENT_TYPES or data[position + 1 : position + 3] not in _VERSIONS:
-            return
-        if end > size or end - position > RECORD_HEADER_BYTES + MAX_RECORD_BYTES:
-            return
-        yield position, end
-        position = end
-
-
-def pack_records(stream: bytes) -> list[bytes]:
-    """Datagrams of whole records, as few as fit into MTU_BYTES each; a larger record goes alone."""
-    datagrams: list[bytes] = []
-    start = position = 0
-    for _, end in split_records(stream):
-        if end - start > MTU_BYTES and position > start:
-            datagrams.append(stream[start:position])
-            start = position
-        position = end
-    if position > start:
-        datagrams.append(stream[start:position])
-    return datagrams
 
 
 def _generate_certificate() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -244,6 +214,7 @@ class DtlsConnection:
         self.dropped = dict.fromkeys(Drop, 0)
         self.resends = 0
         self._ssl: SSL.Connection | None = ssl
+        self._rest: DtlsRest | None = None
         self._role = role
         self._certificate: X509 | None = None
         self._outgoing: list[bytes] = []
@@ -266,6 +237,10 @@ class DtlsConnection:
 
     def receive_datagram(self, data: bytes, now: float) -> None:
         """Takes one datagram from the peer."""
+        if self._rest is not None:
+            if any(self._rest.ends(data[start:end]) for start, end in split_records(data)):
+                self._rest, self.state = None, "closed"
+            return
         if self._ssl is None:
             self._drop(Drop.OVER)
             return
@@ -324,8 +299,23 @@ class DtlsConnection:
 
     def close(self) -> None:
         """Ends the connection with close_notify, which `datagrams_to_send` still gives."""
-        if self._ssl is not None:
+        if self._rest is not None:
+            self._outgoing.append(self._rest.farewell)
+            self._rest, self.state = None, "closed"
+        elif self._ssl is not None:
             self._end("closed")
+
+    def rest(self) -> bool:
+        """Frees OpenSSL's state, for who only wanted the keys; goodbyes are still said and heard. Whether it could.
+
+        The peer must be known to have our last flight: it would not get it again.
+        """
+        if self._ssl is not None and self.state == "connected":
+            self._rest = DtlsRest.of(self._ssl, self._role)
+        if self._rest is not None:
+            self._ssl = None
+            self._seen.clear()
+        return self._rest is not None
 
     def peer_fingerprint(self, algorithm: str) -> str | None:
         """`AB:CD:…` of the peer's certificate by SDP hash name; None before "connected" or for a weak hash."""

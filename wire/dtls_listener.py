@@ -12,15 +12,12 @@ from wire.dtls import (
     COOKIE_LIFE_S,
     HANDSHAKE,
     HANDSHAKE_HEADER_BYTES,
-    MTU_BYTES,
-    RECORD_HEADER_BYTES,
     Address,
     Drop,
     DtlsConnection,
     DtlsContext,
-    pack_records,
-    split_records,
 )
+from wire.dtls_records import MTU_BYTES, RECORD_HEADER_BYTES, pack_records, split_records
 
 CLIENT_HELLO = 1
 RANDOM_BYTES = 32

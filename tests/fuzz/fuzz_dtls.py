@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from wire.dtls import MTU_BYTES, DtlsConnection, DtlsContext, pack_records
+from wire.dtls import DtlsConnection, DtlsContext
 from wire.dtls_listener import DtlsListener, hello_random
+from wire.dtls_records import MTU_BYTES, pack_records
 
 MAX_DATAGRAMS = 16
 

@@ -104,6 +104,7 @@ class PathDouble:
         self.feedback_count = 0
         self.next_number: int | None = None
         self.packets_out = self.bytes_out = 0
+        self.last_received_at = 0.0
         self.reported_at: list[float] = []
         self.report: tuple[int, int] | None = None
         self.closed = False

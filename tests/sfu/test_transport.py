@@ -5,7 +5,7 @@ from pylibsrtp import Policy
 from sfu import rtcp
 from sfu.ice_lite import CONNECT_SECONDS, CONSENT_SECONDS
 from sfu.sdp import Transport
-from sfu.transport import PeerTransport, State
+from sfu.transport import REST_SECONDS, PeerTransport, State
 from tests.sfu.peers import CONTEXT, LOCAL, OTHER_CONTEXT, REMOTE, EndpointDouble, check, connect, path_of, shake
 
 
@@ -188,3 +188,31 @@ def test_a_lost_flight_of_ours_is_sent_again_when_the_timer_says() -> None:
     assert owner.wake_at < endpoint.clock + 1
     transport.handle_timer(owner.wake_at)
     assert path.sent
+
+
+def test_openssl_is_let_go_once_the_peer_has_sent_srtp_and_goodbyes_still_pass() -> None:
+    endpoint, transport, owner = made()
+    transport.set_remote(description(), client=False, now=endpoint.clock)
+    peer = connect(transport, endpoint.clock)
+    transport.handle_timer(endpoint.clock + REST_SECONDS)
+    assert endpoint.counters.dtls_rested == 0
+    path_of(transport).last_received_at = endpoint.clock + 3
+    transport.handle_timer(endpoint.clock + 2 * REST_SECONDS)
+    assert endpoint.counters.dtls_rested == 1
+    peer.close()
+    for datagram in peer.datagrams_to_send():
+        transport.receive_dtls(datagram, endpoint.clock + 5)
+    assert owner.states == [State.CONNECTED, State.FAILED]
+
+
+def test_who_closes_after_openssl_was_let_go_says_goodbye() -> None:
+    endpoint, transport, _ = made()
+    transport.set_remote(description(), client=False, now=endpoint.clock)
+    peer = connect(transport, endpoint.clock)
+    path_of(transport).last_received_at = endpoint.clock
+    transport.handle_timer(endpoint.clock + REST_SECONDS)
+    path_of(transport).sent.clear()
+    transport.close(endpoint.clock + 3)
+    for datagram in path_of(transport).sent:
+        peer.receive_datagram(datagram, endpoint.clock + 3)
+    assert peer.state == "closed"

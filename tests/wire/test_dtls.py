@@ -18,6 +18,7 @@ from pylibsrtp import Policy
 from tests.wire.dtls_peers import Wire, pem_pair, state, stray_record
 from wire import dtls
 from wire.dtls import Drop, DtlsConnection, DtlsContext, DtlsError
+from wire.dtls_records import CONTENT_TYPES, MTU_BYTES, pack_records
 
 CONTEXT = DtlsContext()
 PEER = DtlsContext()
@@ -34,7 +35,7 @@ def test_a_handshake_takes_two_round_trips_and_small_datagrams() -> None:
     wire = pair()
     assert wire.connect() == pytest.approx(0.04)
     assert wire.sent["server"] == 2
-    assert max(wire.sizes) <= dtls.MTU_BYTES
+    assert max(wire.sizes) <= MTU_BYTES
     assert wire.client.next_timer() is None
     assert wire.server.next_timer() is None
 
@@ -281,7 +282,7 @@ def test_forged_records_do_not_disturb_a_connection() -> None:
     wire = pair()
     wire.connect()
     for epoch in (b"\0\0", b"\0\1", b"\0\2"):
-        for kind in dtls._CONTENT_TYPES:
+        for kind in CONTENT_TYPES:
             record = bytes((kind,)) + b"\xfe\xfd" + epoch + b"\0\0\0\0\x30\0" + b"\0\x20" + bytes(range(32))
             wire.server.receive_datagram(record, wire.now)
     wire.client.send(b"still here")
@@ -435,5 +436,5 @@ def test_records_are_packed_up_to_the_mtu_and_never_cut() -> None:
 
     sizes = [500, 700, 1, 1200, 100, 1500, 40]
     sizes[2] = 13
-    packed = dtls.pack_records(b"".join(map(record, sizes)))
+    packed = pack_records(b"".join(map(record, sizes)))
     assert [len(each) for each in packed] == [1200, 13, 1200, 100, 1500, 40]
