@@ -21,7 +21,7 @@ MAX_OVER_ARRIVED = 1.5  # times what arrives: as far as growth goes without a pr
 MAX_GROWTH_SECONDS = 1.0  # that one report can stand for
 USED = 0.7  # of the estimate: less is application-limited and proves nothing
 MIN_QUEUE_SECONDS = 0.015  # over-use with a shorter queue is over, or only begins
-SLACK_QUEUE_SECONDS = 0.05  # over-use with a shorter queue, while little is sent, is taken for noise in part
+SLACK_QUEUE_SECONDS = 0.05  # over-use with a shorter queue and without loss is noise while little is sent
 LONG_QUEUE_SECONDS = 0.1
 PROBE_QUEUE_SECONDS = 0.2  # a shorter one during a probe is not told as congestion
 MAX_DRAIN = 0.5  # of the estimate kept back to empty the queue within a second
@@ -30,6 +30,7 @@ REFINE_SECONDS = 1.0  # after a cut, in which a better measure may undo a part o
 CUT_SECONDS = 0.15  # between two cuts, and a round trip
 LOSS_SECONDS = 0.3
 SHORT_LOSS_PACKETS = 10
+LITTLE_LOSS = 0.02  # no more is none
 MUCH_LOSS = 0.1
 SEVERE_LOSS = 0.5
 PATIENCE_SECONDS = 1.0  # much loss is answered after so long, severe loss sooner: a burst is none of it
@@ -94,6 +95,7 @@ class Bandwidth:
         self.congested = False
         self.cut_at = -1e9
         self._emptying = False
+        self._before_silence_bps = 0.0  # while it is not known whether the silence was the path's
         self._limit_bps = 0.0  # where over-use was met last
         self._updated_at = now
         self._loss = Loss()
@@ -126,6 +128,7 @@ class Bandwidth:
         if report.rtt_seconds:
             self.rtt_seconds = report.rtt_seconds
         self._loss.add(report.received, report.missed, now)
+        self._end_silence(report)
         if report.overusing or report.overused:
             self._overuse(report, now, ours=ours)
         elif self._is_lossy(now):
@@ -146,8 +149,13 @@ class Bandwidth:
             self.base_bps = max(self.base_bps, target)
         if self._emptying or report.queue_seconds < MIN_QUEUE_SECONDS:
             return
-        if ours or (report.sent_bps < USED * self.base_bps and not queued):
+        if ours:
             target = max(target, BACKOFF * self.base_bps)
+        elif not queued and self._loss.fast(now) <= LITTLE_LOSS:
+            # A receiver that wakes up late: what arrived is the least that the path takes.
+            if report.sent_bps < USED * self.base_bps:
+                return
+            target = max(target, report.acked_bps)
         apart = CUT_SECONDS + (self.rtt_seconds or 0.0)
         if target >= self.base_bps or (now - self.cut_at < apart and target > 0.7 * self.base_bps):
             return
@@ -204,10 +212,18 @@ class Bandwidth:
 
     def moved(self) -> None:
         """The path is another one: where the old one ended says nothing."""
-        self._limit_bps = 0.0
+        self._limit_bps = self._before_silence_bps = 0.0
+
+    def _end_silence(self, report: Report) -> None:
+        """Feedback has come: when all of what was sent has arrived and no queue stands, only the receiver slept."""
+        intact = report.missed <= LITTLE_LOSS * report.received and report.queue_seconds < SLACK_QUEUE_SECONDS
+        if intact:
+            self.base_bps = max(self.base_bps, self._before_silence_bps)
+        self._before_silence_bps = 0.0
 
     def silence(self, now: float) -> None:
         """Packets went out and no feedback came for SILENCE_SECONDS."""
+        self._before_silence_bps = self._before_silence_bps or self.base_bps
         self.base_bps = max(float(MIN_ESTIMATE_BPS), self.base_bps / 2)
         self.cut_at = self._updated_at = now
         self.congested = True

@@ -25,7 +25,8 @@ cdef enum:
     RECENT_US = 120000
     BASE_US = 5000000               # the least delay is sought in one to two of these
     JUMP_US = 80000                 # a queue that is longer than this, in a whole feedback, and has grown by ...
-    JUMP_RISE_US = 15000            # ... this since the feedback before is over-use without more proof
+    JUMP_RISE_US = 15000            # ... this since the feedback before, which found as much at least, is over-use
+                                    # without more proof; found once it is a receiver that woke up late
     FEEDBACK_US = 200000            # FEEDBACK events of a transport are at least so far apart ...
     URGENT_US = 50000               # ... and when over-use begins this far
     PADDING_BYTES = 224             # of a packet of padding alone, as libwebrtc sends them
@@ -438,7 +439,7 @@ cdef void note_queue(forwarder_t *f, path_t *path, int64_t least) noexcept nogil
     if path.queue_us > MAX_DELTA_US:            # another clock
         path.base_us[0] = path.base_us[1] = least
         path.queue_us = path.queue_before = 0
-    if path.queue_us >= JUMP_US and path.queue_us - path.queue_before >= JUMP_RISE_US:
+    if path.queue_us >= JUMP_US and path.queue_us - path.queue_before >= JUMP_RISE_US <= path.queue_before:
         begin_over(path)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -70,6 +71,9 @@ class Bottleneck:
     jitter: float = 0.0
     loss: float = 0.0
     bursts: tuple[tuple[float, float], ...] = ()  # (from, to) in the world's seconds, when nothing passes
+    stalls: tuple[
+        tuple[float, float], ...
+    ] = ()  # (from, to), ascending, when the receiver sleeps: it reads all at the end
     random: random.Random = field(default_factory=lambda: random.Random(1))
     free_at: float = 0.0
     dropped: int = 0
@@ -91,7 +95,13 @@ class Bottleneck:
         if self.random.random() < self.loss or any(begin <= seconds < end for begin, end in self.bursts):
             self.dropped += 1
             return
-        self.world.at(at + self.delay + self.random.random() * self.jitter, arrive)
+        self.world.at(self.awake(at + self.delay + self.random.random() * self.jitter), arrive)
+
+    def awake(self, at: float) -> float:
+        """The first moment from `at` on at which the receiver does anything."""
+        seconds = at - self.world.start
+        position = bisect_right(self.stalls, (seconds, float("inf"))) - 1
+        return max(at, self.world.start + self.stalls[position][1]) if position >= 0 else at
 
     def change(self, **values: float) -> Callable[[], None]:
         def apply() -> None:
@@ -186,8 +196,9 @@ class Viewer:
         self.feedback_count += len(packets)
         self.next_number = arrivals[-1][0] + 1
         self.arrivals = []
+        sent_at = self.link.awake(self.world.exchange.now)
         data = [self.peer.outbound.protect_rtcp(build_compound([packet])) for packet in packets]
-        self.world.at(self.world.exchange.now + self.link.delay, lambda: self.feed(data))
+        self.world.at(sent_at + self.link.delay, lambda: self.feed(data))
 
     def feed(self, data: list[bytes]) -> None:
         exchange = self.world.exchange

@@ -175,7 +175,7 @@ class PathModel:
         before, self.queue_us = self.queue_us, least - min(self.base)
         if self.queue_us > MAX_DELTA_US:
             self.base, self.queue_us, before = [least, least], 0, 0
-        if self.queue_us >= JUMP_US and self.queue_us - before >= JUMP_RISE_US:
+        if self.queue_us >= JUMP_US and self.queue_us - before >= JUMP_RISE_US <= before:
             self.delay.over()
 
     def rates(self, span_us: int) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import pytest
@@ -133,3 +134,36 @@ def test_silence_lowers_the_estimate_and_feedback_brings_it_back(exchange: Excha
     assert viewer.downlink.estimate_bps < before / 4
     world.run(4)
     assert viewer.layer == TOP
+
+
+def sleeps(shortest: float, longest: float, every: float, until: float) -> tuple[tuple[float, float], ...]:
+    """When a busy receiver's threads do not run, from the third second on."""
+    chance = random.Random(1)
+    starts = [3.0 + number * every + chance.uniform(0, every / 5) for number in range(int((until - 3) / every))]
+    return tuple((start, start + chance.uniform(shortest, longest)) for start in starts)
+
+
+@pytest.mark.parametrize(
+    ("shortest", "longest", "every"), [(0.05, 0.15, 0.5), (0.06, 0.1, 0.08)], ids=["now and then", "nearly always"]
+)
+def test_a_receiver_that_wakes_up_late_is_no_narrow_path(
+    exchange: Exchange, shortest: float, longest: float, every: float
+) -> None:
+    world = World(exchange)
+    link = Bottleneck(world, bps=3e6, stalls=sleeps(shortest, longest, every, 40))
+    viewer = Viewer(world, link)
+    world.run(40)
+    assert min(bps for at, bps, *_ in viewer.history if at > 3) > 0.6 * link.bps
+    assert all(layer == TOP for at, _, _, layer in viewer.history if at > 3)
+
+
+def test_a_receiver_that_slept_has_what_it_had_when_all_has_arrived(exchange: Exchange) -> None:
+    world = World(exchange)
+    viewer = Viewer(world, Bottleneck(world, bps=FREE_BPS, stalls=((8.0, 10.8), (16.0, 18.8))))
+    for asleep in (8.0, 16.0):
+        world.run(asleep - world.seconds)
+        before = viewer.downlink.estimate_bps
+        world.run(2.7)
+        assert viewer.downlink.estimate_bps < 0.6 * before
+        world.run(0.8)
+        assert viewer.downlink.estimate_bps > 0.9 * before
