@@ -1,6 +1,6 @@
 """Which layers a publisher should send: those that somebody watches. The others are switched off at the source.
 
-A layer is wanted again soon (at once while no other layer comes), and no longer after nobody has watched it for
+A layer is wanted again soon (at once while no smaller one comes), and no longer after nobody has watched it for
 `OFF_SECONDS`, so that a receiver that goes over to another layer, or looks away for a moment, costs nothing: with every
 change an encoder begins all layers with a keyframe. Pure: `now` is monotonic seconds.
 """
@@ -14,7 +14,7 @@ from sfu.layers import ALL, Layer
 from sfu.publish_answer import Source
 
 OFF_SECONDS = 2.0
-REST_SECONDS = 1.0  # so long a layer that was switched off stays so, while another one comes
+REST_SECONDS = 1.0  # so long a layer that was switched off stays so, while a smaller one comes
 TELL_SECONDS = 0.2  # at least between two messages to a publisher
 
 
@@ -40,7 +40,8 @@ def settle(layers: Collection[Layer], now: float) -> tuple[WantedLayer, ...]:
         if watched:
             _settle_spatial(layer, now)
         if watched and not layer.wanted:
-            if now - layer.unwanted_at >= REST_SECONDS or not any(each.wanted and each.alive for each in layers):
+            smaller = any(each.wanted and each.alive and each.order < layer.order for each in layers)
+            if now - layer.unwanted_at >= REST_SECONDS or not smaller:
                 layer.wanted, layer.wanted_at = True, now
         elif not watched and layer.wanted and now - max(layer.unwatched_at, layer.wanted_at) >= OFF_SECONDS:
             layer.wanted, layer.unwanted_at = False, now

@@ -22,6 +22,7 @@ PATIENCE_FRAMES = 3  # of the source, for which a layer is waited longer: slow s
 MAX_PATIENCE_SECONDS = 2.0
 STEADY_SECONDS = 1.0  # who comes back by itself is believed after so long
 COMING_SECONDS = 2.0  # so long a layer that was asked for is waited for
+SHRUNK_SECONDS = 60.0  # so long a layer counts as large as it was: an encoder short of bits or time makes it smaller
 DEAF_SECONDS = 10.0  # so long a layer that sent no keyframe is not tried again
 SAMPLE_SECONDS = 0.25
 SMOOTHING_SECONDS = 1.0
@@ -126,6 +127,7 @@ class Layer:
     order: int = 0
     detail: bool = False  # of a screen
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # by spatial layer
+    shrunk_at: dict[int, float] = field(default_factory=dict)  # since when it is smaller than that, by spatial layer
     meter: Meter = field(default_factory=Meter)
     last_packet_at: float = 0.0
     patience_seconds: float = 0.0  # for which it is waited longer, as its source is slow
@@ -155,8 +157,17 @@ class Layer:
             self.alive_since = now
         for each in counts:
             if each.width and each.height:
-                self.sizes[each.spatial] = (each.width, each.height)
+                self._see(each.spatial, (each.width, each.height), now)
         self.meter.observe(counts, packets, now)
+
+    def _see(self, spatial: int, size: tuple[int, int], now: float) -> None:
+        """A size. A smaller one is not believed at once: a larger layer in its place would cost still more."""
+        held = self.sizes.get(spatial, (0, 0))
+        if self.detail or size[0] * size[1] >= held[0] * held[1]:
+            self.shrunk_at.pop(spatial, None)
+        elif now - self.shrunk_at.setdefault(spatial, now) < SHRUNK_SECONDS:
+            return
+        self.sizes[spatial] = size
 
     def _is_silent(self, pace: Pace, now: float) -> bool:
         """Whether it has stopped: while the source goes on soon; when nothing comes the source may only be slow."""

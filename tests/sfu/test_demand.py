@@ -1,3 +1,5 @@
+import pytest
+
 from sfu.demand import OFF_SECONDS, REST_SECONDS, WantedLayer, settle
 from sfu.layers import ALL, Layer
 
@@ -84,7 +86,7 @@ def test_a_stream_that_was_off_comes_back_with_no_more_spatial_layers_than_are_w
     assert settle([layer], 20.0) == (WantedLayer("", True, 0),)
 
 
-def test_a_layer_that_was_just_switched_off_is_not_wanted_at_once_while_another_comes() -> None:
+def test_a_layer_that_was_just_switched_off_is_not_wanted_at_once_while_a_smaller_one_comes() -> None:
     each = layers()
     each[0].watch(ALL, START, 1)
     off_at = START + OFF_SECONDS
@@ -95,9 +97,13 @@ def test_a_layer_that_was_just_switched_off_is_not_wanted_at_once_while_another_
     assert active(each, off_at + REST_SECONDS) == "qh"
 
 
-def test_what_was_just_switched_off_is_wanted_at_once_while_nothing_comes() -> None:
+@pytest.mark.parametrize("coming", [[], [2]], ids=["nothing", "a larger one"])
+def test_what_was_just_switched_off_is_wanted_at_once_while_no_smaller_one_comes(coming: list[int]) -> None:
     each = layers()
     off_at = START + OFF_SECONDS
-    assert active(each, off_at) == ""
+    for number in coming:
+        each[number].watch(ALL, START, 1)
+        each[number].alive_since = off_at
+    active(each, off_at)
     each[1].watch(ALL, off_at, 1)
-    assert active(each, off_at) == "h"
+    assert active(each, off_at) == "h" + "f" * len(coming)

@@ -13,6 +13,7 @@ from sfu.layers import (
     MAX_PATIENCE_SECONDS,
     PACKET_OVERHEAD_BYTES,
     PATIENCE_FRAMES,
+    SHRUNK_SECONDS,
     STEADY_SECONDS,
     Layer,
     Option,
@@ -110,6 +111,24 @@ def test_a_slow_layer_is_silent_only_when_its_source_is_not() -> None:
     assert layer.alive
     layer.observe([], 0, 30.0, Pace(30.1 + LIVE_SECONDS + 1.0, 1.0), 30.1 + LIVE_SECONDS + 1.0)
     assert not layer.alive
+
+
+def test_a_layer_its_encoder_makes_smaller_counts_as_large_as_it_was_for_a_while() -> None:
+    layer = Layer("", wanted_at=10.0)
+
+    def seen(now: float, width: int, height: int) -> tuple[int, int]:
+        layer.observe([LayerCount(0, 0, 1000, 10, width, height)], 1, now, Pace(now), now)
+        return layer.sizes[0]
+
+    assert seen(10.0, 640, 360) == (640, 360)
+    assert seen(11.0, 480, 270) == (640, 360)
+    assert seen(11.0 + SHRUNK_SECONDS - 0.1, 320, 180) == (640, 360)
+    assert seen(11.0 + SHRUNK_SECONDS, 320, 180) == (320, 180)
+    assert seen(100.0, 640, 360) == (640, 360)
+    assert seen(101.0, 480, 270) == (640, 360)
+    assert seen(102.0, 360, 640) == (360, 640)
+    assert seen(103.0, 480, 270) == (360, 640)
+    assert seen(102.0 + SHRUNK_SECONDS, 480, 270) == (360, 640)
 
 
 def test_the_slower_the_source_the_longer_a_layer_is_waited_for_up_to_a_bound() -> None:

@@ -21,8 +21,8 @@
 
 /** A capture at least this long on its longer side is worth three layers. Chromium leaves the top of three silent below. */
 const THREE_LAYERS_FROM = 960;
-/** Of a quarter, half and whole 1280x720; four people at half of it take 3 x 400 kbit/s = 150 kB/s and their voices. */
-const LAYER_BITRATES = [120_000, 400_000, 1_200_000];
+/** Of a quarter, half and whole 1280x720; four people at half of it take 3 x 350 kbit/s = 131 kB/s, and headers and voices. */
+const LAYER_BITRATES = [120_000, 350_000, 1_200_000];
 const SMALL_LAYER_BITRATES = [180_000, 600_000];
 const SCREEN_BITRATE = 2_500_000;
 /** Text stays readable at a few frames a second; a film does not. */
