@@ -20,6 +20,7 @@ from sfu.sdp import SdpError
 from sfu.sdp_fragment import IceFragment, fragment_text
 from sfu.slots import SlotView
 from sfu.subscription import SubscribeConnection
+from sfu.timers import Timed
 from sfu.track import Publication
 from sfu.transport import PeerTransport, State
 from sfu.uplink import Uplink
@@ -49,15 +50,6 @@ class MediaListener(Protocol):
 
     def media_received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
         """What the video slots carry now, at most once a second and on change; 0: the path is not known to bound it."""
-
-
-class Timed(Protocol):
-    """What the endpoint wakes."""
-
-    wake_at: float
-
-    def handle_timer(self, now: float) -> None:
-        """Does what is due and sets `wake_at`."""
 
 
 class Endpoint(Protocol):

@@ -19,6 +19,7 @@ from sfu.publish_answer import Agreement, Source, agree, answer
 from sfu.rtcp import ReceiverReport, Remb, RtcpPacket, SenderReport, SourceDescription
 from sfu.rtp import Extension
 from sfu.sdp import SdpError
+from sfu.timers import Timed
 from sfu.track import NO_RID, Change, Layer, Publication
 from sfu.transport import PeerTransport, State
 
@@ -43,7 +44,7 @@ class PublishOwner(Protocol):
         """Consent or DTLS is lost."""
 
 
-class PublishConnection:
+class PublishConnection(Timed):
     """One peer connection in which the client offers."""
 
     def __init__(

@@ -16,10 +16,11 @@ from sfu.codecs import Kind
 from sfu.demand import WantedLayer, WantedSource
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
 from sfu.forward import Gate
-from sfu.peer import Endpoint, MediaListener, MediaPeer, Timed
+from sfu.peer import Endpoint, MediaListener, MediaPeer
 from sfu.publish_answer import Source
 from sfu.slots import Limit, SlotView
 from sfu.speakers import MAX_TALKERS, OPEN_MICROPHONES, Speakers
+from sfu.timers import Timed
 from sfu.track import Change, Publication
 from sfu.transport import NEVER
 
@@ -35,7 +36,6 @@ __all__ = [
     "SlotView",
     "Source",
     "Tile",
-    "Timed",
     "WantedLayer",
     "WantedSource",
 ]
@@ -61,7 +61,7 @@ class RoomSettings:
     """What the server may send to this room altogether; 0: no cap of its own."""
 
 
-class MediaRoom:
+class MediaRoom(Timed):
     """Participants who receive each other."""
 
     def __init__(self, endpoint: Endpoint, settings: RoomSettings | None = None) -> None:

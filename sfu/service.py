@@ -22,8 +22,9 @@ from sfu.forward import Event, Forwarder, Slot, Stream, Transport
 from sfu.ice_lite import Address, Credentials, Outcome, local_ufrag
 from sfu.publication import PublishConnection
 from sfu.publish_answer import Source
-from sfu.router import MediaPeer, MediaRoom, RoomSettings, Timed
+from sfu.router import MediaPeer, MediaRoom, RoomSettings
 from sfu.subscription import SubscribeConnection
+from sfu.timers import Timed, Timers
 from sfu.transport import NEVER, RTCP_NAMES, PeerTransport, State
 from sfu.uplink import Uplink
 from wire import memory, stun, udp
@@ -86,7 +87,7 @@ class SfuService:
         self._forwarder = Forwarder(self._on_events, clock)
         self._forwarder.set_uplink(settings.uplink_bps)
         self._sockets: list[UdpSocket] = []
-        self._timed: set[Timed] = set()
+        self._timers = Timers()
         self._transports: dict[str, PeerTransport] = {}  # by local username fragment
         self._addresses: tuple[str, ...] = ()
         self._tick: asyncio.TimerHandle | None = None
@@ -134,7 +135,7 @@ class SfuService:
     async def close(self) -> None:
         """Ends every connection and closes the port."""
         self._closed = True
-        for timed in list(self._timed):
+        for timed in list(self._timers.members):
             if isinstance(timed, MediaRoom):
                 timed.close()
         for timer in (self._tick, self._uplink_timer):
@@ -181,34 +182,37 @@ class SfuService:
 
     def watch(self, timed: Timed) -> None:
         """Wakes it from now on."""
-        self._timed.add(timed)
+        self._timers.add(timed)
         if self._tick is None and not self._closed:
             self._tick = self._loop.call_later(TICK_SECONDS, self._on_tick)
 
     def unwatch(self, timed: Timed) -> None:
         """No longer."""
-        self._timed.discard(timed)
+        self._timers.remove(timed)
 
     def _on_tick(self) -> None:
         self._tick = None
         now = self.now()
         if now >= self.uplink.measure_at:
             self.uplink.measure(self._sent_bytes(), now)
-        due: list[Timed] = [timed for timed in self._timed if timed.wake_at <= now]
+        for timed in self._timers.due(now):
+            if timed in self._timers.members:
+                self._wake(timed, now)
+                self._timers.enter(timed)
         if self.uplink.wake_at <= now:
-            due.append(self.uplink)
-        for timed in due:
-            if timed in self._timed or timed is self.uplink:
-                try:
-                    timed.handle_timer(now)
-                except Exception:
-                    timed.wake_at = now + 1.0
-                    _log.exception("a media timer failed")
+            self._wake(self.uplink, now)
         if now >= self._trim_at and self.counters.dtls_rested - self._trimmed >= TRIM_CONNECTIONS:
             self._trimmed, self._trim_at = self.counters.dtls_rested, now + TRIM_SECONDS
             memory.give_back()
-        if self._timed and not self._closed:
+        if self._timers.members and not self._closed:
             self._tick = self._loop.call_later(TICK_SECONDS, self._on_tick)
+
+    def _wake(self, timed: Timed | Uplink, now: float) -> None:
+        try:
+            timed.handle_timer(now)
+        except Exception:
+            timed.wake_at = now + 1.0
+            _log.exception("a media timer failed")
 
     def _sent_bytes(self) -> int:
         """Of media, down to the IP header."""
@@ -383,7 +387,7 @@ class SfuService:
     def _track_measures(self) -> Iterator[Measure]:
         paused = Counter({"muted": 0, "codec": 0, "hidden": 0, "link": 0, "uplink": 0, "place": 0})
         tracks = {(direction, source): 0 for direction in ("in", "out") for source in Source}
-        for timed in self._timed:
+        for timed in self._timers.members:
             if isinstance(timed, PublishConnection):
                 for publication in timed.publications.values():
                     tracks["in", publication.source] += 1

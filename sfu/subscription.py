@@ -27,6 +27,7 @@ from sfu.rtcp import (
 from sfu.sdp import SdpError
 from sfu.slots import OutgoingSlot, Place, Side, SlotView, side_of
 from sfu.subscribe_offer import SlotLine, offer, read_answer, slot_line
+from sfu.timers import Timed
 from sfu.track import Publication
 from sfu.transport import NEVER, PeerTransport, State
 
@@ -57,7 +58,7 @@ class SubscribeOwner(Protocol):
         """Consent or DTLS is lost."""
 
 
-class SubscribeConnection:
+class SubscribeConnection(Timed):
     """One peer connection in which the server offers."""
 
     first_places = CHUNK_PLACES
