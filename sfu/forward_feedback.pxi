@@ -25,8 +25,8 @@ cdef enum:
     RECENT_US = 120000
     BASE_US = 5000000               # the least delay is sought in one to two of these
     JUMP_US = 80000                 # a queue that is longer than this, in a whole feedback, and has grown by ...
-    JUMP_RISE_US = 15000            # ... this since the feedback before, which found as much at least, is over-use
-                                    # without more proof; found once it is a receiver that woke up late
+    JUMP_RISE_US = 15000            # ... this since the feedback before, which found as much, is over-use without proof
+    # Found once, it is a receiver that woke up late.
     FEEDBACK_US = 200000            # FEEDBACK events of a transport are at least so far apart ...
     URGENT_US = 50000               # ... and when over-use begins this far
     PADDING_BYTES = 224             # of a packet of padding alone, as libwebrtc sends them

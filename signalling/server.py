@@ -44,7 +44,7 @@ from wire.measure import Measure
 
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.5
+TICK_SECONDS = 1.0
 TICK_PARTS = 10
 MAX_ROOM_NAME_LENGTH = 64
 # Nothing that is served takes a body, but WHIP and WHEP, which have bounds of their own.
