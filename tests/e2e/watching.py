@@ -101,6 +101,15 @@ class Timeline:
         made_up = (span[-1].concealed - span[-1].silent) - (span[0].concealed - span[0].silent)
         return made_up / played if played else 0.0
 
+    def heard_at(self, since: float) -> float | None:
+        """When the first sound arrived after `since`."""
+        before: dict[str, int] = {}
+        for sample in self.samples:
+            if sample.kind == "audio" and sample.at > since and sample.packets > before.get(sample.mid, sample.packets):
+                return sample.at
+            before[sample.mid] = sample.packets
+        return None
+
     def sounding(self) -> Sequence[str]:
         """The m-lines that carried sound."""
         return sorted({sample.mid for sample in self.samples if sample.kind == "audio" and sample.packets})
