@@ -257,7 +257,7 @@ class Transport:
 
     def set_feedback_interval(self, seconds: float) -> None:
         """At least so long (0.05 s at least) between FEEDBACK events; one comes 0.05 s after the last when over-use
-        begins. Without a call 0.2 s."""
+        begins, 0.2 s after it while much is lost. Without a call 0.2 s."""
 
     def begin_probe(self) -> bool:
         """Measures what is sent from now on by itself; False before there was feedback."""

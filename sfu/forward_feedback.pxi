@@ -27,8 +27,9 @@ cdef enum:
     JUMP_US = 80000                 # a queue that is longer than this, in a whole feedback, and has grown by ...
     JUMP_RISE_US = 15000            # ... this since the feedback before, which found as much, is over-use without proof
     # Found once, it is a receiver that woke up late.
-    FEEDBACK_US = 200000            # FEEDBACK events of a transport are at least so far apart ...
+    FEEDBACK_US = 200000            # FEEDBACK events of a transport are at least so far apart, however much is lost ...
     URGENT_US = 50000               # ... and when over-use begins this far
+    LOSSY_PACKETS = 3               # missed since the last report, of which an eighth is lost: it waits no longer
     PADDING_BYTES = 224             # of a packet of padding alone, as libwebrtc sends them
     MIN_PAD_BYTES = 200             # smaller packets are not repeated as padding
     MAX_PAD_PACKETS = 128           # by one `pad`
@@ -459,7 +460,9 @@ cdef void sample(forwarder_t *f, path_t *path) noexcept nogil:
 cdef void tell(forwarder_t *f, transport_t *t, path_t *path) noexcept nogil:
     """A FEEDBACK event, when one is due."""
     cdef uint64_t passed = f.now_us - path.told_us
+    cdef bint lossy = path.missed >= LOSSY_PACKETS and 8 * path.missed > path.received
     cdef bint urgent = path.overused and not path.told_over and passed >= URGENT_US
+    urgent = urgent or (lossy and passed >= FEEDBACK_US)
     if not urgent and passed < (path.feedback_us if path.feedback_us else <uint64_t>FEEDBACK_US):
         return
     if new_event(f, EVENT_FEEDBACK, t) != NULL:

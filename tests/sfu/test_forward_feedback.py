@@ -113,6 +113,20 @@ def test_the_history_has_a_bound(call: Call, packets: int, joined: int) -> None:
     assert report.received == joined
 
 
+@pytest.mark.parametrize(("missed", "told"), [(2, 0), (3, 1)])
+def test_a_path_at_rest_tells_of_much_loss_before_its_time(call: Call, missed: int, told: int) -> None:
+    exchange, publisher, _, subscriber, _ = call
+    started(call)
+    subscriber.transport.set_feedback_interval(5.0)
+    publisher.send(*(video(number) for number in range(1, 7)))
+    feed(exchange, subscriber, feedback(1, first=1))
+    assert len(exchange.take(Event.FEEDBACK)) == 1
+    subscriber.transport.path_report()
+    exchange.now += 0.21
+    feed(exchange, subscriber, feedback(*[None] * missed, 1, 1, first=2))
+    assert len(exchange.take(Event.FEEDBACK)) == told
+
+
 def test_events_are_coalesced_but_for_the_beginning_of_overuse(call: Call) -> None:
     exchange, publisher, _, subscriber, _ = call
     started(call)
