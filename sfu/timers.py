@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from abc import ABC, abstractmethod
 
 NEVER = float("inf")
 
 
-class Timed:
+class Timed(ABC):
     """Sets `wake_at` to be woken then; base of what `Timers` wakes."""
 
     _wake_at = NEVER
@@ -26,9 +27,9 @@ class Timed:
         if at < self.entered_at and self.timers is not None:
             self.timers.enter(self)
 
+    @abstractmethod
     def handle_timer(self, now: float) -> None:
         """Does what is due and sets `wake_at`."""
-        raise NotImplementedError
 
 
 class Timers:

@@ -113,7 +113,7 @@ async def test_video_goes_on_through_five_percent_loss(daemon: Daemon, home: Hom
     home.gateway.nft(LOSS)
     first = {one: await videos(one) for one in people}
     last = first
-    for _ in range(12):
+    for _ in range(8):
         await asyncio.sleep(5)
         now = {one: await videos(one) for one in people}
         for one in people:

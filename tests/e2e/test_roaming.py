@@ -14,12 +14,14 @@ from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
 from tests.e2e.home import VISITOR_NAT
 from tests.e2e.network import Host, Network
-from tests.e2e.test_network_change import CHROMIUM_WAITS_SECONDS
 from tests.e2e.watching import recorded, watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
 SERVER = "203.0.113.7"
 BACK_SECONDS = 2.0
+# Chromium on Linux tells its WebRTC of a new address two seconds after it is there (its network change notifier waits
+# for more changes), and no page can have it sooner; what it takes after that is ours.
+CHROMIUM_WAITS_SECONDS = 2.1
 PICTURE_SECONDS = 4.0  # an encoder that sent into the void begins with its smallest layer
 
 
@@ -130,3 +132,4 @@ async def test_media_is_back_soon_behind_another_nat(
     for sound, picture in took.values():
         assert sound < BACK_SECONDS + waits
         assert picture < PICTURE_SECONDS + waits
+    assert (await moving.pair("publish"))["type"] in {"host", "srflx", "prflx"}  # type: ignore[index]
