@@ -7,6 +7,9 @@ class Sleeper(Timed):
     def __init__(self, wake_at: float = NEVER) -> None:
         self.wake_at = wake_at
 
+    def handle_timer(self, now: float) -> None:
+        self.wake_at = NEVER
+
 
 def watched(*times: float) -> tuple[Timers, list[Sleeper]]:
     timers, sleepers = Timers(), [Sleeper(at) for at in times]
