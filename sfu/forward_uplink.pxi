@@ -155,18 +155,36 @@ cdef void send_waiting_packet(forwarder_t *f, waiting_t *w) noexcept nogil:
     slot.sent_highest = max(slot.sent_highest, w.source + w.epoch.offset)
 
 
+cdef void take_back_numbers(slot_t *slot, waiting_t *w) noexcept nogil:
+    """Neither `w` nor what waits behind it will go: the next picture has the numbers they would have had."""
+    cdef epoch_t *e = &w.epoch
+    cdef bint begins
+    cdef rtp_t p
+    cdef rtp_t before
+    if not recall(e.stream, w.source, &p):
+        return
+    begins = not recall(e.stream, w.source - 1, &before) or before.timestamp != p.timestamp
+    slot.last_picture = <uint16_t>(p.picture + e.picture - begins)
+    slot.last_layer = <uint8_t>(p.layer + e.layer - (begins and p.temporal == 0))
+    slot.last_frame = <uint16_t>(p.frame + e.frame - begins)
+
+
 cdef void shed(forwarder_t *f, slot_t *slot) noexcept nogil:
-    """Drops all that waits of a slot: what has not gone has used no number. It goes on with a keyframe."""
+    """Drops all that waits of a slot: it has used no number, of packet or picture. The slot goes on with a keyframe."""
     cdef uplink_t *u = &f.uplink
     cdef waiting_t **link = &u.first[slot.line]
     cdef waiting_t *last = NULL
     cdef waiting_t *w
+    cdef bint taken_back = False
     while link[0] != NULL:
         w = link[0]
         if w.slot != slot:
             last = w
             link = &w.next
             continue
+        if not taken_back:
+            taken_back = True
+            take_back_numbers(slot, w)
         link[0] = w.next
         w.next = u.free
         u.free = w

@@ -224,6 +224,43 @@ def test_a_slot_that_was_shed_goes_on_with_a_keyframe_and_without_a_gap(room: Ro
     assert [packet.sequence_number for packet in room.received()] == [sent[-1] + 1, sent[-1] + 2]
 
 
+@pytest.mark.parametrize("packets", [1, 4])
+def test_pictures_that_were_shed_leave_no_gap_in_their_ids(room: Room, packets: int) -> None:
+    room.exchange.forwarder.set_uplink(MBIT)
+    ssrc, picture = room.add_video(), 100
+
+    def frame(packets: int, *, key: bool = False) -> None:
+        nonlocal picture
+        picture += 1
+        described = b"\xe0" + (0x8000 | picture).to_bytes(2) + bytes([picture - 80, 0])  # I, L, T; T0
+        batch = [
+            video(
+                room.numbers[ssrc] + index,
+                bytes([0x90 if index == 0 else 0x80]) + described + (b"\x00" if key else b"\x01") + KEYFRAME[2:] + BODY,
+                ssrc=ssrc,
+                timestamp=picture * 3000,
+            )
+            for index in range(packets)
+        ]
+        room.numbers[ssrc] += packets
+        room.publisher.send(*batch)
+        room.collect()
+
+    frame(1, key=True)
+    for _ in range(40):
+        frame(packets)
+    room.advance(0.3)
+    sent = room.received()
+    assert room.dropped() > 0
+    room.advance(0.3)
+    frame(1, key=True)
+    room.advance(0.1)
+    numbers = [(packet.payload[2:4], packet.payload[4]) for packet in (sent[-1], *room.received())]
+    ((before, level), (after, next_level)) = numbers
+    assert int.from_bytes(after) == int.from_bytes(before) + 1
+    assert next_level == level + 1
+
+
 def test_who_was_shed_is_silent_while_the_queue_is_long(room: Room) -> None:
     room.exchange.forwarder.set_uplink(MBIT)
     thumbnail, speaker = room.add_video(0), room.add_video(3)
