@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.attendee import tile_width
 from benchmarks.daemon import REPOSITORY, lag_ms, scrape, start_turnd
 from benchmarks.media import Engine
-from benchmarks.meeting import Meeting, spread_of
+from benchmarks.meeting import Meeting, fault_column, spread_of
 from benchmarks.plots import circumstances, save_plot
 from benchmarks.process import Server, pin_load, print_table, save
 
@@ -99,7 +99,7 @@ async def measure(size: int, sfu: Mapping[str, object], engine: Engine, seconds:
             "lag_p99_ms": lag_ms(after, before, 0.99),
             "generator_core": round(interval.generator_cpu_seconds / interval.seconds, 2),
             **pictures(meeting),
-            "faults": {name: count for name, count in meeting.faults().items() if count},
+            "faults": meeting.faults_found(),
         }
 
 
@@ -122,7 +122,7 @@ def rows(results: list[dict[str, Any]]) -> list[list[str]]:
             f"{one['rss_mb']:.0f}",
             " / ".join(str(value) for value in one["join_s"]),
             f"{one['audio_p99_ms']} / {one['video_p99_ms']}",
-            ", ".join(f"{name} {count}" for name, count in one["faults"].items()) or "none",
+            fault_column(one["faults"]),
         ]
         for one in results
     ]

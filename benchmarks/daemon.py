@@ -61,13 +61,24 @@ def since(later: Mapping[str, float], earlier: Mapping[str, float], name: str) -
     }
 
 
-def lag_ms(later: Mapping[str, float], earlier: Mapping[str, float], part: float) -> float:
-    """Percentile of the event loop's lag between two scrapes: the upper bound of its bucket; inf past the last."""
+def _lag_buckets(later: Mapping[str, float], earlier: Mapping[str, float]) -> list[tuple[float, float]]:
+    """(upper bound in seconds, how often the event loop was at most so late) between two scrapes."""
     buckets = since(later, earlier, "turnd_eventloop_lag_seconds_bucket")
-    bounds = sorted(
+    return sorted(
         (float(match[1].replace("+Inf", "inf")), count)
         for key, count in buckets.items()
         if (match := re.search(r'le="([^"]+)"', key))
     )
+
+
+def lag_ms(later: Mapping[str, float], earlier: Mapping[str, float], part: float) -> float:
+    """Percentile of the event loop's lag between two scrapes: the upper bound of its bucket; inf past the last."""
+    bounds = _lag_buckets(later, earlier)
     total = bounds[-1][1] if bounds else 0
     return next((bound * 1000 for bound, count in bounds if total and count >= part * total), math.nan)
+
+
+def lag_share(later: Mapping[str, float], earlier: Mapping[str, float], bound_seconds: float) -> float:
+    """How often of all times the loop was at most so late, a bound of a bucket, between two scrapes."""
+    counts = dict(_lag_buckets(later, earlier))
+    return counts[bound_seconds] / counts[math.inf] if counts.get(math.inf) else math.nan

@@ -78,6 +78,17 @@ void engine_layer(struct engine *engine, int index, const char *rid, uint32_t ss
     pthread_mutex_unlock(&engine->lock);
 }
 
+/* What decoders make a picture of in each frame of the layer; 0 when it has to be shorter. */
+int engine_picture(struct engine *engine, int index, int number, int keyframe, const uint8_t *bytes, int length) {
+    if (length > MAX_PICTURE_BYTES) return 0;
+    pthread_mutex_lock(&engine->lock);
+    struct picture *picture = &engine->connections[index]->publisher->layer[number].pictures[keyframe];
+    picture->length = length;
+    memcpy(picture->bytes, bytes, (size_t)length);
+    pthread_mutex_unlock(&engine->lock);
+    return 1;
+}
+
 /* Switches a layer; one that comes back begins with a keyframe, of all layers. */
 void engine_activate(struct engine *engine, int index, int layer, int active) {
     pthread_mutex_lock(&engine->lock);
@@ -110,6 +121,9 @@ void engine_follow(struct engine *engine, int index, int check_every, int measur
     subscriber->check_every = check_every, subscriber->measured = measured;
     pthread_mutex_unlock(&engine->lock);
 }
+
+/* Packets that are not of our publishers are followed as a browser would, instead of being faults. */
+void engine_mix(struct engine *engine) { engine->mixed = 1; }
 
 /* The slot's number among the connection's. */
 int engine_slot(struct engine *engine, int index, uint32_t ssrc, uint32_t rtx_ssrc, int audio) {

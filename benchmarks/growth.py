@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.attendee import Attendee
 from benchmarks.daemon import REPOSITORY, lag_ms, scrape, start_turnd
 from benchmarks.media import Engine
-from benchmarks.meeting import Interval, Meeting
+from benchmarks.meeting import Interval, Meeting, fault_column
 from benchmarks.plots import circumstances, save_plot
 from benchmarks.process import pin_load, print_table, save
 
@@ -81,7 +81,7 @@ async def measure(count: int, engine: Engine, arguments: argparse.Namespace) -> 
             "rounds": rounds,
             "rss_kb_per_subscriber": (server.memory_bytes() - idle_bytes) / 1000 / count,
             "lag_p99_ms": lag_ms(scrape(), before, 0.99),
-            "faults": {name: number for name, number in meeting.faults().items() if number},
+            "faults": meeting.faults_found(),
         }
 
 
@@ -120,7 +120,7 @@ def row(one: dict[str, Any], least: dict[str, Any]) -> list[str]:
         f"{one['rss_kb_per_subscriber']:.0f}",
         f"{one['lag_p99_ms']:g}",
         f"{median(one, 'generator_core'):.0%}",
-        ", ".join(f"{name} {count}" for name, count in one["faults"].items()) or "none",
+        fault_column(one["faults"]),
     ]
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.attendee import Attendee
 from benchmarks.daemon import REPOSITORY, lag_ms, scrape, start_turnd
 from benchmarks.media import Engine
-from benchmarks.meeting import Meeting
+from benchmarks.meeting import Meeting, fault_column
 from benchmarks.plots import circumstances
 from benchmarks.process import pin_load, print_table, save
 
@@ -149,7 +149,7 @@ async def run(storm: Storm, engine: Engine) -> dict[str, Any]:
             "server_core": used.total / took,
             "rss_mb": server.memory_bytes() / 1e6,
             "generator_core": generator / took,
-            "faults": {name: count for name, count in meeting.faults().items() if count},
+            "faults": meeting.faults_found(),
             "refusals": sorted({each for attendee in meeting.people for each in attendee.refusals})[:5],
         }
 
@@ -176,7 +176,7 @@ def row(one: dict[str, Any]) -> list[str]:
         f"{one['server_core']:.0%}",
         f"{one['rss_mb']:.0f}",
         f"{one['generator_core']:.0%}",
-        ", ".join(f"{name} {count}" for name, count in one["faults"].items()) or "none",
+        fault_column(one["faults"]),
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import struct
+import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +15,10 @@ from benchmarks.participant import Transport
 from benchmarks.process import be_real_time
 from benchmarks.sfu_load import function, session_pointer
 
+FOREIGN = 0xFFFFFFFF  # Report.source of what is not of our publishers
 BUCKETS, BINS = 100_000, 72_000
 BUCKET_US = 10
+IVF_HEADER_BYTES, IVF_FRAME_BYTES = 32, 12
 
 
 class Report(ctypes.Structure):
@@ -28,7 +32,7 @@ class Report(ctypes.Structure):
         *(
             (name, ctypes.c_uint64)
             for name in (
-                *("packets", "bytes", "lost", "late", "repaired", "wrong", "unheard"),
+                *("packets", "bytes", "lost", "late", "repaired", "wrong", "foreign", "unheard"),
                 *("frames", "decoded", "keyframes", "undecodable"),
                 *("picture_errors", "level_errors", "marker_errors", "switch_errors"),
                 *("nacks", "plis", "first_packet_at", "first_keyframe_at", "decoded_at"),
@@ -86,6 +90,19 @@ class Latency:
         return percentile(self.histogram, part) * BUCKET_US / 1000 if any(self.histogram) else None
 
 
+def make_pictures(width: int, height: int) -> tuple[bytes, bytes]:
+    """A VP8 frame that changes nothing and a grey keyframe, by FFmpeg and libvpx."""
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"color=gray:size={width}x{height}:rate=30"]
+    encode = ["-c:v", "libvpx", "-b:v", "1M", "-g", "999", "-lag-in-frames", "0", "-error-resilient", "1"]
+    out = subprocess.run([*command, *encode, "-frames:v", "3", "-f", "ivf", "-"], check=True, stdout=subprocess.PIPE)
+    frames, at = [], IVF_HEADER_BYTES
+    while at < len(out.stdout):
+        (size,) = struct.unpack_from("<I", out.stdout, at)
+        frames.append(out.stdout[at + IVF_FRAME_BYTES : at + IVF_FRAME_BYTES + size])
+        at += IVF_FRAME_BYTES + size
+    return frames[2], frames[0]
+
+
 class Engine:
     """All connections of this process. One engine a process; methods may be called while it runs."""
 
@@ -95,6 +112,7 @@ class Engine:
         names = ("srtp_protect", "srtp_unprotect", "srtp_protect_rtcp", "srtp_unprotect_rtcp")
         self._engine = ctypes.c_void_p(library.engine_open(*(function(name) for name in names)))
         self._kept: list[Transport] = []
+        self._pictures: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -107,16 +125,27 @@ class Engine:
         sessions = (ctypes.c_void_p(session_pointer(each)) for each in (transport.outbound, transport.inbound))
         return self._engine, transport.socket.fileno(), *sessions, check, len(check)
 
+    def mix(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Browsers will be in the room: layers of these sizes get pictures that decoders show, their media is followed.
+
+        Publishers to come, all subscribers. ValueError for a size whose picture does not fit into a packet.
+        """
+        self._library.engine_mix(self._engine)
+        self._pictures = {size: make_pictures(*size) for size in sizes}
+
     def publish(
         self, transport: Transport, check: bytes, source: int, mids: tuple[str, str], layers: Sequence[Layer]
     ) -> int:
         """Sends from now on; the connection's number. `source` is in every packet."""
         index: int = self._library.engine_publish(*self._common(transport, check), source, *(ord(mid) for mid in mids))
-        for layer in layers:
+        for number, layer in enumerate(layers):
             numbers = (ctypes.c_uint32(layer.ssrc), ctypes.c_uint32(layer.rtx_ssrc))
             self._library.engine_layer(
                 self._engine, index, layer.rid.encode(), *numbers, layer.width, layer.height, layer.bps
             )
+            for keyframe, picture in enumerate(self._pictures.get((layer.width, layer.height), ())):
+                if not self._library.engine_picture(self._engine, index, number, keyframe, picture, len(picture)):
+                    raise ValueError(f"{layer.width}x{layer.height}: the picture takes {len(picture)} bytes")
         self._library.engine_begin(self._engine, index)
         return index
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ import aiohttp
 
 from benchmarks.attendee import Attendee
 from benchmarks.daemon import HOST, room_url
-from benchmarks.media import Engine, Latency
+from benchmarks.media import FOREIGN, Engine, Latency
 from benchmarks.process import CpuTime, Server
 from wire.dtls import DtlsContext
 
@@ -150,10 +150,10 @@ class Meeting:
         ]
 
     def strangers(self) -> int:
-        """Slots whose picture is not that of whom `slots` names."""
+        """Slots whose picture is not that of whom `slots` names; who is not of ours is a browser."""
         numbers = {attendee.id: attendee.number for attendee in self.people}
         return sum(
-            report.source != numbers[slot.participant]
+            report.source != numbers.get(slot.participant, FOREIGN)
             for attendee in self.people
             for kind in ("audio", "video")
             for slot, report in attendee.reports(kind)
@@ -174,6 +174,10 @@ class Meeting:
         found["refusals"] = sum(len(attendee.refusals) for attendee in self.people)
         return found
 
+    def faults_found(self) -> dict[str, int]:
+        """Those of `faults` that there are."""
+        return {name: count for name, count in self.faults().items() if count}
+
     async def leave(self) -> None:
         """All go."""
         if self._talk:
@@ -185,6 +189,11 @@ class Meeting:
         for session in self._sessions:
             await session.close()
         self.people, self._sessions = [], []
+
+
+def fault_column(faults: Mapping[str, int]) -> str:
+    """For a table."""
+    return ", ".join(f"{name} {count}" for name, count in faults.items()) or "none"
 
 
 def spread_of(values: Sequence[float]) -> tuple[float, float]:

@@ -12,10 +12,17 @@
 #define KEYFRAME_GAP (300 * MILLISECOND)
 #define MAX_LABELLED 60
 #define PACING 2.5
+#define MAX_PICTURE_BYTES 700
 
 struct kept {
     int length, body_at;
     uint8_t bytes[ROOM];
+};
+
+/* A frame as an encoder makes it. Decoders ignore what follows it: body and pattern. */
+struct picture {
+    int length;
+    uint8_t bytes[MAX_PICTURE_BYTES];
 };
 
 struct layer {
@@ -27,6 +34,7 @@ struct layer {
     uint32_t counter, packets, octets;
     double debt;
     struct kept *history;
+    struct picture pictures[2]; /* delta frame, keyframe; empty: a header that tells the size, of which no decoder makes a picture */
     uint64_t frames, keyframes, repeats, requests, bytes;
 };
 
@@ -88,9 +96,9 @@ static void send_audio(struct engine *engine, struct publisher *publisher, uint6
     publisher->spurt = !publisher->talking ? 0 : publisher->spurt < 256 ? publisher->spurt + 1 : 256;
     struct body body = {.source = publisher->source, .layer = (uint8_t)(publisher->spurt - publisher->talking), .counter = layer->counter++};
     body.temporal = (uint8_t)publisher->talking;
-    int size = publisher->talking ? 80 + (int)(chance() * 21) : AUDIO_BODY_BYTES;
-    packet.body_at = put_header(publisher, layer, packet.bytes, 0, 0);
-    packet.length = packet.body_at + size;
+    int size = publisher->talking ? 80 + (int)(chance() * 21) : 1 + AUDIO_BODY_BYTES, at = put_header(publisher, layer, packet.bytes, 0, 0);
+    packet.bytes[at] = OPUS_CELT_20_MS;
+    packet.body_at = at + 1, packet.length = at + size;
     memcpy(packet.bytes + packet.body_at, &body, AUDIO_BODY_BYTES);
     put_pattern(packet.bytes + packet.body_at + AUDIO_BODY_BYTES, packet.bytes + packet.length, body.counter);
     layer->frames++;
@@ -110,20 +118,23 @@ static int frame_bytes(struct layer *layer, int keyframe, int temporal) {
     return size < 64 ? 64 : (int)size;
 }
 
-/* Descriptor (RFC 7741 §4.2) with PictureID, TL0PICIDX and TID, and in the first packet the frame tag and size. */
+/* Descriptor (RFC 7741 §4.2) with PictureID, TL0PICIDX and TID, and in the first packet what a decoder reads: its length. */
 static int put_vp8(struct layer *layer, uint8_t *at, const struct body *body, int sync) {
+    const struct picture *picture = &layer->pictures[body->keyframe];
     static const uint8_t start_code[3] = {0x9D, 0x01, 0x2A};
     at[0] = (uint8_t)(0x80 | (body->index ? 0 : 0x10)), at[1] = 0xE0;
     put16(at + 2, 0x8000u | (layer->wire_picture & 0x7FFFu));
     at[4] = layer->tl0, at[5] = (uint8_t)(body->temporal << 6 | (sync ? 0x20 : 0));
-    if (body->index) return 6;
+    if (body->index) return 0;
+    memcpy(at + 6, picture->bytes, (size_t)picture->length);
+    if (picture->length) return picture->length;
     memset(at + 6, 0, 10);
     at[6] = body->keyframe ? 0x10 : 0x11;
-    if (!body->keyframe) return 9;
+    if (!body->keyframe) return 3;
     memcpy(at + 9, start_code, 3);
     at[12] = (uint8_t)layer->width, at[13] = (uint8_t)(layer->width >> 8);
     at[14] = (uint8_t)layer->height, at[15] = (uint8_t)(layer->height >> 8);
-    return 16;
+    return 10;
 }
 
 static void pace(struct engine *engine, struct publisher *publisher, uint64_t now, int all) {
@@ -166,10 +177,12 @@ static void send_frame(struct engine *engine, struct publisher *publisher, struc
         int at = put_header(publisher, layer, packet->bytes, i == count - 1, 0);
         packet->length = at + (i + 1) * size / count - i * size / count;
         body.index = (uint8_t)i, body.counter = layer->counter++;
-        packet->body_at = at + put_vp8(layer, packet->bytes + at, &body, layer->pattern == 1 || layer->pattern == 2);
-        if (packet->length < packet->body_at + (int)sizeof body) packet->length = packet->body_at + (int)sizeof body;
+        body.lead = (uint16_t)put_vp8(layer, packet->bytes + at, &body, layer->pattern == 1 || layer->pattern == 2);
+        at += DESCRIPTOR_BYTES + body.lead;
+        if (packet->length < at + (int)sizeof body) packet->length = at + (int)sizeof body;
+        packet->body_at = packet->length - (int)sizeof body;
+        put_pattern(packet->bytes + at, packet->bytes + packet->body_at, body.counter);
         memcpy(packet->bytes + packet->body_at, &body, sizeof body);
-        put_pattern(packet->bytes + packet->body_at + sizeof body, packet->bytes + packet->length, body.counter);
     }
 }
 

@@ -46,8 +46,8 @@ struct connection {
     struct subscriber *subscriber;
 };
 
-/* In each packet behind the payload descriptor; then comes the pattern, counter's low byte, up to the end. Audio ends after `at`:
-   there `temporal` is 1 for speech, `layer` the packet's place in the utterance, 255 at most. */
+/* Audio has it behind its first byte, up to `at`; then comes the pattern, counter's low byte. There `temporal` is 1 for speech, `layer` the
+   packet's place in the utterance, 255 at most. Video ends with it: descriptor, `lead` bytes for a decoder, pattern, body. */
 struct body {
     uint16_t source;
     uint8_t layer, temporal;
@@ -55,14 +55,18 @@ struct body {
     uint64_t at;      /* when it was sent */
     uint16_t picture, references[2]; /* frames by the publisher's own count; a frame with itself as reference needs none */
     uint8_t index, count;            /* packets of the frame */
-    uint8_t keyframe, reserved[7];
+    uint8_t keyframe, reserved;
+    uint16_t lead;
+    uint8_t unused[4];
 };
 #define AUDIO_BODY_BYTES 16
+#define OPUS_CELT_20_MS 0xF8 /* the first byte of Opus (RFC 6716 §3.1): whatever follows can be decoded */
+#define DESCRIPTOR_BYTES 6
 
 struct engine {
     struct srtp srtp;
     pthread_mutex_t lock;
-    int poller, count, room, stop;
+    int poller, count, room, stop, mixed; /* mixed: publishers of others are in the room */
     uint64_t turns;
     struct connection **connections;
     uint64_t began_at, busy_ns, late_ns;

@@ -13,6 +13,7 @@
 #define PLI_AGAIN (500 * MILLISECOND)
 #define FEEDBACK_EACH (100 * MILLISECOND)
 #define REMEMBERED 32
+#define FOREIGN UINT32_MAX /* source of what is not of our publishers */
 enum { UNKNOWN, MISSING, HERE, GONE };
 
 /* One packet, waiting for those before it. */
@@ -20,14 +21,14 @@ struct arrival {
     uint64_t at, asked_at;
     struct body body;
     uint16_t picture;
-    uint8_t state, start, marker, tl0, temporal, padding, intact;
+    uint8_t state, start, marker, tl0, temporal, padding, foreign, key;
     uint16_t width, height;
 };
 
 /* What Python reads of a slot. Times are nanoseconds; 0: never. */
 struct report {
     uint32_t ssrc, source, layer, width, height;
-    uint64_t packets, bytes, lost, late, repaired, wrong, unheard;
+    uint64_t packets, bytes, lost, late, repaired, wrong, foreign, unheard;
     uint64_t frames, decoded, keyframes, undecodable, picture_errors, level_errors, marker_errors, switch_errors;
     uint64_t nacks, plis, first_packet_at, first_keyframe_at, decoded_at, longest_gap, longest_gap_at, switches, temporal[4];
 };
@@ -73,6 +74,14 @@ static int is_decoded(const struct slot *slot, uint16_t picture) {
     return 0;
 }
 
+/* A picture is there, of the same stream as the one before unless `changed`. */
+static void note_decoded(struct slot *slot, const struct arrival *arrival, int changed) {
+    struct report *report = &slot->report;
+    if (report->decoded_at && !changed && arrival->at > report->decoded_at + report->longest_gap)
+        report->longest_gap = arrival->at - report->decoded_at, report->longest_gap_at = arrival->at;
+    report->decoded++, report->decoded_at = arrival->at, slot->stuck = 0;
+}
+
 static void decode(struct slot *slot, const struct arrival *arrival) {
     struct report *report = &slot->report;
     const struct body *body = &arrival->body;
@@ -89,10 +98,24 @@ static void decode(struct slot *slot, const struct arrival *arrival) {
     }
     memmove(slot->decoded + 1, slot->decoded, sizeof slot->decoded - sizeof slot->decoded[0]);
     slot->decoded[0] = body->picture, slot->known++;
-    if (report->decoded_at && !changed && arrival->at > report->decoded_at + report->longest_gap)
-        report->longest_gap = arrival->at - report->decoded_at, report->longest_gap_at = arrival->at;
-    report->decoded++, report->temporal[body->temporal & 3]++;
-    report->decoded_at = arrival->at, slot->stuck = 0;
+    report->temporal[body->temporal & 3]++;
+    note_decoded(slot, arrival, changed);
+}
+
+/* A browser's frame counts as decoded when it is whole and no frame has been broken since the last keyframe. */
+static void assemble_foreign(struct slot *slot, const struct arrival *arrival) {
+    struct report *report = &slot->report;
+    int changed = report->source != FOREIGN;
+    if (changed) report->source = FOREIGN, report->longest_gap = 0, slot->stuck = 1;
+    slot->continuous = slot->known = slot->index = 0;
+    if (arrival->start) {
+        report->frames++, slot->broken = 0;
+        if (arrival->key) slot->stuck = 0, report->keyframes++;
+        if (arrival->key && !report->first_keyframe_at) report->first_keyframe_at = arrival->at;
+    }
+    if (!arrival->marker) return;
+    if (slot->broken || slot->stuck) slot->stuck = 1, report->undecodable++;
+    else note_decoded(slot, arrival, changed);
 }
 
 /* The next packet in order; `arrival` NULL: it will never come. */
@@ -104,10 +127,14 @@ static void assemble(struct slot *slot, const struct arrival *arrival) {
     }
     if (arrival->padding) return;
     if (arrival->width) report->width = arrival->width, report->height = arrival->height;
+    if (arrival->foreign) {
+        assemble_foreign(slot, arrival);
+        return;
+    }
     if (arrival->start != !arrival->body.index) report->wrong++;
     if (arrival->start) {
         uint8_t expected = (uint8_t)(slot->tl0 + !arrival->temporal);
-        if (slot->continuous && slot->index) report->marker_errors++;
+        if (slot->continuous && slot->index && !arrival->body.keyframe) report->marker_errors++; /* where the uplink was full a frame ends early */
         if (slot->continuous && arrival->picture != ((slot->picture + 1) & 0x7FFF)) report->picture_errors++;
         if (slot->continuous && arrival->tl0 != expected) report->level_errors++;
         slot->index = 0, slot->broken = 0, slot->picture = arrival->picture, slot->tl0 = arrival->tl0, slot->continuous = 1;
@@ -163,22 +190,37 @@ static int place(struct slot *slot, struct arrival *arrival, uint32_t number, in
 /* Reads descriptor, frame header and body; 0 when the payload is not what was sent. */
 static int read_video(struct arrival *arrival, const uint8_t *at, const uint8_t *end) {
     if (at == end) return arrival->padding = 1;
-    if (end - at < 6 + (int)sizeof(struct body) || at[0] != (0x80 | (at[0] & 0x10)) || at[1] != 0xE0 || !(at[2] & 0x80)) return 0;
+    if (end - at < DESCRIPTOR_BYTES + (int)sizeof(struct body) || at[0] != (0x80 | (at[0] & 0x10)) || at[1] != 0xE0 || !(at[2] & 0x80)) return 0;
     arrival->start = at[0] >> 4 & 1, arrival->picture = (uint16_t)(get16(at + 2) & 0x7FFF);
     arrival->tl0 = at[4], arrival->temporal = at[5] >> 6;
     int key = arrival->start && !(at[6] & 1);
     if (key) arrival->width = (uint16_t)(at[12] | at[13] << 8), arrival->height = (uint16_t)(at[14] | at[15] << 8);
-    at += !arrival->start ? 6 : key ? 16 : 9;
-    if (end - at < (int)sizeof(struct body)) return 0;
-    memcpy(&arrival->body, at, sizeof(struct body));
+    end -= sizeof(struct body);
+    memcpy(&arrival->body, end, sizeof(struct body));
     uint8_t pattern = (uint8_t)arrival->body.counter;
-    for (at += sizeof(struct body); at < end; at++)
+    at += DESCRIPTOR_BYTES + arrival->body.lead;
+    if (at > end) return 0;
+    for (; at < end; at++)
         if (*at != pattern) return 0;
     return arrival->body.temporal == arrival->temporal && (!arrival->start || arrival->body.keyframe == key);
 }
 
+/* A browser's packet, with a descriptor of any form (RFC 7741 §4.2). */
+static void read_foreign(struct arrival *arrival, const uint8_t *at, const uint8_t *end) {
+    int first = (at[0] & 0x1F) == 0x10, extended = at[0] >> 7;
+    *arrival = (struct arrival){.at = arrival->at, .marker = arrival->marker, .foreign = 1, .start = (uint8_t)first};
+    if (extended && end - at > 2) {
+        int flags = at[1], numbered = flags >> 7;
+        at += 1 + (numbered ? 1 + (at[2] >> 7) : 0) + (flags >> 6 & 1) + (flags & 0x30 ? 1 : 0);
+    }
+    at++;
+    if (!first || end - at < 10 || at[0] & 1) return;
+    arrival->key = 1;
+    arrival->width = (uint16_t)((at[6] | at[7] << 8) & 0x3FFF), arrival->height = (uint16_t)((at[8] | at[9] << 8) & 0x3FFF);
+}
+
 static int read_audio(struct arrival *arrival, const uint8_t *at, const uint8_t *end) {
-    if (end - at < AUDIO_BODY_BYTES) return 0;
+    if (end - at <= AUDIO_BODY_BYTES || *at++ != OPUS_CELT_20_MS) return 0;
     memcpy(&arrival->body, at, AUDIO_BODY_BYTES);
     for (at += AUDIO_BODY_BYTES; at < end; at++)
         if (*at != (uint8_t)arrival->body.counter) return 0;
@@ -196,6 +238,10 @@ static void take_audio(struct slot *slot, const struct arrival *arrival, uint32_
     int64_t ahead = (int16_t)(number - (uint32_t)slot->highest);
     if (ahead <= 0 && slot->received) report->late++, report->lost -= report->lost > 0;
     else report->lost += (uint64_t)(ahead - 1) * (slot->received > 0), slot->highest += ahead;
+    if (arrival->foreign) {
+        report->source = FOREIGN, slot->received++;
+        return;
+    }
     uint32_t gap = arrival->body.counter - slot->counter - 1;
     if (slot->received && report->source == arrival->body.source && arrival->body.temporal && gap < 1u << 31)
         report->unheard += gap < arrival->body.layer ? gap : arrival->body.layer;
@@ -233,10 +279,14 @@ static void take_rtp(struct engine *engine, struct subscriber *subscriber, uint8
     }
     struct arrival arrival = {.at = now, .marker = packet[1] >> 7};
     if (at > end || !(slot->audio ? read_audio(&arrival, packet + at, packet + end) : read_video(&arrival, packet + at, packet + end))) {
-        slot->report.wrong++;
-        return;
+        if (at >= end || !engine->mixed) {
+            slot->report.wrong++;
+            return;
+        }
+        slot->report.foreign++;
+        read_foreign(&arrival, packet + at, packet + end);
     }
-    if (!arrival.padding && !repaired && subscriber->measured) note_latency(engine, &arrival, !slot->audio);
+    if (!arrival.padding && !arrival.foreign && !repaired && subscriber->measured) note_latency(engine, &arrival, !slot->audio);
     if (slot->audio) take_audio(slot, &arrival, number, now);
     else if (subscriber->check_every) return;
     else if (!place(slot, &arrival, number, repaired, now)) {
