@@ -23,6 +23,10 @@ MAX_ASKED = 256  # by one NACK: it fits a datagram however they lie
 GIVE_UP_SECONDS = 1.0  # what would come later than this after it was missed is of no use
 MAX_MISSING = 512  # of one stream; past it only a keyframe helps
 PLI_SECONDS = 0.4
+WATCHER_SECONDS = (
+    0.002  # ... and so much after a keyframe for each who gets it: it is six frames, sent to all of them ...
+)
+MAX_SPACING_SECONDS = 1.0  # ... but no more
 MAX_PLIS = 8  # for one want; slots that wait want again
 REPORT_SECONDS = 1.0
 TRANSPORT_FEEDBACK_SECONDS = 0.1
@@ -122,11 +126,16 @@ class Nacks:
 
 @dataclass(slots=True)
 class KeyframeRequest:
-    """The wish for a keyframe of one stream: asked for at most every `PLI_SECONDS`, repeated until one came."""
+    """The wish for a keyframe of one stream: asked for at most every `PLI_SECONDS`, repeated until one came.
+
+    The more receive it the less often, or those who come to a large audience one by one would make every third frame
+    a keyframe for all.
+    """
 
     sent_at: float = -NEVER
     wanted_at: float | None = None
     tries: int = 0
+    spaced_until: float = -NEVER
 
     def want(self, now: float) -> None:
         """Somebody needs a keyframe made after now."""
@@ -134,14 +143,17 @@ class KeyframeRequest:
 
     def next_timer(self) -> float:
         """When `due` may answer True."""
-        return NEVER if self.wanted_at is None else max(self.sent_at + PLI_SECONDS, self.wanted_at)
+        return NEVER if self.wanted_at is None else max(self.sent_at + PLI_SECONDS, self.wanted_at, self.spaced_until)
 
-    def due(self, last_keyframe_at: float, now: float) -> bool:
+    def due(self, last_keyframe_at: float, watchers: int, now: float) -> bool:
         """Whether to send a PLI now."""
         if self.wanted_at is None or now < self.sent_at + PLI_SECONDS:
             return False
         if last_keyframe_at > self.wanted_at or self.tries >= MAX_PLIS:
             self.wanted_at = None
+            return False
+        self.spaced_until = last_keyframe_at + min(watchers * WATCHER_SECONDS, MAX_SPACING_SECONDS)
+        if now < self.spaced_until:
             return False
         self.sent_at = now
         self.tries += 1

@@ -295,7 +295,7 @@ class PublishConnection(Timed):
             numbers = layer.nacks.due(now)
             if numbers:
                 self._send(feedback.nack(LOCAL_SSRC, stream.ssrc, numbers))
-            if layer.keyframe.due(stream.last_keyframe_at, now):
+            if layer.keyframe.due(stream.last_keyframe_at, sum(layer.view.watchers), now):
                 self._send(feedback.picture_loss(LOCAL_SSRC, stream.ssrc))
         if now >= self._reports.next_feedback_at:
             self._send_transport_feedback(now)

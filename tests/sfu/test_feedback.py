@@ -1,7 +1,8 @@
-"""What is asked of senders: NACKs paced by the round trip, and given up in time."""
+"""What is asked of senders: NACKs paced by the round trip, given up in time; keyframes paced by who gets them."""
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -11,8 +12,10 @@ from sfu.feedback import (
     MAX_MISSING,
     MAX_NACKS,
     NACK_SECONDS,
+    PLI_SECONDS,
     REORDER_SECONDS,
     START_RTT_SECONDS,
+    KeyframeRequest,
     Nacks,
 )
 from tests.sfu.doubles import StreamDouble
@@ -91,3 +94,29 @@ def test_a_short_round_trip_does_not_make_a_flood() -> None:
 def test_past_so_many_only_a_keyframe_helps(count: int, kept: bool) -> None:
     _, nacks = missing()
     assert nacks.lost(range(count), 10.0) is kept
+
+
+STEP = 1 / 256
+
+
+def pli_gaps(watchers: int, keyframe_after: float | None) -> set[int]:
+    """Steps between requests to a sender whose keyframe comes so long after each; another is wanted at once."""
+    request, keyframe_at, times = KeyframeRequest(), 0.0, []
+    for index in range(int(3 / STEP)):
+        now = 100 + index * STEP
+        if times and keyframe_after is not None and now == times[-1] + keyframe_after:
+            keyframe_at = now
+        if request.wanted_at is None or keyframe_at > request.wanted_at:
+            request.want(now)
+        if request.next_timer() <= now and request.due(keyframe_at, watchers, now):
+            times.append(now)
+    return {round((second - first) / STEP) for first, second in pairwise(times)}
+
+
+def test_keyframes_are_asked_for_again_until_one_comes() -> None:
+    assert pli_gaps(1000, None) == {math.ceil(PLI_SECONDS / STEP)}
+
+
+@pytest.mark.parametrize(("watchers", "seconds"), [(1, PLI_SECONDS), (20, PLI_SECONDS), (250, 0.75), (1000, 1.25)])
+def test_the_more_get_a_keyframe_the_longer_until_the_next(watchers: int, seconds: float) -> None:
+    assert pli_gaps(watchers, 0.25) == {math.ceil(seconds / STEP)}
