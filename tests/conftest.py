@@ -7,8 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 from tests.e2e.network import Network
+
+# What an example may take is a matter of the machine, and of who else uses it.
+settings.register_profile("turnd", deadline=None)
+settings.load_profile("turnd")
 
 
 def pytest_asyncio_loop_factories(

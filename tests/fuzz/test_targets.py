@@ -38,7 +38,7 @@ def test_kept_inputs_pass(name: str, path: Path) -> None:
 def test_random_bytes_pass(name: str) -> None:
     one_input = target(name)
 
-    @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
     @given(st.binary(max_size=600))
     def anything(data: bytes) -> None:
         one_input(data)

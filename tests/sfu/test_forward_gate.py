@@ -161,7 +161,7 @@ def test_the_greatest_limit_is_taken() -> None:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 def test_random_talk_goes_on_as_the_model_says(seed: int) -> None:
     rng = random.Random(seed)
     with opened() as exchange:

@@ -153,7 +153,7 @@ def test_an_address_belongs_to_whom_it_was_given_last(exchange: Exchange) -> Non
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=200))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_addresses_are_found_whatever_came_and_went(steps: list[tuple[int, bool]]) -> None:
     with opened() as exchange:
         transports: dict[int, Transport] = {}

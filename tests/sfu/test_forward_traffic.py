@@ -243,7 +243,7 @@ class Scenario:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_random_traffic_is_rewritten_as_the_model_says(rng: random.Random) -> None:
     with opened() as exchange:
         Scenario(exchange, random.Random(rng.randrange(2**32))).run(300)

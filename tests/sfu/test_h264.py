@@ -129,7 +129,7 @@ def test_the_compiled_reader_says_the_same(exchange: Exchange, unit: bytes, size
 
 
 @given(st.integers(0, 2**32), st.sampled_from([unit for unit, _ in CASES]))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @example(0, b"\x67" + b"\0\0\3" * 100)
 def test_a_damaged_set_is_read_alike(seed: int, unit: bytes) -> None:
     rng = random.Random(seed)

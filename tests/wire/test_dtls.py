@@ -387,7 +387,7 @@ def test_a_closed_connection_keeps_nothing_of_openssl() -> None:
         max_size=6,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_datagrams_never_raise(datagrams: list[bytes]) -> None:
     server, client = CONTEXT.server(), PEER.client()
     client.start(0.0)
@@ -398,7 +398,7 @@ def test_any_datagrams_never_raise(datagrams: list[bytes]) -> None:
 
 
 @given(st.integers(0, 10), st.integers(0, 2000), st.integers(1, 255))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_handshake_with_one_changed_byte_never_raises(number: int, position: int, change: int) -> None:
     client, server = PEER.client(), CONTEXT.server()
     client.start(0.0)

@@ -101,7 +101,7 @@ def test_only_hellos_reach_the_listener(data: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_hello_never_raises_and_never_answers_more_than_it_got(body: bytes) -> None:
     server = LISTENER
     data = b"\x16\xfe\xfd" + bytes(8) + (len(body) + 1).to_bytes(2, "big") + b"\1" + body

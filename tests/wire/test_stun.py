@@ -349,7 +349,7 @@ plain_kinds = st.integers(0, 0xFFFF).filter(lambda kind: kind not in (0x0008, 0x
     st.booleans(),
     st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_message_comes_back_as_it_was(method, message_class, tid, attributes, key, sha256, fingerprint) -> None:  # type: ignore[no-untyped-def]
     data = stun.encode(method, message_class, tid, attributes, key=key, sha256=sha256, fingerprint=fingerprint)
     message = stun.parse(data)
@@ -373,7 +373,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(with_attributes) | mutated())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_a_message_or_the_one_error(data: bytes) -> None:
     try:
         message = stun.parse(data)

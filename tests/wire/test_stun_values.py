@@ -165,7 +165,7 @@ def test_a_plain_nonce_announces_nothing(nonce: bytes) -> None:
 
 
 @given(st.binary(max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_a_value_or_the_one_error(value: bytes) -> None:
     for decode in DECODERS:
         try:

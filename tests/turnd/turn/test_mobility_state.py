@@ -88,7 +88,7 @@ class Game:
                 assert each.relay.clientless == gone  # type: ignore[union-attr]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 1), st.integers(0, 3), st.integers(0, 5)), max_size=60)
 )

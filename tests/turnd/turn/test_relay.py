@@ -254,7 +254,7 @@ async def run_rounds(rounds: Rounds, family: int, *, stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["datagrams", "stream"])
 @pytest.mark.parametrize("family", [4, 6])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rounds=ROUNDS)
 def test_random_traffic_comes_out_as_the_model_says(
     runner: asyncio.Runner, family: int, stream: bool, rounds: Rounds

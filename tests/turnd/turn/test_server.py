@@ -128,7 +128,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(
@@ -155,7 +155,7 @@ def test_any_attributes_get_an_answer_that_parses_or_none(
     assert all(relay.closed for relay in house.host.relays)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 255)), min_size=1, max_size=5), st.binary(max_size=60))
 def test_mutated_and_random_bytes_never_raise(changes: list[tuple[int, int]], noise: bytes) -> None:
     house = House()

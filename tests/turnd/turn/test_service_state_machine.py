@@ -198,4 +198,4 @@ class ServiceMachine(RuleBasedStateMachine):
 
 
 TestServiceMachine = ServiceMachine.TestCase
-TestServiceMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestServiceMachine.settings = settings(max_examples=40, stateful_step_count=30)

@@ -392,4 +392,4 @@ class TurnMachine(RuleBasedStateMachine):
 
 
 TestTurnMachine = TurnMachine.TestCase
-TestTurnMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestTurnMachine.settings = settings(max_examples=100, stateful_step_count=40)
