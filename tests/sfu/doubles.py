@@ -8,6 +8,7 @@ from typing import Any
 from sfu import rtcp
 from sfu.codecs import Kind
 from sfu.forward import LayerCount
+from tests.sfu.transport_feedback import transport_feedback
 
 
 class StreamDouble:
@@ -164,7 +165,7 @@ class PathDouble:
         return self.report
 
     def send_feedback(self, sender_ssrc: int, media_ssrc: int, head: bytes) -> int:
-        packets = rtcp.transport_feedback(
+        packets = transport_feedback(
             self.arrivals,
             sender_ssrc=sender_ssrc,
             media_ssrc=media_ssrc,

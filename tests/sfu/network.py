@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 from sfu.downlink import Downlink
 from sfu.forward import Event
-from sfu.rtcp import build_compound, transport_feedback
+from sfu.rtcp import build_compound
 from sfu.rtp import Extension, parse_rtp
 from tests.sfu.exchange import DELTA, KEYFRAME, SEND, Exchange, Peer, audio, slot_of, video
+from tests.sfu.transport_feedback import transport_feedback
 
 FEEDBACK_SECONDS = 0.1
 FRAME_SECONDS = 1 / 25

@@ -9,6 +9,7 @@ import pytest
 from sfu import rtcp
 from sfu.rtcp import ReceiverReport, SourceDescription, TransportFeedback
 from tests.sfu.exchange import Exchange, Peer, opened, video
+from tests.sfu.transport_feedback import transport_feedback
 
 
 def publisher_of(exchange: Exchange) -> Peer:
@@ -97,7 +98,7 @@ def test_it_is_byte_for_byte_what_plain_python_writes(seed: int) -> None:
             seen: dict[int, int] = {}
             for number, at in part:
                 seen.setdefault(number, at)
-            expected = rtcp.transport_feedback(
+            expected = transport_feedback(
                 sorted(seen.items()), sender_ssrc=7, media_ssrc=9, feedback_count=count, first=first
             )
             count += len(expected)

@@ -7,10 +7,11 @@ from itertools import pairwise
 import pytest
 
 from sfu.forward import Event
-from sfu.rtcp import PictureLoss, ReceiverReport, RtcpPacket, TransportFeedback, build_compound, transport_feedback
+from sfu.rtcp import PictureLoss, ReceiverReport, RtcpPacket, TransportFeedback, build_compound
 from sfu.rtp import parse_rtp, wrap_rtx
 from tests.sfu.exchange import KEYFRAME, RTX, Call, Exchange, Peer, slot_of, video
 from tests.sfu.network import NUMBER_ID
+from tests.sfu.transport_feedback import transport_feedback
 
 WIRE_OVERHEAD = 28
 

@@ -6,10 +6,11 @@ import random
 
 import pytest
 
-from sfu.rtcp import TransportFeedback, transport_feedback
+from sfu.rtcp import TransportFeedback
 from tests.sfu.exchange import KEYFRAME, Exchange, Peer, slot_of, video
 from tests.sfu.path_model import RATE_US, RECENT_US, PathModel
 from tests.sfu.test_forward_feedback import WIRE_OVERHEAD, feed
+from tests.sfu.transport_feedback import transport_feedback
 
 
 class Pair:

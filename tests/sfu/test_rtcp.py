@@ -22,8 +22,8 @@ from sfu.rtcp import (
     TransportFeedback,
     build_compound,
     parse_compound,
-    transport_feedback,
 )
+from tests.sfu.transport_feedback import transport_feedback
 
 u32 = st.integers(0, 0xFFFFFFFF)
 u16 = st.integers(0, 0xFFFF)

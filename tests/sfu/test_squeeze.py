@@ -13,11 +13,12 @@ import pytest
 
 from sfu.formats import OFFERED_EXTENSIONS
 from sfu.router import Limit
-from sfu.rtcp import build_compound, transport_feedback
+from sfu.rtcp import build_compound
 from sfu.rtp import Extension, RtpPacket, build_rtp, parse_rtp
 from sfu.service import TICK_SECONDS
 from tests.sfu.peers import browser_answer
 from tests.sfu.scene import SSRCS, Call, End, Listener, Scene
+from tests.sfu.transport_feedback import transport_feedback
 from wire.demux import is_rtcp
 
 NUMBER_ID = OFFERED_EXTENSIONS[Extension.TRANSPORT_SEQUENCE]
