@@ -11,6 +11,7 @@ CONNECT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 JITTER_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25)
 ESTIMATE_BOUNDS = (12_500, 25_000, 37_500, 62_500, 125_000, 250_000, 375_000, 625_000, 1_250_000, 2_500_000)
+FIRST_FRAME_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 RTT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
@@ -36,3 +37,4 @@ class Counters:
     )  # once a second a receiver
     ice_connect_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))
     dtls_handshake_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))
+    first_frame_seconds: Histogram = field(default_factory=lambda: Histogram(FIRST_FRAME_BOUNDS))

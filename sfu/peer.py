@@ -11,23 +11,21 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from sfu.allocation import ReceivedStream, Tile
 from sfu.codecs import Kind
-from sfu.counters import Counters
 from sfu.demand import TELL_SECONDS, WantedSource
 from sfu.description import nearest_first
+from sfu.endpoint import Endpoint
 from sfu.publication import PublishConnection, read_offer
 from sfu.publish_answer import Source
 from sfu.sdp import SdpError
 from sfu.sdp_fragment import IceFragment, fragment_text
 from sfu.slots import SlotView
 from sfu.subscription import SubscribeConnection
-from sfu.timers import Timed
 from sfu.track import Publication
-from sfu.transport import PeerTransport, State
-from sfu.uplink import Uplink
+from sfu.transport import State
 from sfu.viewing import ViewConnection, read_viewer_offer
 
 if TYPE_CHECKING:
-    from sfu.forward import Gate, Stream
+    from sfu.forward import Gate
 
 
 class MediaListener(Protocol):
@@ -50,37 +48,6 @@ class MediaListener(Protocol):
 
     def media_received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
         """What the video slots carry now, at most once a second and on change; 0: the path is not known to bound it."""
-
-
-class Endpoint(Protocol):
-    """What rooms need of the service."""
-
-    counters: Counters
-    streams: dict[Stream, PublishConnection]
-    peers: set[MediaPeer]  # of all rooms
-    uplink: Uplink
-
-    @property
-    def port(self) -> int:
-        """The port of all media."""
-
-    def now(self) -> float:
-        """Monotonic seconds."""
-
-    def session_id(self) -> int:
-        """A random number for an o= line."""
-
-    def transport(self) -> PeerTransport:
-        """A new transport with fresh credentials."""
-
-    def addresses(self, extra: Sequence[str]) -> list[str]:
-        """Candidate addresses, best first."""
-
-    def watch(self, timed: Timed) -> None:
-        """Wakes it from now on."""
-
-    def unwatch(self, timed: Timed) -> None:
-        """No longer."""
 
 
 class Room(Protocol):
@@ -162,14 +129,7 @@ class MediaPeer:
             self._end_publishing(now)
             connection = None
         if connection is None:
-            connection = PublishConnection(
-                self._endpoint.transport(),
-                self,
-                self._endpoint.streams,
-                self._endpoint.session_id(),
-                now,
-                self._room.gate,
-            )
+            connection = PublishConnection(self._endpoint, self, self._room.gate)
             connection.muted = self._muted
             self.published = connection
             self._endpoint.watch(connection)
@@ -221,14 +181,7 @@ class MediaPeer:
             connection.close(now)
             connection = None
         if created := connection is None:
-            connection = SubscribeConnection(
-                self._endpoint.transport(),
-                self,
-                self._endpoint.streams,
-                self._endpoint.counters,
-                self._endpoint.session_id(),
-                now,
-            )
+            connection = SubscribeConnection(self._endpoint, self)
             self._begin_receiving(connection, now)
         elif restart:
             connection.transport.restart_ice(now)
@@ -256,20 +209,10 @@ class MediaPeer:
     def view(self, sdp: str, *, pinned: str | None = None) -> str:
         """The answer to the one offer of a viewer that offers itself (WHEP); `pinned` comes first. SdpError."""
         self._check_present()
-        agreement = read_viewer_offer(sdp)
-        endpoint, now = self._endpoint, self._endpoint.now()
-        connection = ViewConnection(
-            endpoint.transport(),
-            self,
-            endpoint.streams,
-            endpoint.counters,
-            endpoint.session_id(),
-            now,
-            agreement=agreement,
-            pinned=pinned,
-        )
+        connection = ViewConnection(self._endpoint, self, read_viewer_offer(sdp), pinned)
+        now = self._endpoint.now()
         self._begin_receiving(connection, now)
-        return connection.accept(self._addresses, endpoint.port, now)
+        return connection.accept(self._addresses, self._endpoint.port, now)
 
     def _begin_receiving(self, connection: SubscribeConnection, now: float) -> None:
         self.subscribed = connection

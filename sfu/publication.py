@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from sfu import demand, feedback, sdp
 from sfu.codecs import Kind
 from sfu.demand import WantedSource
+from sfu.endpoint import Endpoint
 from sfu.feedback import NEVER, TRANSPORT_FEEDBACK_SECONDS, Nacks, Reports
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
 from sfu.publish_answer import Agreement, Source, agree, answer
@@ -21,7 +22,7 @@ from sfu.rtp import Extension
 from sfu.sdp import SdpError
 from sfu.timers import Timed
 from sfu.track import NO_RID, Change, Layer, Publication
-from sfu.transport import PeerTransport, State
+from sfu.transport import State
 
 if TYPE_CHECKING:
     from sfu.forward import Gate, Stream
@@ -49,29 +50,26 @@ class PublishConnection(Timed):
 
     def __init__(
         self,
-        transport: PeerTransport,
+        endpoint: Endpoint,
         owner: PublishOwner,
-        streams: dict[Stream, PublishConnection],
-        session_id: int,
-        now: float,
         gate: Gate | None = None,
     ) -> None:
         """`gate` is that of the room's microphones."""
-        self.transport = transport
+        self.transport = endpoint.transport()
         self.publications: dict[str, Publication] = {}
         self.agreement: Agreement | None = None
         self.muted: set[Source] = set()
         self._owner = owner
-        self._streams = streams  # of the whole service: whose stream an event is about
-        self._session_id = session_id
+        self._streams = endpoint.streams
+        self._session_id = endpoint.session_id()
         self._gate = gate
         self._version = 0
         self._layers: dict[Stream, Layer] = {}
         self._repair_ssrcs: dict[int, int] = {}  # RTX SSRC -> SSRC of the stream it repairs
-        self._reports = Reports(LOCAL_SSRC, now)
-        self._name = SourceDescription(((LOCAL_SSRC, f"{session_id:x}".encode()),))
-        self.wake_at = now
-        transport.owner = self
+        self.wake_at = endpoint.now()
+        self._reports = Reports(LOCAL_SSRC, self.wake_at)
+        self._name = SourceDescription(((LOCAL_SSRC, f"{self._session_id:x}".encode()),))
+        self.transport.owner = self
 
     def replaced_by(self, agreement: Agreement) -> bool:
         """Whether an offer comes from another peer connection than this one's."""

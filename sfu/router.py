@@ -14,9 +14,10 @@ from itertools import islice
 from sfu.allocation import ReceivedStream, Tile
 from sfu.codecs import Kind
 from sfu.demand import WantedLayer, WantedSource
+from sfu.endpoint import Endpoint
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
 from sfu.forward import Gate
-from sfu.peer import Endpoint, MediaListener, MediaPeer
+from sfu.peer import MediaListener, MediaPeer
 from sfu.publish_answer import Source
 from sfu.slots import Limit, SlotView
 from sfu.speakers import MAX_TALKERS, OPEN_MICROPHONES, Speakers
@@ -25,7 +26,6 @@ from sfu.track import Change, Publication
 from sfu.transport import NEVER
 
 __all__ = [
-    "Endpoint",
     "Limit",
     "MediaFullError",
     "MediaListener",

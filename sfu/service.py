@@ -64,7 +64,7 @@ def random_token(characters: int) -> str:
 
 
 class SfuService:
-    """Implements `sfu.router.Endpoint`."""
+    """Implements `sfu.endpoint.Endpoint`."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class SfuService:
             socket.close()
         self._sockets.clear()
 
-    # sfu.router.Endpoint.
+    # sfu.endpoint.Endpoint.
 
     @property
     def port(self) -> int:
@@ -336,6 +336,7 @@ class SfuService:
             yield Measure("dtls_handshakes_total", {"result": result}, counters.dtls_handshakes[result])
         yield Measure("ice_connect_seconds", {}, counters.ice_connect_seconds)
         yield Measure("dtls_handshake_seconds", {}, counters.dtls_handshake_seconds)
+        yield Measure("first_frame_seconds", {}, counters.first_frame_seconds)
         yield Measure("rtp_jitter_seconds", {}, counters.jitter_seconds)
         yield Measure("rtp_rtt_seconds", {}, counters.rtt_seconds)
         yield Measure("uplink_budget_bytes_per_second", {}, self.uplink.budget_bps / 8)

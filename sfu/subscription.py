@@ -7,15 +7,14 @@ Places are never taken away; more are added by a new offer. Which layer of a pic
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sfu import sdp
 from sfu.allocation import Allocation, ReceivedStream, coarse, differ, received
 from sfu.budget import Bound, Pool, Receiver
-from sfu.counters import Counters
 from sfu.downlink import Downlink
+from sfu.endpoint import Endpoint
 from sfu.feedback import REPORT_SECONDS
-from sfu.publication import PublishConnection
 from sfu.rtcp import (
     FullIntraRequest,
     Nack,
@@ -29,10 +28,7 @@ from sfu.slots import OutgoingSlot, Place, Side, SlotView, side_of
 from sfu.subscribe_offer import SlotLine, offer, read_answer, slot_line
 from sfu.timers import Timed
 from sfu.track import Publication
-from sfu.transport import NEVER, PeerTransport, State
-
-if TYPE_CHECKING:
-    from sfu.forward import Stream
+from sfu.transport import NEVER, State
 
 CHUNK_PLACES = 4  # added by one offer
 MAX_PLACES = 32  # 64 m-lines; who finds none is not received: those who send nothing first
@@ -63,19 +59,12 @@ class SubscribeConnection(Timed):
 
     first_places = CHUNK_PLACES
 
-    def __init__(
-        self,
-        transport: PeerTransport,
-        owner: SubscribeOwner,
-        streams: dict[Stream, PublishConnection],
-        counters: Counters,
-        session_id: int,
-        now: float,
-    ) -> None:
-        self.transport = transport
+    def __init__(self, endpoint: Endpoint, owner: SubscribeOwner) -> None:
+        now = endpoint.now()
+        self.transport = endpoint.transport()
         self.places: list[Place] = []
         self.unseated = 0  # sides that found no place
-        self.downlink = Downlink(transport.path, now, counters)
+        self.downlink = Downlink(self.transport.path, now, endpoint.counters)
         self.allocation = Allocation()
         self.allocate_at = NEVER
         self.rates_changed = False  # of what it could be given, so little that it may wait for the next report
@@ -83,17 +72,19 @@ class SubscribeConnection(Timed):
         self._told: tuple[ReceivedStream, ...] = ()
         self._allocated_at = now
         self._owner = owner
-        self._streams = streams
-        self._counters = counters
-        self._session_id = session_id
+        self._streams = endpoint.streams
+        self._counters = endpoint.counters
+        self._session_id = endpoint.session_id()
         self._version = 0
         self._offered_places = 0  # of the newest offer
         self._answered_places = 0
+        self._picture_at: float | None = None  # since when there is one to receive
+        self._picture_came = False
         self._next_report_at = now + REPORT_SECONDS
         self._reported = (0, 0.0)  # middle of the NTP time of our latest reports, when they were sent
         self._by_ssrc: dict[int, OutgoingSlot] = {}
         self._taken: list[OutgoingSlot] = []  # where somebody sits, or has sat until just now
-        transport.owner = self
+        self.transport.owner = self
         self._grow(self.first_places)
 
     def _grow(self, count: int) -> None:
@@ -166,6 +157,11 @@ class SubscribeConnection(Timed):
 
     def _seated(self, now: float) -> None:
         """Somebody may sit elsewhere now."""
+        if self._picture_at is None and any(
+            slot.publication is not None and not slot.line.audio and not slot.publication.muted
+            for slot in self._by_ssrc.values()
+        ):
+            self._picture_at = now
         self._taken = [slot for slot in self._by_ssrc.values() if slot.publication is not None or not slot.silent]
         self.allocate(now)
 
@@ -259,8 +255,12 @@ class SubscribeConnection(Timed):
     def switched(self, ssrc: int, now: float) -> None:
         """The slot of that SSRC has gone over to the stream it waited for."""
         slot = self._by_ssrc.get(ssrc)
-        if slot is not None:
-            slot.switched(self.transport.state is State.CONNECTED, now)
+        if slot is None:
+            return
+        slot.switched(self.transport.state is State.CONNECTED, now)
+        if self._picture_at is not None and not self._picture_came and not slot.line.audio:
+            self._picture_came = True
+            self._counters.first_frame_seconds.observe(now - self._picture_at)
 
     def _tell_received(self) -> None:
         streams = received(self._taken)

@@ -8,22 +8,16 @@ until somebody is preferred; the speaker changes with the hysteresis of `sfu.spe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from sfu import sdp
 from sfu.codecs import Kind
-from sfu.counters import Counters
+from sfu.endpoint import Endpoint
 from sfu.formats import DEFAULT_VIDEO_PREFERENCE
-from sfu.publication import PublishConnection
 from sfu.publish_answer import Source
 from sfu.slots import OutgoingSlot, SlotView
 from sfu.subscribe_answer import Agreement, agree, answer
 from sfu.subscription import SubscribeConnection, SubscribeOwner
 from sfu.track import Publication
-from sfu.transport import PeerTransport
-
-if TYPE_CHECKING:
-    from sfu.forward import Stream
 
 
 class ViewConnection(SubscribeConnection):
@@ -31,23 +25,12 @@ class ViewConnection(SubscribeConnection):
 
     first_places = 0
 
-    def __init__(
-        self,
-        transport: PeerTransport,
-        owner: SubscribeOwner,
-        streams: dict[Stream, PublishConnection],
-        counters: Counters,
-        session_id: int,
-        now: float,
-        *,
-        agreement: Agreement,
-        pinned: str | None = None,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, owner: SubscribeOwner, agreement: Agreement, pinned: str | None) -> None:
         """`pinned` is the participant whose picture and voice come first, while they are in the room."""
-        super().__init__(transport, owner, streams, counters, session_id, now)
+        super().__init__(endpoint, owner)
         self.agreement = agreement
         self._pinned = pinned
-        transport.path.set_extensions({}, agreement.extensions)
+        self.transport.path.set_extensions({}, agreement.extensions)
         for line, sent in agreement.sent:
             slot = self._slot(line)
             slot.take_codecs(sent.payloads)

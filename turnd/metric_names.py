@@ -92,7 +92,7 @@ METRICS: dict[str, Declaration] = {
     "rtp_jitter_seconds": _histogram("Interarrival jitter from receiver reports."),
     "rtp_rtt_seconds": _histogram("Round-trip time from receiver reports."),
     "forward_seconds": _histogram("From a packet's arrival to its copies being sent."),
-    "first_frame_seconds": _histogram("From subscribing to the first forwarded keyframe."),
+    "first_frame_seconds": _histogram("From subscribing, or the first picture that is there, to its first keyframe."),
     "layer_switches_total": _counter("Changes of the forwarded layer.", "direction"),
     "paused_subscriptions": _gauge("Slots that forward nothing although they could.", "reason"),
     "downlink_estimate_bytes_per_second": _histogram("What the paths to subscribers take, once a second each."),

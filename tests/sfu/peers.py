@@ -41,7 +41,7 @@ class Outbox:
 
 
 class EndpointDouble:
-    """sfu.router.Endpoint with a clock the test turns and paths without packets."""
+    """sfu.endpoint.Endpoint with a clock the test turns and paths without packets."""
 
     def __init__(self) -> None:
         self.clock = 100.0

@@ -31,12 +31,15 @@ class Owner:
         self.failed.append(connection)
 
 
+OUR_NAME = rtcp.SourceDescription(((1, b"2"),))  # the session id: credentials took the first number
+
+
 def made(
     name: str = "chromium_simulcast", sources: dict[str, Source] = BOTH
 ) -> tuple[EndpointDouble, PublishConnection]:
     endpoint = EndpointDouble()
     owner: Any = Owner()
-    connection = PublishConnection(endpoint.transport(), owner, endpoint.streams, 1, endpoint.clock)
+    connection = PublishConnection(endpoint, owner)
     connection.negotiate(read_offer(recorded(name), sources), ["192.0.2.1"], 40000, endpoint.clock)
     endpoint.watch(connection)
     return endpoint, connection
@@ -222,7 +225,7 @@ def test_feedback_goes_alone_only_where_that_was_agreed(reduced: bool) -> None:
     connection.request_keyframe(stream, endpoint.clock)
     path_of(connection).arrivals = [(3, 1_000_000)]
     endpoint.advance(0.11)
-    empty = [] if reduced else [rtcp.ReceiverReport(1), rtcp.SourceDescription(((1, b"1"),))]
+    empty = [] if reduced else [rtcp.ReceiverReport(1), OUR_NAME]
     compounds = path_of(connection).compounds
     assert {type(compound[-1]) for compound in compounds} == {rtcp.Nack, rtcp.PictureLoss, rtcp.TransportFeedback}
     assert all(compound[:-1] == empty for compound in compounds)
@@ -234,7 +237,7 @@ def test_reports_go_with_our_name() -> None:
     endpoint.advance(1.1)
     compound = path_of(connection).compounds[-1]
     assert [type(packet) for packet in compound] == [rtcp.ReceiverReport, rtcp.SourceDescription]
-    assert compound[1] == rtcp.SourceDescription(((1, b"1"),))
+    assert compound[1] == OUR_NAME
 
 
 def test_receiver_reports_echo_the_senders_report() -> None:
@@ -266,7 +269,7 @@ def test_transport_feedback_goes_out_while_packets_arrive() -> None:
 def test_remb_for_those_who_know_nothing_better() -> None:
     endpoint = EndpointDouble()
     owner: Any = Owner()
-    connection = PublishConnection(endpoint.transport(), owner, endpoint.streams, 1, endpoint.clock)
+    connection = PublishConnection(endpoint, owner)
     offer = recorded("aiortc_plain")
     sources = dict(zip((media.mid for media in parse(offer).media), BOTH.values(), strict=True))
     connection.negotiate(read_offer(offer, sources), ["192.0.2.1"], 40000, endpoint.clock)

@@ -37,6 +37,17 @@ def test_subscribers_get_the_best_layer(scene: Scene) -> None:
     assert scene.seen[-1][1] == "f"
 
 
+def test_the_first_picture_is_timed_and_no_layer_after_it(call: Call) -> None:
+    measured = call.service.counters.first_frame_seconds
+    scene = Scene(call)
+    began = call.now
+    scene.run(3)
+    assert len({rid for _, rid, _ in scene.seen}) > 1
+    assert sum(measured.counts) == 1
+    assert measured.sum == pytest.approx(scene.seen[0][0] - began)
+    scene.close()
+
+
 @pytest.mark.parametrize("obedient", [True, False])
 def test_when_the_upper_layers_stop_the_lowest_takes_their_slots_and_gives_them_back(
     scene: Scene, obedient: bool

@@ -67,9 +67,7 @@ def publication(source: Source, ssrc: int = 77) -> Publication:
 def made() -> tuple[EndpointDouble, SubscribeConnection]:
     endpoint = EndpointDouble()
     owner = Owner()
-    connection = SubscribeConnection(
-        endpoint.transport(), owner, endpoint.streams, endpoint.counters, 1, endpoint.clock
-    )
+    connection = SubscribeConnection(endpoint, owner)
     owner.connection = connection
     endpoint.watch(connection)
     return endpoint, connection
@@ -131,6 +129,20 @@ def test_camera_and_microphone_of_one_person_sit_together() -> None:
         SlotView("a1", "ann", Source.MICROPHONE),
     ]
     assert streams(connection) == {"a0": 3, "v0": 1, "a1": 2}
+
+
+def test_the_first_picture_is_timed_from_when_there_is_one() -> None:
+    """Not from when somebody came who was alone for half a minute."""
+    endpoint, connection = agreed()
+    microphone, camera = ("bob", publication(Source.MICROPHONE, 1)), ("bob", publication(Source.CAMERA, 2))
+    connection.seat([microphone], 130.0)
+    connection.switched(connection.places[0].audio.line.ssrc, 130.1)
+    connection.seat([microphone, camera], 140.0)
+    for at in (140.4, 150.0):
+        connection.switched(connection.places[0].video.line.ssrc, at)
+    measured = endpoint.counters.first_frame_seconds
+    assert sum(measured.counts) == 1
+    assert measured.sum == pytest.approx(0.4)
 
 
 def test_a_screen_has_a_place_of_its_own() -> None:
