@@ -97,16 +97,21 @@ class HttpEndpoint:
 
     async def endpoint(self, request: web.Request) -> web.Response:
         """`/r/{room}/whip`, `/r/{room}/whep`"""
-        return await self._respond(request, {"POST": self._post}, {"Accept-Post": SDP})
+        return await self._respond(request, self._named, {"POST": self._post}, {"Accept-Post": SDP})
 
     async def session(self, request: web.Request) -> web.Response:
         """`/r/{room}/whip/{session}`, `/r/{room}/whep/{session}`"""
-        return await self._respond(request, {"PATCH": self._patch, "DELETE": self._delete}, {"Accept-Patch": FRAGMENT})
+        methods = {"PATCH": self._patch, "DELETE": self._delete}
+        return await self._respond(request, self._living, methods, {"Accept-Patch": FRAGMENT})
 
     async def _respond(
-        self, request: web.Request, methods: Mapping[str, Handler], accepted: Mapping[str, str]
+        self,
+        request: web.Request,
+        find: Callable[[web.Request], object],
+        methods: Mapping[str, Handler],
+        accepted: Mapping[str, str],
     ) -> web.Response:
-        """GET and HEAD have nothing to show: 204 (RFC 9725 §4.1)."""
+        """GET and HEAD have nothing to show of what `find` finds: 204 (RFC 9725 §4.1)."""
         allowed = ", ".join(("OPTIONS", "GET", "HEAD", *methods))
         cross_origin = self._cross_origin(request)
         try:
@@ -120,6 +125,7 @@ class HttpEndpoint:
                 self._reception.counters.auth_failures["origin"] += 1
                 raise RefusedRequestError(403, "wrong origin")
             elif request.method in ("GET", "HEAD"):
+                find(request)
                 response = web.Response(status=204, headers=accepted)
             elif request.method in methods:
                 response = await methods[request.method](request)
@@ -156,11 +162,17 @@ class HttpEndpoint:
 
     # --- the endpoint ---
 
+    def _named(self, request: web.Request) -> str:
+        room_name = request.match_info["room"]
+        if not self._is_room_name(room_name):
+            raise RefusedRequestError(404, "no such room name")
+        return room_name
+
     async def _post(self, request: web.Request) -> web.Response:
         reception, started_at = self._reception, self._reception.clock()
-        room_name, authority = request.match_info["room"], parse_authority(request.host)
-        if authority is None or not self._is_room_name(room_name):
-            raise RefusedRequestError(404, "no such room name")
+        room_name, authority = self._named(request), parse_authority(request.host)
+        if authority is None:
+            raise RefusedRequestError(400, "no such host")
         source = source_of(request.remote or "")
         reception.check(source)
         if not self._sessions.has_place(source, exempt=is_loopback(source)):
@@ -264,8 +276,10 @@ class HttpEndpoint:
 
 
 def _matches(condition: str, etag: str) -> bool:
-    """If-Match (RFC 9110 §13.1.1): weak tags never match."""
-    return condition.strip() == "*" or any(not weak and tag == etag for weak, tag in _ENTITY_TAG.findall(condition))
+    """If-Match (RFC 9110 §13.1.1): weak tags never match. RFC 9725 prints the asterisk in quotes (§4.3.3, figure)."""
+    return condition.strip() in ("*", '"*"') or any(
+        not weak and tag == etag for weak, tag in _ENTITY_TAG.findall(condition)
+    )
 
 
 def _join(request: web.Request, kind: Kind) -> Join:

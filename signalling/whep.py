@@ -15,6 +15,9 @@ from signalling.media import SessionDescription, agree_to_view
 from signalling.seat import Seat
 from signalling.server_messages import Role
 
+# When to ask again for a room that nobody is in.
+EMPTY_SECONDS = 5
+
 
 class Whep:
     """An `Exchange`."""
@@ -29,7 +32,7 @@ class Whep:
     def take(self, reception: Reception, room_name: str, join: Join, source: str, addresses: Sequence[str]) -> Seat:
         """See Exchange."""
         if reception.rooms.get(room_name) is None:
-            raise RefusedRequestError(404, "nobody is in this room")
+            raise RefusedRequestError(409, "nobody is in this room", {"Retry-After": str(EMPTY_SECONDS)})
         return reception.take(room_name, join, source, addresses, silent_as=Role.VIEWER)
 
     def answer(self, seat: Seat, text: str, query: Mapping[str, str]) -> str:

@@ -40,7 +40,9 @@ async def test_a_viewer_of_a_broadcast_room_is_one_of_the_audience(house: House)
 
 
 async def test_a_viewer_makes_no_room(house: House) -> None:
-    assert (await Whip(house, PATH).post(OFFER)).status == 404
+    """It is to come back when there is something to see (draft-ietf-wish-whep §4.2)."""
+    refused = await Whip(house, PATH).post(OFFER)
+    assert (refused.status, refused.headers["Retry-After"]) == (409, "5")
     assert house.measure("rooms") == 0
 
 

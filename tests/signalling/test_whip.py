@@ -186,6 +186,7 @@ async def test_a_fault_of_ours_leaves_no_seat(
 async def test_other_names_are_no_rooms(house: House, path: str) -> None:
     """No redirect to the nearest name as for the page: what posts was configured by somebody."""
     assert (await Whip(house, path).post()).status == 404
+    assert (await Whip(house, path).ask("GET", path)).status == 404
 
 
 async def test_methods(house: House, whip: Whip) -> None:
