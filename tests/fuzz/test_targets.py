@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 FOLDER = Path(__file__).parent
 NAMES = sorted(path.stem.removeprefix("fuzz_") for path in FOLDER.glob("fuzz_*.py"))
 KEPT = [(name, path) for name in NAMES for path in sorted((FOLDER / "corpus" / name).iterdir())]
-MOMENT_SECONDS = 2
+MOMENT_SECONDS = 1
 
 
 def target(name: str) -> Callable[[bytes], None]:
