@@ -20,7 +20,7 @@ from benchmarks.participant import Credentials, Participant, Transport, check_re
 STAGE_WIDTH, STAGE_HEIGHT, GAP, MIN_WIDTH = 1256, 570, 10, 156
 RATIO = 16 / 9
 STEP = 16
-SIMULCAST = (("q", 320, 180, 120_000), ("h", 640, 360, 400_000), ("f", 1280, 720, 1_200_000))
+SIMULCAST = (("q", 320, 180, 120_000), ("h", 640, 360, 350_000), ("f", 1280, 720, 1_200_000))
 MIDS = ("0", "1")
 VIDEO_TYPE, RTX_TYPE, AUDIO_TYPE = 96, 97, 111
 EXTENSIONS = {  # as in rtp.h

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SCREEN_FRAMERATES, encodingsFor, tune } from "../../web/js/layers.js";
+import { SCREEN_FRAMERATES, degradationPreference, encodingsFor, tune } from "../../web/js/layers.js";
 
 const LARGE = { source: "camera", longerSide: 1280, motion: false, temporal: true, spatial: false };
 const SMALL = { ...LARGE, longerSide: 640 };
@@ -108,4 +108,27 @@ test("a screen goes out whole: few frames of text, more of a film", () => {
   assert.equal(text.maxFramerate, SCREEN_FRAMERATES.text);
   assert.equal(motion.maxFramerate, SCREEN_FRAMERATES.motion);
   assert.equal("scaleResolutionDownBy" in text, false);
+});
+
+const preference = (capture, ...active) => {
+  const encodings = encodingsFor(capture);
+  tune(encodings, capture, encodings.map(({ rid }, index) => ({ rid, active: active[index] })));
+  return degradationPreference(encodings, capture);
+};
+
+test("a camera short of bits or time gives up frames before pixels", () => {
+  for (const active of [[true, true, true], [false, true, false], [true, false, false], [false, true, true], [false, false, false]])
+    assert.equal(preference(LARGE, ...active), "maintain-resolution", active);
+  assert.equal(preference(SMALL, true, false), "maintain-resolution");
+  assert.equal(preference(SVC, true), "maintain-resolution");
+});
+
+test("the whole picture sent alone shrinks where the uplink is narrow", () => {
+  assert.equal(preference(LARGE, false, false, true), "maintain-framerate");
+  assert.equal(preference(SMALL, false, true), "maintain-framerate");
+});
+
+test("a screen gives up frames when it is read, pixels when it is a film", () => {
+  assert.equal(preference(SCREEN, true), "maintain-resolution");
+  assert.equal(preference({ ...SCREEN, motion: true }, true), "maintain-framerate");
 });

@@ -28,6 +28,19 @@ const SCREEN_BITRATE = 2_500_000;
 /** Text stays readable at a few frames a second; a film does not. */
 export const SCREEN_FRAMERATES = { text: 15, motion: 30 };
 
+/**
+ * What an encoder gives up that is short of bits or time (mst-content-hint, RTCDegradationPreference). A picture smaller than its
+ * layer fills no tile, and the server, which knows layers by their size, would choose a larger one: frames go before pixels. But
+ * for the whole picture sent alone, where no smaller layer takes over: of it a narrow uplink would let pass a frame in seconds.
+ * @param {Encoding[]} encodings as they are to be, lowest layer first @param {Capture} capture
+ */
+export function degradationPreference(encodings, { source, motion, spatial }) {
+  if (source === "screen") return motion ? "maintain-framerate" : "maintain-resolution";
+  const sent = encodings.filter(({ active }) => active);
+  const alone = sent.length === 1 && sent[0].scaleResolutionDownBy === 1 && !spatial;
+  return alone ? "maintain-framerate" : "maintain-resolution";
+}
+
 /** How many layers a capture of this size is worth. @param {number} longerSide */
 function layerCount(longerSide) {
   return longerSide >= THREE_LAYERS_FROM ? 3 : 2;

@@ -6,7 +6,7 @@
 import { ConnectionWatch } from "./recovery.js";
 import { SignallingError } from "./protocol.js";
 import { SenderTuning } from "./sender-tuning.js";
-import { encodingsFor, tune } from "./layers.js";
+import { degradationPreference, encodingsFor, tune } from "./layers.js";
 import { canEncode, canLayer, preferCodec } from "./codecs.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -149,13 +149,12 @@ export class Publisher {
     const track = this.#tracks.get(source);
     if ((source !== "camera" && source !== "screen") || !track) return false;
     const capture = this.#capture(source, track);
-    let changed = tune(parameters.encodings ?? [], capture, this.#layers(source));
-    if (source === "screen") {
-      const preference = capture.motion ? "maintain-framerate" : "maintain-resolution";
-      changed ||= parameters.degradationPreference !== preference;
-      parameters.degradationPreference = preference;
-    }
-    return changed;
+    const encodings = parameters.encodings ?? [];
+    const changed = tune(encodings, capture, this.#layers(source));
+    const preference = degradationPreference(encodings, capture);
+    const preferred = parameters.degradationPreference === preference;
+    parameters.degradationPreference = preference;
+    return changed || !preferred;
   }
 
   /** @param {Source} source */
