@@ -25,12 +25,13 @@ from benchmarks.meeting import Meeting, fault_column
 from benchmarks.plots import circumstances
 from benchmarks.process import Server, pin_load, print_table, save
 from tests.e2e.browsers import Chromium
-from tests.e2e.call import Person
+from tests.e2e.call import Person, until
 
 CAMERA_FRAMES_PER_SECOND = 5
 VIEWPORT = {"width": 1280, "height": 720}
 SETTLE_SECONDS = 10.0
 MINUTE = 60.0
+SHOWN_SECONDS = 60.0
 LAG_BOUND_SECONDS = 0.01
 
 
@@ -47,14 +48,9 @@ class Tiles:
         return still
 
 
-async def browsers_frames(people: list[Person]) -> dict[tuple[str, str], int]:
-    """Frames decoded by the browsers, of each m-line that has carried any."""
-    return {
-        (person.name, each["mid"]): each["frames"]
-        for person in people
-        for each in await person.inbound()
-        if each["kind"] == "video" and each["packets"]
-    }
+async def browsers_streams(people: list[Person]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The browsers' statistics of each m-line that has carried anything."""
+    return {(person.name, each["mid"]): each for person in people for each in await person.inbound() if each["packets"]}
 
 
 def our_frames(meeting: Meeting) -> dict[tuple[str, str], int]:
@@ -64,6 +60,11 @@ def our_frames(meeting: Meeting) -> dict[tuple[str, str], int]:
         for attendee in meeting.people
         for slot, report in attendee.reports("video")
     }
+
+
+async def all_shown(people: list[Person], count: int) -> bool:
+    """Whether each browser shows so many others; whom it hears depends on who has spoken since."""
+    return all([len(await person.sees()) >= count for person in people])
 
 
 async def gather(stack: AsyncExitStack, folder: Path, meeting: Meeting, arguments: argparse.Namespace) -> list[Person]:
@@ -76,8 +77,7 @@ async def gather(stack: AsyncExitStack, folder: Path, meeting: Meeting, argument
         stack.push_async_callback(browser.close)
         browsers.append(Person(f"browser {number}", browser))
         await browsers[-1].join(f"http://{HOST}:{HTTP_PORT}/r/{meeting.room}")
-    for person in browsers:
-        await person.sees_others(arguments.people - 1, 120)
+    await until("all are shown", lambda: all_shown(browsers, arguments.people - 1), SHOWN_SECONDS)
     return browsers
 
 
@@ -88,13 +88,17 @@ async def observe(
     before = scrape()
     interval = await meeting.observe(server, seconds)
     after = scrape()
-    ours, theirs = our_frames(meeting), await browsers_frames(browsers)
+    streams = await browsers_streams(browsers)
+    ours = our_frames(meeting)
+    theirs = {tile: each["frames"] for tile, each in streams.items() if each["kind"] == "video"}
     people = len(meeting.people) + len(browsers)
     return {
         "tiles": len(ours) + len(theirs),
         "tiles_wanted": people * (people - 1),
         "still_tiles": tiles.still({**ours, **theirs}),
         "shown_by_browsers": [len(await person.sees()) for person in browsers],
+        "lost_in_browsers": sum(each["lost"] for each in streams.values()),
+        "voices_in_browsers": sum(each["kind"] == "audio" and each["samples"] > 0 for each in streams.values()),
         "rss_mb": round(interval.rss_bytes / 1e6, 1),
         "core": round(interval.core, 3),
         "packets_out_per_s": round(interval.packets_out / interval.seconds),
@@ -128,7 +132,15 @@ async def call(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 HEADER = [
-    *("minute", "tiles", "still", "shown by browsers", "RSS MB", "core", "p99 ms audio / video"),
+    *(
+        "minute",
+        "tiles",
+        "still",
+        "in browsers: shown / voices / lost packets",
+        "RSS MB",
+        "core",
+        "p99 ms audio / video",
+    ),
     *("loop lag p99 / most ms", "within 10 ms", "faults"),
 ]
 
@@ -139,7 +151,7 @@ def row(one: dict[str, Any]) -> list[str]:
         str(one["minute"]),
         f"{one['tiles']} of {one['tiles_wanted']}",
         str(one["still_tiles"]),
-        " ".join(map(str, one["shown_by_browsers"])),
+        f"{sum(one['shown_by_browsers'])} / {one['voices_in_browsers']} / {one['lost_in_browsers']}",
         str(one["rss_mb"]),
         f"{one['core']:.1%}",
         f"{one['audio_p99_ms']} / {one['video_p99_ms']}",
