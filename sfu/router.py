@@ -1,8 +1,8 @@
 """Rooms of media: who publishes, who receives what, who speaks. The face that signalling sees.
 
 Everybody receives everybody else who is on stage, never themselves. What concerns everybody (a track that came, another
-speaker) is carried out for `PEERS_A_TURN` participants at once and for the others in the following turns of the timer,
-so that a large audience does not hold up the loop.
+speaker) is carried out for a few participants at once and for the others in the following turns of the timer, so that
+neither a large audience nor a large meeting holds up the loop.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ MAX_PEERS = 1600  # of a room, viewers included
 MAX_PARTICIPANTS = 2048  # of all rooms: two connections each, so nobody who is in can find none
 TICK_SECONDS = 0.1
 PEERS_A_TURN = 32
+TRACKS_A_TURN = 160  # of those, all their tracks together, so that a large meeting does not hold up the loop: some 4 ms
 TURN_SECONDS = 0.02
 
 
@@ -122,7 +123,8 @@ class MediaRoom(Timed):
         elif self._publishing.pop(peer.peer_id, None) is not None and self._speakers.remove(peer.peer_id):
             self._tell_speaker()
         self._next_tick_at = min(self._next_tick_at, self.endpoint.now())
-        self._to_update.update(dict.fromkeys(other for other in self.peers.values() if other is not peer))
+        others = [other for other in self.peers.values() if other is not peer and other.subscribed is not None]
+        self._to_update.update(dict.fromkeys(others))
         self._take_turn()
 
     def layers_changed(self, peer: MediaPeer) -> None:
@@ -140,8 +142,9 @@ class MediaRoom(Timed):
     def _allocate(self, peers: Iterable[MediaPeer], now: float) -> None:
         """Has it chosen anew what they get, a few a turn."""
         subscribed = [peer.subscribed for peer in peers if peer.subscribed is not None]
+        a_turn = self._peers_a_turn()
         for position, connection in enumerate(subscribed):
-            connection.allocate_by(now + position // PEERS_A_TURN * TURN_SECONDS)
+            connection.allocate_by(now + position // a_turn * TURN_SECONDS)
 
     def _rates_changed(self, now: float) -> None:
         """Only where bits are short that matters at once."""
@@ -157,11 +160,16 @@ class MediaRoom(Timed):
         self._to_tell.update(dict.fromkeys(self.peers.values()))
         self._take_turn()
 
+    def _peers_a_turn(self) -> int:
+        """For how many something is done at once: what it takes for each grows with what there is to receive."""
+        tracks = sum(len(peer.published.publications) for peer in self._publishing.values() if peer.published)
+        return max(1, min(PEERS_A_TURN, TRACKS_A_TURN // max(1, tracks)))
+
     def _take_turn(self) -> None:
         """Carries out what is pending, for some of those it concerns."""
-        for peer in _taken(self._to_update):
+        for peer in _taken(self._to_update, self._peers_a_turn()):
             peer.update()
-        for peer in _taken(self._to_tell):
+        for peer in _taken(self._to_tell, PEERS_A_TURN):
             peer.speaker_changed()
         pending = self._to_update or self._to_tell
         self.wake_at = self.endpoint.now() if pending else self._next_tick_at
@@ -206,9 +214,9 @@ class MediaRoom(Timed):
         self.endpoint.unwatch(self)
 
 
-def _taken(pending: dict[MediaPeer, None]) -> list[MediaPeer]:
+def _taken(pending: dict[MediaPeer, None], count: int) -> list[MediaPeer]:
     """The first few, no longer pending."""
-    taken = list(islice(pending, PEERS_A_TURN))
+    taken = list(islice(pending, count))
     for peer in taken:
         del pending[peer]
     return taken

@@ -12,6 +12,7 @@ from sfu.router import (
     MAX_PARTICIPANTS,
     MAX_PEERS,
     PEERS_A_TURN,
+    TRACKS_A_TURN,
     Limit,
     MediaFullError,
     MediaPeer,
@@ -471,6 +472,18 @@ def test_a_large_audience_learns_of_a_track_in_turns() -> None:
     assert sum(bool(client.peer.slots) for client in audience) == PEERS_A_TURN
     endpoint.advance(0.03)
     assert all(client.peer.slots for client in audience)
+
+
+def test_a_large_meeting_learns_of_a_track_in_smaller_turns() -> None:
+    endpoint, _, clients = made(*(f"p{number}" for number in range(20)))
+    for client in clients:
+        client.publish()
+    for client in clients:
+        client.peer.subscribe()
+    clients[0].peer.leave()
+    assert sum(len(client.peer.slots) == 36 for client in clients[1:]) == TRACKS_A_TURN // 38
+    endpoint.advance(0.2)
+    assert all(len(client.peer.slots) == 36 for client in clients[1:])
 
 
 def test_viewers_who_go_move_nobody() -> None:
