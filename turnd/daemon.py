@@ -57,9 +57,9 @@ EXPORTER_IDLE_SECONDS = 75.0  # longer than the usual interval of scrapes
 TLS_HANDSHAKE_SECONDS = 10.0
 TLS_SHUTDOWN_SECONDS = 2.0
 MAX_OPEN_FILES = 65536
-# New objects between two garbage collections of the youngest, and how many of those between two of the older: few of
-# ours are in cycles, and each collection holds the loop for about a microsecond an object.
-COLLECT_EACH = (2_000, 50)
+# New objects between two garbage collections of the youngest, how many of those between two of the older, and of these
+# between two of all: few of ours are in cycles, and each collection holds the loop for about a microsecond an object.
+COLLECT_EACH = (2_000, 5, 100)
 LIVE_KEYS = frozenset(
     {
         *("http.certificate", "http.private_key", "http.public_host"),
