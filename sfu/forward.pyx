@@ -1,9 +1,9 @@
 """The compiled forward path: SRTP in, rewritten SRTP out. Policy sets fields on these objects, this code follows.
 
 RFC 3550, 3711 (libsrtp through pylibsrtp's own binding), 4588, 7714, 8285. State is declared in forward_state.pxi and
-found by forward_tables.pxi, the way in is in forward_in.pxi, the way out in forward_out.pxi, what is learnt of a
-receiver's path in forward_feedback.pxi (and _delay, _padding), the Python faces that own the state here and in
-forward_transport.pxi and forward_media.pxi. All of it runs on the loop thread; nogil code touches
+found by forward_tables.pxi, the way in is in forward_in.pxi, the way out in forward_out.pxi and forward_protect.pxi,
+what is learnt of a receiver's path in forward_feedback.pxi (and _delay, _padding), the Python faces that own the state
+here and in forward_transport.pxi and forward_media.pxi. All of it runs on the loop thread; nogil code touches
 no Python object.
 
 Memory: a transport 4 KB (and 5 KB for each of its two SRTP sessions, 0.4 KB an SSRC, up to 64 KB of arrivals until they
@@ -14,17 +14,19 @@ that sends transport-wide feedback 5 KB, up to 50 KB at 2000 packets a second.
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
 
+import ctypes
 import os
 import time
 from enum import IntEnum
 from typing import NamedTuple
 
 import pylibsrtp
-from pylibsrtp import Policy, Session
+from pylibsrtp import Policy, Session, _binding
 from pylibsrtp._binding import ffi, lib
 
 from sfu.codecs import Kind
 from sfu.rtp import Extension
+from sfu.srtp import rtp_keys
 
 
 cdef extern from "<arpa/inet.h>" nogil:
@@ -60,6 +62,7 @@ cdef uint64_t read_clock(forwarder_t *f) noexcept nogil:
     return monotonic_us()
 
 
+include "forward_protect.pxi"
 include "forward_out.pxi"
 include "forward_uplink.pxi"
 include "forward_reports.pxi"

@@ -217,7 +217,7 @@ cdef bint place_packet(forwarder_t *f, stream_t *s, rtp_t *p, bint repaired) noe
         if repaired:
             drop(f, DROP_OLD)
             return False
-        start_sequence(s, 65536 + p.sequence)
+        start_sequence(s, FIRST_EXTENDED + p.sequence)
         p.extended = s.highest
         mark(s, p.extended)
         return True

@@ -114,7 +114,7 @@ cdef class Stream:
         fraction = self.fraction_lost
         self.s.expected_before = self.s.highest - self.s.base + 1
         self.s.received_before = self.s.received
-        return fraction, self.lost, (self.s.highest - 65536) & 0xFFFFFFFF, self.s.jitter >> 4
+        return fraction, self.lost, (self.s.highest - FIRST_EXTENDED) & 0xFFFFFFFF, self.s.jitter >> 4
 
     def sender_report(self, ntp, rtp_timestamp, double arrived_at):
         """The publisher's latest SR: maps its RTP clock for slots' sender reports."""

@@ -6,7 +6,7 @@ cdef struct outgoing_t:
     # What the header of one outgoing packet gets.
     uint32_t ssrc
     uint32_t timestamp
-    uint16_t sequence
+    uint64_t index                  # SRTP's: sequence number and how often it began anew
     uint8_t payload_type
     int original                    # OSN in front of the payload, -1 for none
     uint32_t send_time
@@ -131,7 +131,7 @@ cdef void send_now(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p) noexcept 
     cdef int64_t extended = p.extended + e.offset
     out.ssrc = slot.ssrc
     out.timestamp = p.timestamp + e.timestamp
-    out.sequence = <uint16_t>(extended & 0xFFFF)
+    out.index = extended - FIRST_EXTENDED
     out.payload_type = slot.payload_types[p.kind]
     out.original = -1
     out.send_time = send_time(f.now_us)
@@ -180,7 +180,7 @@ cdef void begin_epoch(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexc
     e.stream = s
     e.first_source = p.extended
     if slot.epoch == NULL:
-        e.first_out = 65536 + (p.sequence & 0x7FFF)     # below 2**15: the receiver must guess no rollover
+        e.first_out = FIRST_EXTENDED + (p.sequence & 0x7FFF)     # below 2**15: the receiver must guess no rollover
         slot.highest = e.first_out - 1
     else:
         e.first_out = slot.highest + 1
@@ -245,12 +245,12 @@ cdef int emit(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *ou
     cdef transport_t *t = slot.transport
     cdef bint video = not slot.audio
     cdef uint8_t *data = udp_reserve(p.length + OUT_ROOM)
-    cdef int length
+    cdef int header, length
     if data == NULL:
         drop(f, DROP_TOO_LARGE)
         return 0
-    length = compose(data, slot, e, p, out)
-    if srtp_protect(t.outbound, data, &length) != 0:
+    length = compose(data, slot, e, p, out, &header)
+    if not protect(t, data, header, out.index, &length):
         drop(f, DROP_PROTECT)
         return 0
     udp_commit(t.socket, &t.selected.remote, &t.selected.local, length)
@@ -333,16 +333,17 @@ cdef uint8_t *put_extensions(uint8_t *block, slot_t *slot, epoch_t *epoch, rtp_t
     return at
 
 
-cdef int compose(uint8_t *data, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *out) noexcept nogil:
-    """Writes the whole packet; returns its length. CSRCs are not passed on."""
+cdef int compose(uint8_t *data, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *out, int *header) noexcept nogil:
+    """Writes the whole packet; returns its length and that of its header. CSRCs are not passed on."""
     cdef uint8_t *at = put_extensions(data + RTP_HEADER, slot, e, p, out)
     cdef int shift, size = p.length - p.payload
     cdef uint16_t picture
     data[0] = 0x80 | (0x10 if at != data + RTP_HEADER else 0) | (0x20 if out.pad else 0)
     data[1] = <uint8_t>(ends_picture(e, p) << 7 | out.payload_type)
-    write16(data + 2, out.sequence)
+    write16(data + 2, <uint16_t>(out.index & 0xFFFF))
     write32(data + 4, out.timestamp)
     write32(data + 8, out.ssrc)
+    header[0] = <int>(at - data)
     if out.original >= 0:
         write16(at, <uint16_t>out.original)
         at += 2
@@ -432,14 +433,14 @@ cdef bint send_rtx(
     out.ssrc = slot.rtx_ssrc
     out.timestamp = p.timestamp + e.timestamp
     out.payload_type = slot.rtx_payload_types[p.kind]
-    out.sequence = slot.rtx_sequence
+    out.index = slot.rtx_packets
     out.original = <uint16_t>(extended & 0xFFFF)
     out.send_time = send_time(f.now_us)
     out.pad = 0
     out.sort = sort
     if not send_packet(f, slot, e, p, &out):
         return False
-    slot.rtx_sequence += 1
+    slot.rtx_packets += 1
     return True
 
 
@@ -458,7 +459,7 @@ cdef bint repeat(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, int64_t ext
         out.ssrc = slot.ssrc
         out.timestamp = p.timestamp + e.timestamp
         out.payload_type = slot.payload_types[p.kind]
-        out.sequence = <uint16_t>(extended & 0xFFFF)
+        out.index = extended - FIRST_EXTENDED
         out.original = -1
         out.send_time = mark.send_time
         out.number = mark.number

@@ -55,9 +55,9 @@ cdef int pad_with_nothing(forwarder_t *f, slot_t *slot, int bytes) noexcept nogi
     out.pad = PADDING_BYTES
     out.sort = SENT_PADDING
     for looked in range(MAX_PAD_PACKETS):
-        out.sequence = slot.rtx_sequence
+        out.index = slot.rtx_packets
         if sent >= bytes or not send_packet(f, slot, &e, &p, &out):
             break
-        slot.rtx_sequence += 1
+        slot.rtx_packets += 1
         sent = <int>(slot.transport.bytes_out - before + WIRE_OVERHEAD * (slot.transport.packets_out - packets))
     return sent

@@ -21,6 +21,7 @@ cdef enum:
     WORK = 256                      # packets prepared before they are sent on
     MAX_EVENTS = 512                # waiting for Python
     MAX_ARRIVALS = 4096             # waiting for feedback
+    FIRST_EXTENDED = 65536          # extended sequence numbers begin here, so that earlier ones stay positive
     WINDOW = 1024                   # sequence numbers of a stream within which duplicates are told
     MAX_DROPOUT = 3000              # a larger jump of sequence numbers is a restart of the sender (RFC 3550 A.1)
     EPOCHS = 8                      # of a slot, within which a NACK can be answered: switches ...
@@ -150,6 +151,8 @@ cdef struct transport_t:
     forwarder_t *f
     void *inbound                   # srtp_t; NULL before keys
     void *outbound
+    void *sealer                    # EVP_CIPHER_CTX of an AEAD profile; NULL: libsrtp protects media too
+    uint8_t seal_salt[12]
     socket_t *socket                # NULL before `select`
     pair_t selected
     remote_t remotes[C_MAX_REMOTES]
@@ -220,7 +223,7 @@ cdef struct stream_t:
     slot_t **followers              # slots whose current or target stream this is
     int follower_count
     int follower_room
-    # Sequence numbers, RFC 3550 A.1 and A.3; extended ones start at 65536 so that earlier ones stay positive.
+    # Sequence numbers, RFC 3550 A.1 and A.3.
     bint started
     bint suspect
     uint16_t suspect_next
@@ -338,7 +341,7 @@ cdef struct slot_t:
     uint16_t last_picture
     uint8_t last_layer
     uint16_t last_frame
-    uint16_t rtx_sequence
+    uint64_t rtx_packets
     uint64_t packets
     uint64_t bytes
     uint64_t retransmitted

@@ -78,6 +78,7 @@ cdef class Transport:
 
     def __dealloc__(self):
         if self.t != NULL:
+            close_sealer(self.t)
             free(self.t.ssrcs)
             free(self.t.arrivals)
             drop_path(self.t)
@@ -146,6 +147,7 @@ cdef class Transport:
             inbound, outbound = _session(profile, remote_key, True), _session(profile, local_key, False)
         except pylibsrtp.Error as error:
             raise ValueError(str(error)) from None
+        open_sealer(self.t, profile, local_key)
         self._inbound, self._outbound = inbound, outbound
         self.t.inbound = <void *><uintptr_t>int(ffi.cast("uintptr_t", inbound._srtp[0]))
         self.t.outbound = <void *><uintptr_t>int(ffi.cast("uintptr_t", outbound._srtp[0]))
@@ -462,5 +464,6 @@ cdef class Transport:
         self.closed = True
         self.t.socket = NULL
         self.t.inbound = self.t.outbound = NULL
+        close_sealer(self.t)
         self._inbound = self._outbound = self._socket = None
         self.forwarder._transports.discard(self)
