@@ -1,5 +1,5 @@
-# SRTP of outgoing media. AEAD (RFC 7714) is sealed here by libsrtp's own OpenSSL: the packet index is known, so there is
-# nothing to look up, to guess or to remember for an SSRC. Other profiles, what comes in and all of RTCP are libsrtp's.
+# SRTP of outgoing media. AEAD (RFC 7714) is sealed here by libsrtp's own OpenSSL: the packet index is known, so there
+# is nothing to look up, to guess or to remember for an SSRC. Other profiles, what comes in and all of RTCP are libsrtp's.
 
 cdef enum:
     AEAD_SALT = 12
@@ -61,7 +61,7 @@ cdef void close_sealer(transport_t *t) noexcept:
 
 
 cdef bint protect(transport_t *t, uint8_t *data, int header, uint64_t index, int *length) noexcept nogil:
-    """Protects a packet in place; `header` counts its clear bytes, `index` is RFC 3711's i. False: it cannot be sent."""
+    """Protects a packet in place; `header` counts its clear bytes, `index` is RFC 3711's i. False: it failed."""
     cdef uint8_t iv[AEAD_SALT]
     cdef uint8_t part[10]           # of the IV, RFC 7714 §8.1: SSRC, ROC, sequence number
     cdef int written = 0, i

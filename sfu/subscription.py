@@ -70,6 +70,7 @@ class SubscribeConnection(Timed):
         self.rates_changed = False  # of what it could be given, so little that it may wait for the next report
         self.wake_at = now
         self._told: tuple[ReceivedStream, ...] = ()
+        self._changed = False  # what it carries, or what that costs, since it was told
         self._allocated_at = now
         self._owner = owner
         self._streams = endpoint.streams
@@ -246,6 +247,7 @@ class SubscribeConnection(Timed):
         """Points every slot at what it should carry: nothing while no media can flow, so no keyframe is asked for."""
         connected = self.transport.state is State.CONNECTED
         waiting = False
+        self._changed = True
         for slot in self._taken:
             slot.follow(connected, now)
             waiting = waiting or slot.waiting_since is not None
@@ -258,11 +260,15 @@ class SubscribeConnection(Timed):
         if slot is None:
             return
         slot.switched(self.transport.state is State.CONNECTED, now)
+        self._changed = True
         if self._picture_at is not None and not self._picture_came and not slot.line.audio:
             self._picture_came = True
             self._counters.first_frame_seconds.observe(now - self._picture_at)
 
     def _tell_received(self) -> None:
+        if not self._changed:
+            return
+        self._changed = False
         streams = received(self._taken)
         if differ(self._told, streams):
             self._told = streams
