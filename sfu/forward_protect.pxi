@@ -1,5 +1,5 @@
 # SRTP of outgoing media. AEAD (RFC 7714) is sealed here by libsrtp's own OpenSSL: the packet index is known, so there
-# is nothing to look up, to guess or to remember for an SSRC. Other profiles, what comes in and all of RTCP are libsrtp's.
+# is nothing to look up, to guess or to remember for an SSRC. Other profiles, what comes in and RTCP are libsrtp's.
 
 cdef enum:
     AEAD_SALT = 12
