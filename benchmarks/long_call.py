@@ -2,7 +2,7 @@
 
 Every minute: does each of them see all others move, how much memory has the daemon, how late was its loop.
 Frames of ours begin with what an encoder made, a grey picture, so that browsers decode them. The browsers' cameras have
-few frames a second, for one core encodes and decodes all of theirs; the daemon has the other.
+few frames a second, and they use what the daemon and our participants, who go first, leave of two cores.
 
     .venv/bin/python -m benchmarks.long_call [--people 20] [--browsers 3] [--minutes 10] [--json FILE]
 """
@@ -23,7 +23,7 @@ from benchmarks.daemon import HOST, HTTP_PORT, lag_ms, lag_share, scrape, start_
 from benchmarks.media import Engine
 from benchmarks.meeting import Meeting, fault_column
 from benchmarks.plots import circumstances
-from benchmarks.process import Server, pin_load, print_table, save
+from benchmarks.process import Server, pin_load, print_table, save, unpin
 from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
 
@@ -71,6 +71,7 @@ async def gather(stack: AsyncExitStack, folder: Path, meeting: Meeting, argument
     """Fills the room; returns once the browsers see everybody."""
     await meeting.gather(arguments.people - arguments.browsers)
     browsers = []
+    unpin()
     for number in range(arguments.browsers):
         camera = [f"--use-fake-device-for-media-stream=fps={CAMERA_FRAMES_PER_SECOND}"]
         browser = await Chromium.start(folder / str(number), arguments=camera, viewport=VIEWPORT)

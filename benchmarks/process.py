@@ -111,6 +111,11 @@ def pin_load() -> None:
     os.sched_setaffinity(0, {LOAD_CORE})
 
 
+def unpin() -> None:
+    """Lets this thread, and what it starts from now on, use all cores again."""
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Waits until no other benchmark runs on this machine."""
