@@ -19,6 +19,8 @@ from sfu.track import Publication
 
 MIN_PRIORITY = 0  # where the uplink is short: thumbnails go last, and are left out first
 UP_SECONDS = 2.0  # a picture that was made worse stays so for as long
+CAUTION_SECONDS = 8.0  # after congestion what becomes better must leave so much more: it begins with a keyframe,
+CAUTIOUS_MARGIN = 0.5  # several times a frame, which would fill the queue of a narrow path and stop the picture
 UNKNOWN_SECONDS = 2.0  # a receiver that tells nothing of its path for so long is not bounded by it
 AMPLE = 0.8  # who can be given all there is for less than this part of what the path takes is not short of bits
 GRACE = 1.5  # times what the path takes one picture may need for GRACE_SECONDS although it is congested: queues empty
@@ -101,6 +103,8 @@ class Allocation:
         self._tried_at: float | None = None  # since when
         self._next_trial_at = 0.0
         self._trial_pause = TRIAL_PAUSE_SECONDS
+        self._cautious_until = 0.0
+        self._up_margin = UP_MARGIN
         self._wishes: list[_Wish] = []
 
     def claim(self, slots: Iterable[OutgoingSlot], path: Path, room: Pool, now: float) -> Receiver:
@@ -122,7 +126,11 @@ class Allocation:
         self.best_bps += reserved
         self.link_bps = self._link(path, now)
         first_bps = self._first_bps(path, now)
-        return Receiver([wish.claim for wish in self._wishes], reserved, self.link_bps, room, first_bps)
+        if path.congested:
+            self._cautious_until = now + CAUTION_SECONDS
+        self._up_margin = CAUTIOUS_MARGIN if now < self._cautious_until else UP_MARGIN
+        claims = [wish.claim for wish in self._wishes]
+        return Receiver(claims, reserved, self.link_bps, room, first_bps, self._up_margin)
 
     def _link(self, path: Path, now: float) -> float:
         """What its path takes; who tells nothing of it has what it asks for, after a while."""
@@ -196,8 +204,9 @@ class Allocation:
                 slot.limit = _limit(wish)
             slot.watch(_hoped_for(wish), now)
         self._wishes = []
-        if Bound.LINK in self.bounds and now < self._next_trial_at:
-            self.again_at = min(self.again_at, self._next_trial_at)
+        if Bound.LINK in self.bounds:
+            later = (at for at in (self._next_trial_at, self._cautious_until) if now < at)
+            self.again_at = min([self.again_at, *later])
 
     @property
     def bounded(self) -> bool:
@@ -214,7 +223,7 @@ class Allocation:
         """What its path should take: all there is to give with the margin that takes, or what a budget leaves of it."""
         if Bound.UPLINK in self.bounds:
             return self.used_bps
-        return int(self.best_bps * (1 + UP_MARGIN)) if self.bounded else self.best_bps
+        return int(self.best_bps * (1 + self._up_margin)) if self.bounded else self.best_bps
 
     def take_switches(self) -> dict[str, int]:
         """Slots that went over to a better or a worse layer since the last call."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 UNLIMITED = float("inf")
 IMPORTANT, THUMBNAIL = 16, 1  # weights: a pinned picture has 16 times what a thumbnail has before that gets more
-UP_MARGIN = 0.1  # of a step's cost: so much must be left when a picture is to become better than it is
+UP_MARGIN = 0.1  # see `Receiver`
 KEEPING = 0.8  # what a picture has already counts as so much cheaper, so that equals do not take turns
 
 
@@ -50,13 +50,17 @@ class Claim:
 
 @dataclass(slots=True)
 class Receiver:
-    """Who receives: `reserved_bps` goes to its sound whatever the rest; with one picture it may be `first_bps`."""
+    """Who receives: `reserved_bps` goes to its sound whatever the rest; with one picture it may be `first_bps`.
+
+    `up_margin`, a part of a step's cost, must be left when a picture is to become better than it is.
+    """
 
     claims: Sequence[Claim]
     reserved_bps: int = 0
     link_bps: float = UNLIMITED
     room: Pool = field(default_factory=Pool)
     first_bps: float = 0.0
+    up_margin: float = UP_MARGIN
     used_bps: int = 0
 
 
@@ -113,7 +117,7 @@ def _take(step: _Step, host: Pool) -> None:
         return
     cost = claim.costs[step.number]
     added = cost - claim.granted_bps
-    margin = UP_MARGIN * cost if step.number >= claim.current else 0.0
+    margin = receiver.up_margin * cost if step.number >= claim.current else 0.0
     link_bps = receiver.link_bps
     if receiver.used_bps == receiver.reserved_bps:
         link_bps = max(link_bps, receiver.first_bps)

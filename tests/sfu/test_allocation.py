@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sfu.allocation import (
+    CAUTION_SECONDS,
     MAX_TRIAL_PAUSE_SECONDS,
     TRIAL_PAUSE_SECONDS,
     UNKNOWN_SECONDS,
@@ -149,6 +150,19 @@ def test_what_was_made_worse_is_not_made_better_at_once() -> None:
     assert scene.given() == (12, ALL)
     scene.sending.run(0.8)
     assert scene.given() == (13, ALL)
+
+
+def test_after_congestion_better_needs_more_room_for_a_while() -> None:
+    scene = Scene()
+    scene.sending.run(3)
+    scene.set(200_000, congested=True)
+    assert scene.given() == (11, ALL)
+    scene.set(280_000)
+    scene.sending.run(CAUTION_SECONDS - 1)
+    assert scene.given() == (11, ALL)
+    assert scene.path.wanted[-1] == pytest.approx(1.5 * 1_255_000, rel=0.1)
+    scene.sending.run(1.2)
+    assert scene.given() == (12, 0)
 
 
 def test_the_path_is_asked_for_what_would_be_of_use() -> None:
