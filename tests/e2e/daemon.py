@@ -22,6 +22,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class Daemon:
     """`turnd serve` with a configuration; `start` returns once it says it is ready."""
 
+    module = "turnd"  # that is run
+
     def __init__(self, folder: Path, host: Host | None = None, **sections: dict[str, object]) -> None:
         self.folder = folder
         self.host = host
@@ -38,7 +40,7 @@ class Daemon:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, self.log.open("ab") as log:
             notify.bind(str(path))
             notify.setblocking(False)
-            command = [sys.executable, "-m", "turnd", "serve", "--config", str(self.config)]
+            command = [sys.executable, "-m", self.module, "serve", "--config", str(self.config)]
             self.process = await asyncio.create_subprocess_exec(
                 *(self.host.command(*command) if self.host else command),
                 stdout=log,

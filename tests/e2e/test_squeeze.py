@@ -16,9 +16,8 @@ from tests.e2e.watching import Timeline, recorded, watch
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
 ROOM = f"https://{DAEMON_ADDRESS}:8443/r/squeeze"
 LARGE = {"viewport": {"width": 1920, "height": 1200}}  # three tiles in it are larger than 640 pixels: the top layer
-QUIET_GAP = (
-    0.2  # of ten frames a second; what is longer where no link is narrow is the machine: encoder and decoder wait
-)
+# Of ten frames a second; what is longer where no link is narrow is the machine: encoder and decoder wait.
+QUIET_GAP = 0.2
 HALF = 640  # whatever is wider is the top layer, also where a busy browser makes it smaller than its 1280 pixels
 
 
@@ -59,6 +58,7 @@ def audio_goes_on(timeline: Timeline, since: float, until: float, most: float) -
     """No second of any voice is mostly made up, and all of it together hardly."""
     for mid in timeline.sounding():
         worst = max(timeline.concealment(mid, at, at + 1.0) for at in range(int(since), int(until)))
+        print(f"{mid}: {timeline.concealment(mid, since, until):.1%} made up, {worst:.0%} of the worst second")
         assert worst < 0.5, f"{mid}: {worst:.0%} of a second was made up"
         assert timeline.concealment(mid, since, until) < most
 
@@ -84,21 +84,21 @@ async def test_a_squeezed_link_gets_less_and_then_all_again(
     seen, others = await recorded(cleo), [(await recorded(ada), bobs), (await recorded(bob), adas)]
     # Of those with a free link: what the machine makes of three browsers.
     unsqueezed = max(theirs.longest_gap(key, theirs.now - seen.now + squeezed_at, theirs.now) for theirs, key in others)
-    audio_goes_on(seen, squeezed_at, seen.now, 0.1 if loss else 0.05)
+    audio_goes_on(seen, squeezed_at, seen.now, 0.09 if loss else 0.04)
     for key in (adas, bobs):
         gap = seen.longest_gap(key, squeezed_at, seen.now)
         down_at = seen.first(key, squeezed_at, lambda width: width <= HALF)
         print(f"{key}: gap {gap:.2f} s (others {unsqueezed:.2f} s), down {down_at and down_at - squeezed_at}")
-        assert gap < 1.0 + 2 * max(0.0, unsqueezed - QUIET_GAP)
+        assert gap < 1.0 + max(0.0, unsqueezed - QUIET_GAP)
         assert down_at is not None
         assert down_at - squeezed_at < 3.0
     print(f"all back after {seen.now - freed_at:.1f} s, {seen.rate_bps(squeezed_at + 5, freed_at):.0f} bit/s meanwhile")
     assert seen.rate_bps(squeezed_at + 5, freed_at) < 300_000
     assert seen.rate_bps(squeezed_at + 5, freed_at) > 120_000
     for theirs, key in others:
-        widths = [width for at, width in theirs.frames[key] if at > theirs.now - seen.now + squeezed_at]
-        whole = sum(width > HALF for width in widths) / len(widths)
-        assert whole > 0.5, f"only {whole:.0%} of {key} are of the top layer; {theirs.received}"
+        whole = theirs.share(key, theirs.now - seen.now + squeezed_at, lambda width: width > HALF)
+        print(f"{key} to others: {whole:.0%} of the top layer")
+        assert whole > 0.9, f"only {whole:.0%} of {key} are of the top layer; {theirs.received}"
 
 
 async def test_bursts_of_loss_do_not_stop_the_call(

@@ -96,10 +96,20 @@ class Timeline:
 
     def concealment(self, mid: str, since: float, until: float) -> float:
         """The part of the sound played within the span that was made up, silence not counted."""
-        span = [sample for sample in self.samples if sample.mid == mid and since <= sample.at <= until]
-        played = span[-1].samples - span[0].samples
-        made_up = (span[-1].concealed - span[-1].silent) - (span[0].concealed - span[0].silent)
+        first, last = self._counted(mid, since), self._counted(mid, until)
+        played = last.samples - first.samples
+        made_up = (last.concealed - last.silent) - (first.concealed - first.silent)
         return made_up / played if played else 0.0
+
+    def _counted(self, mid: str, when: float) -> Sample:
+        """The last count up to then, or the first there was."""
+        samples = [sample for sample in self.samples if sample.mid == mid]
+        return next((sample for sample in reversed(samples) if sample.at <= when), samples[0])
+
+    def share(self, key: str, since: float, fits: Callable[[int], bool]) -> float:
+        """The part of the frames shown after `since` whose width `fits`."""
+        widths = [width for at, width in self.frames.get(key, []) if at > since]
+        return sum(map(fits, widths)) / len(widths)
 
     def heard_at(self, since: float) -> float | None:
         """When the first sound arrived after `since`."""
