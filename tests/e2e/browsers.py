@@ -103,6 +103,17 @@ class Chromium:
             args=[*CHROMIUM_ARGUMENTS, *(arguments or [])],
             env={**os.environ, "HOME": str(folder)},
         )
+        await self._open_page(context_options)
+        return self
+
+    async def another(self, **context_options: Any) -> Chromium:
+        """A browser of somebody else in the same process, storage and all apart; it goes with this one."""
+        made = Chromium()
+        made._playwright, made._browser = self._playwright, self._browser
+        await made._open_page(context_options)
+        return made
+
+    async def _open_page(self, context_options: dict[str, Any]) -> None:
         self._context = await self._browser.new_context(
             **{"ignore_https_errors": True, "viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}
             | context_options
@@ -111,7 +122,6 @@ class Chromium:
         self.console: list[str] = []
         self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.console.append(f"pageerror: {error}"))
-        return self
 
     async def open(self, url: str) -> None:
         """Loads a page."""
@@ -136,6 +146,10 @@ class Chromium:
     async def resize(self, width: int, height: int) -> None:
         """Makes the viewport so large, in CSS pixels."""
         await self.page.set_viewport_size({"width": width, "height": height})
+
+    async def leave(self) -> None:
+        """Closes the page and forgets what it stored."""
+        await self._context.close()
 
     async def close(self) -> None:
         """Ends the browser."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from tests.e2e.browsers import Chromium, Firefox
+from tests.e2e.browsers import Browser, Chromium, Firefox
 from tests.e2e.call import Person
 from tests.e2e.daemon import Daemon
 from tests.e2e.network import Host, Network, Switch
@@ -20,12 +20,17 @@ LAN = ("daemon", "a", "b", "c")
 DAEMON_ADDRESS = "10.77.0.1"
 
 
-@pytest.fixture
-def switch(network: Network) -> Switch:
+def _lan(network: Network) -> Switch:
     """A LAN of four hosts, 10.77.0.1 to 10.77.0.4."""
     hosts = [network.host(name) for name in LAN]
     addresses = {host: f"10.77.0.{number}/24" for number, host in enumerate(hosts, 1)}
     return network.lan(network.host("switch"), addresses)
+
+
+@pytest.fixture
+def switch(network: Network) -> Switch:
+    """A LAN of four hosts, 10.77.0.1 to 10.77.0.4."""
+    return _lan(network)
 
 
 @pytest.fixture
@@ -43,29 +48,91 @@ async def daemon(lan: dict[str, Host], tmp_path: Path) -> AsyncIterator[Daemon]:
     await made.kill()
 
 
+class People:
+    """Makes people and remembers them; their last screens and consoles are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._all: list[Person] = []
+        self._stack = AsyncExitStack()
+
+    async def make(
+        self, name: str, engine: type[Chromium] | type[Firefox], host: Host | None = None, **options: object
+    ) -> Person:
+        """Somebody with a browser of their own on that host."""
+        folder = self._folder / f"browser{len(self._all)}"
+        browser = await engine.start(folder, host, **options)  # type: ignore[arg-type]
+        return self.add(name, browser, browser.close)
+
+    def add(self, name: str, browser: Browser, close: Callable[[], Awaitable[None]]) -> Person:
+        """Somebody whose browser is there already; `close` ends it."""
+        self._stack.push_async_callback(close)
+        self._all.append(Person(name, browser))
+        return self._all[-1]
+
+    async def keep(self, test: str) -> None:
+        """Their screens and consoles, under the test's name."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        for one in self._all:
+            try:
+                await one.browser.screenshot(SCREENSHOTS / f"{test}-{one.name}.png")
+            except Exception as error:
+                print("no screenshot of", one.name, error)
+            print(one.name, "console:", *one.browser.console[-20:], sep="\n  ")
+
+    async def close(self) -> None:
+        """Ends the browsers."""
+        await self._stack.aclose()
+
+
 PersonFactory = Callable[..., Awaitable[Person]]
 
 
 @pytest.fixture
 async def person(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[PersonFactory]:
-    """Makes people: `await person("Ada", Chromium, host)`; their last screens and consoles are kept."""
-    numbers = itertools.count()
-    people: list[Person] = []
-    async with AsyncExitStack() as stack:
+    """Makes people: `await person("Ada", Chromium, host)`."""
+    people = People(tmp_path)
+    try:
+        yield people.make
+        await people.keep(request.node.name)
+    finally:
+        await people.close()
 
-        async def make(
-            name: str, engine: type[Chromium] | type[Firefox], host: Host | None = None, **options: object
-        ) -> Person:
-            browser = await engine.start(tmp_path / f"browser{next(numbers)}", host, **options)  # type: ignore[arg-type]
-            stack.push_async_callback(browser.close)
-            people.append(Person(name, browser))
-            return people[-1]
 
-        yield make
-        SCREENSHOTS.mkdir(exist_ok=True)
-        for one in people:
-            try:
-                await one.browser.screenshot(SCREENSHOTS / f"{request.node.name}-{one.name}.png")
-            except Exception as error:
-                print("no screenshot of", one.name, error)
-            print(one.name, "console:", *one.browser.console[-20:], sep="\n  ")
+class Scene:
+    """What the tests of a module share: a LAN, its daemon, and people, who are made when they are first asked for."""
+
+    def __init__(self, network: Network, folder: Path) -> None:
+        self.switch = _lan(network)
+        self.lan = dict(zip(LAN, self.switch.interfaces, strict=True))
+        self.daemon = Daemon(folder / "daemon", self.lan["daemon"])
+        self.people = People(folder)
+        self._known: dict[tuple[str, str, str], Person] = {}
+
+    async def person(self, name: str, engine: type[Chromium] | type[Firefox], host: str) -> Person:
+        """The one of that name with that browser on that host."""
+        key = name, engine.name, host
+        if key not in self._known:
+            self._known[key] = await self.people.make(name, engine, self.lan[host])
+        return self._known[key]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    """The module's scene, its daemon started."""
+    network = Network()
+    made = Scene(network, tmp_path_factory.mktemp("scene"))
+    try:
+        await made.daemon.start()
+        yield made
+        await made.people.close()
+        await made.daemon.kill()
+    finally:
+        network.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def kept(scene: Scene, request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """What everybody in the scene sees at the end of a test."""
+    yield
+    await scene.people.keep(request.node.name)

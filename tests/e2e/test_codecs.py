@@ -9,13 +9,16 @@ import pytest
 
 from tests.e2e.browsers import Chromium, Firefox
 from tests.e2e.call import Person, until
-from tests.e2e.conftest import DAEMON_ADDRESS, PersonFactory
-from tests.e2e.daemon import Daemon
-from tests.e2e.network import Host
+from tests.e2e.conftest import DAEMON_ADDRESS, Scene
 
-pytestmark = [pytest.mark.browser, pytest.mark.netns]
-ROOM = f"https://{DAEMON_ADDRESS}:8443/r/codecs"
-LARGE, SMALL = (1920, 1200), (420, 320)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.netns,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("kept"),
+]
+ROOM = f"https://{DAEMON_ADDRESS}:8443/r/"
+USUAL, LARGE, SMALL = (1280, 800), (1920, 1200), (420, 320)
 QUARTER = 320  # a quarter of the camera is wide enough for the small window
 BEST = ("", "f")  # the rid of a single stream, and of the best of several
 PATIENCE_SECONDS = 25  # of a machine that has better things to do; on a quiet one each wait is for a second or three
@@ -81,14 +84,16 @@ async def of_codec(person: Person, codec: str) -> None:
     ],
 )
 async def test_what_is_sent_and_seen_follows_the_size_it_is_shown_at(
-    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, codec: str, first: Engine, second: Engine
+    scene: Scene, codec: str, first: Engine, second: Engine
 ) -> None:
-    ann, bob = await asyncio.gather(person("Ann", first, lan["a"]), person("Bob", second, lan["b"]))
-    await ann.join(f"{ROOM}?video={codec}")
+    ann, bob = await scene.person("Ann", first, "a"), await scene.person("Bob", second, "b")
+    await asyncio.gather(*(one.browser.resize(*USUAL) for one in (ann, bob)))
+    room = f"{ROOM}{codec}-{first.name}-{second.name}"
+    await ann.join(f"{room}?video={codec}")
     await until("the room is there", ann.outbound, PATIENCE_SECONDS)
-    await bob.join(ROOM)
+    await bob.join(room)
     await asyncio.gather(*(one.sees_others(1, PATIENCE_SECONDS) for one in (ann, bob)))
-    for size in (SMALL, LARGE, SMALL):
+    for size in (SMALL, LARGE):
         await both(ann, bob, size)
     await asyncio.gather(of_codec(ann, codec), of_codec(bob, codec))
     assert await asyncio.gather(ann.moving(1), bob.moving(1)) == [True, True]

@@ -113,7 +113,7 @@ async def test_video_goes_on_through_five_percent_loss(daemon: Daemon, home: Hom
     home.gateway.nft(LOSS)
     first = {one: await videos(one) for one in people}
     last = first
-    for _ in range(8):
+    for _ in range(3):
         await asyncio.sleep(5)
         now = {one: await videos(one) for one in people}
         for one in people:
@@ -126,12 +126,12 @@ async def test_video_goes_on_through_five_percent_loss(daemon: Daemon, home: Hom
             for mid, stream in last[one].items()
         }
         print(one.name, gained)
-        assert all(stream["frozen"] < 3 for stream in gained.values())
+        assert all(stream["frozen"] < 1.5 for stream in gained.values())
     for stream in last[people[0]].values():
-        assert stream["retransmitted"] > 20  # towards the visitor
+        assert stream["retransmitted"] > 8  # towards the visitor
     samples = await daemon.metrics()
-    assert samples["turnd_rtp_retransmitted_packets_total"] > 40
-    assert samples['turnd_rtcp_messages_total{direction="out",type="nack"}'] > 20  # from the visitor
+    assert samples["turnd_rtp_retransmitted_packets_total"] > 15
+    assert samples['turnd_rtcp_messages_total{direction="out",type="nack"}'] > 8  # from the visitor
 
 
 GAINED = ("frozen", "lost", "retransmitted", "nacks")

@@ -7,16 +7,19 @@ import time
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.e2e.browsers import Chromium, Firefox
 from tests.e2e.call import Person, until
-from tests.e2e.conftest import DAEMON_ADDRESS, PersonFactory
-from tests.e2e.daemon import Daemon
-from tests.e2e.network import Host
+from tests.e2e.conftest import DAEMON_ADDRESS, Scene
 
-pytestmark = [pytest.mark.browser, pytest.mark.netns]
-ROOM = f"https://{DAEMON_ADDRESS}:8443/r/layers-room"
-ENGINES = pytest.mark.parametrize("engine", [Chromium, Firefox])
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.netns,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("kept"),
+]
+ROOM = f"https://{DAEMON_ADDRESS}:8443/r/layers-of-"
 Engine = type[Chromium] | type[Firefox]
 
 # Headless pages are never hidden: what the browser would say of a page that nobody looks at is said in its place.
@@ -59,23 +62,31 @@ async def shows(person: Person, width: int, seconds: float) -> float:
     return time.monotonic() - started
 
 
-async def two(person: PersonFactory, lan: dict[str, Host], engine: Engine) -> tuple[Person, Person]:
-    """Ada publishes with the engine, Bob looks with Chromium."""
-    ada = await person("Ada", engine, lan["a"])
-    bob = await person("Bob", Chromium, lan["b"])
-    await ada.join(ROOM)
-    await bob.join(ROOM)
+@pytest.fixture(scope="module", params=[Chromium, Firefox], ids=["Chromium", "Firefox"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The one that publishes."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ada(scene: Scene, engine: Engine) -> Person:
+    """Publishes with the engine, alone at first."""
+    ada = await scene.person("Ada", engine, "a")
+    await ada.join(ROOM + engine.name)
+    return ada
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bob(scene: Scene, engine: Engine, ada: Person) -> Person:
+    """Looks at Ada with Chromium."""
+    bob = await scene.person("Bob", Chromium, "b")
+    await bob.browser.resize(1280, 800)
+    await bob.join(ROOM + engine.name)
     await bob.sees_others(1, 30)
-    return ada, bob
+    return bob
 
 
-@ENGINES
-async def test_alone_nobody_sends_video(
-    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, engine: Engine
-) -> None:
-    ada = await person("Ada", engine, lan["a"])
-    await ada.join(ROOM)
-
+async def test_alone_nobody_sends_video(ada: Person) -> None:
     async def published() -> bool:
         return bool(await camera_sent(ada))
 
@@ -83,11 +94,9 @@ async def test_alone_nobody_sends_video(
     await rests(ada, 5)
 
 
-@ENGINES
 async def test_a_hidden_page_gets_no_video_and_has_it_back_within_a_second(
-    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, engine: Engine
+    engine: Engine, ada: Person, bob: Person
 ) -> None:
-    ada, bob = await two(person, lan, engine)
     await hide(bob, True)
     await rests(ada)
     frames = (await bob.progress())[0]
@@ -103,11 +112,9 @@ async def test_a_hidden_page_gets_no_video_and_has_it_back_within_a_second(
     assert took < 1
 
 
-@ENGINES
 async def test_a_small_window_gets_a_small_picture_and_the_others_rest(
-    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, engine: Engine
+    engine: Engine, ada: Person, bob: Person
 ) -> None:
-    ada, bob = await two(person, lan, engine)
     await bob.browser.resize(340, 500)
     print(f"{engine.name}: small after {await shows(bob, 320, 5):.2f} s")
 

@@ -3,62 +3,70 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
-from tests.e2e.conftest import SCREENSHOTS, PersonFactory
+from tests.e2e.conftest import People
 from tests.e2e.daemon import Daemon
+from tests.e2e.page import HOST, PAGE, PHONE, PORT, TURN_PORT, TURNS_PORT, both_themes, loopback_daemon, picture
 from turnd.ice_servers import turn_urls
 from turnd.state import StateDirectory
 from turnd.turn.credentials import rest_credentials
 
-pytestmark = pytest.mark.browser
-HOST = "127.0.0.1"
-PORT = 45080
-PAGE = f"http://{HOST}:{PORT}"
-ROOM = f"{PAGE}/r/page-room"
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 SHARE = ["--auto-select-desktop-capture-source=Entire screen"]
+ROOMS = itertools.count(1)
+PersonFactory = Callable[..., Awaitable[Person]]
 
 
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    """The daemon on loopback, on ports of this test."""
-    made = Daemon(
-        tmp_path / "daemon",
-        http={"listen": f"{HOST}:{PORT}", "tls_listen": f"{HOST}:45443"},
-        turn={"listen": [HOST], "port": 45478, "tls_port": 45349, "relay_ports": [45001, 45079]},
-        sfu={"port": 45000},
-        metrics={"listen": f"{HOST}:45641"},
-    )
-    await made.start()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daemon]:
+    async with loopback_daemon(tmp_path_factory.mktemp("page") / "daemon") as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chromium]:
+    """The process of everybody's browser."""
+    made = await Chromium.start(tmp_path_factory.mktemp("chromium"), arguments=SHARE)
     yield made
-    await made.kill()
-
-
-def tile(name: str) -> str:
-    """The tile of somebody else, by name."""
-    return f'turnd-tile:not(.is-self):has-text("{name}")'
-
-
-async def picture(person: Person, name: str) -> None:
-    """A screenshot to look at."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    await person.browser.screenshot(SCREENSHOTS / f"{name}.png")
+    await made.close()
 
 
 @pytest.fixture
-async def pair(daemon: Daemon, person: PersonFactory) -> tuple[Person, Person]:
+def room(daemon: Daemon) -> str:
+    """The URL of a room of this test."""
+    return f"{PAGE}/r/page-room-{next(ROOMS)}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def person(chromium: Chromium, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[PersonFactory]:
+    """Makes people: `await person("Ada")`, with the options of a Playwright context."""
+    people = People(tmp_path)
+
+    async def make(name: str, **options: object) -> Person:
+        browser = await chromium.another(**options)
+        return people.add(name, browser, browser.leave)
+
+    yield make
+    await people.keep(request.node.name)
+    await people.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def pair(room: str, person: PersonFactory) -> tuple[Person, Person]:
     """Ada and Bob in a call."""
-    ada = await person("Ada", Chromium, arguments=SHARE)
-    bob = await person("Bob", Chromium, color_scheme="dark")
-    await asyncio.gather(ada.join(ROOM), bob.join(ROOM))
+    ada, bob = await person("Ada"), await person("Bob", color_scheme="dark")
+    await asyncio.gather(ada.join(room), bob.join(room))
     await asyncio.gather(ada.sees_others(1), bob.sees_others(1))
     return ada, bob
 
@@ -86,12 +94,12 @@ async def test_muting_and_stopping_the_camera_show_to_the_other(pair: tuple[Pers
     assert await bob.moving(1)
 
 
-async def test_a_browser_is_not_disturbed_by_the_url_of_dtls(daemon: Daemon, person: PersonFactory) -> None:
-    ada = await person("Ada", Chromium)
-    await ada.browser.open(ROOM)
+async def test_a_browser_is_not_disturbed_by_the_url_of_dtls(daemon: Daemon, room: str, person: PersonFactory) -> None:
+    ada = await person("Ada")
+    await ada.browser.open(room)
     secret = StateDirectory(daemon.folder / "state").turn_secret()
     username, credential = rest_credentials(secret, "ada", 600, time.time())
-    urls = turn_urls(HOST, 45478, [45349], dtls_port=45349)
+    urls = turn_urls(HOST, TURN_PORT, [TURNS_PORT], dtls_port=TURNS_PORT)
     servers = json.dumps([{"urls": urls, "username": username, "credential": credential}])
     gathered = await ada.browser.evaluate(
         f"""async () => {{
@@ -128,7 +136,9 @@ async def test_a_screen_is_shared_beside_the_camera(pair: tuple[Person, Person])
     await until("the share is gone", camera_alone, 5)
 
 
-async def test_chat_reaches_everybody_and_late_joiners(pair: tuple[Person, Person], person: PersonFactory) -> None:
+async def test_chat_reaches_everybody_and_late_joiners(
+    pair: tuple[Person, Person], person: PersonFactory, room: str
+) -> None:
     ada, bob = pair
     await ada.browser.click('[data-action="chat"]')
     await ada.browser.fill('[data-field="message"]', "Bonjour <b>Bob</b> & co")
@@ -140,8 +150,8 @@ async def test_chat_reaches_everybody_and_late_joiners(pair: tuple[Person, Perso
 
     await until("Bob has one unread message", unread, 5)
     await picture(bob, "call-unread-dark")
-    late = await person("Zoé", Chromium, **PHONE)
-    await late.join(ROOM)
+    late = await person("Zoé", **PHONE)
+    await late.join(room)
     await late.sees_others(2)
     await picture(late, "call-phone-light")
     for one in (bob, late):
@@ -150,18 +160,44 @@ async def test_chat_reaches_everybody_and_late_joiners(pair: tuple[Person, Perso
         await picture(one, f"chat-{'phone-light' if one is late else 'dark'}")
 
 
-async def test_joining_without_devices_never_asks_for_them(pair: tuple[Person, Person], person: PersonFactory) -> None:
-    listener = await person("Léa", Chromium)
+async def test_joining_without_devices_never_asks_for_them(
+    pair: tuple[Person, Person], person: PersonFactory, room: str
+) -> None:
+    listener = await person("Léa")
     await listener.browser.page.add_init_script(  # type: ignore[attr-defined]
         "window.asked = 0; const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
         "navigator.mediaDevices.getUserMedia = (...options) => { window.asked += 1; return ask(...options); };"
     )
-    await listener.browser.open(ROOM)
+    await listener.browser.open(room)
     await listener.browser.fill('[data-field="name"]', "Léa")
     await listener.browser.click('[data-action="join-silently"]')
     await listener.sees_others(2)
     assert await listener.browser.evaluate("window.asked") == 0
     assert await listener.browser.evaluate("document.querySelector('turnd-call').call.publishConnection") is None
+
+
+async def words(person: Person, selector: str, pattern: str) -> str:
+    """The text there, once it fits."""
+
+    async def probe() -> str:
+        text = await person.browser.evaluate(f"document.querySelector({selector!r}).textContent")
+        return text if re.search(pattern, text) else ""
+
+    return str(await until(f"{selector} says {pattern}", probe, 10))
+
+
+async def test_the_bars_of_a_tile_say_what_comes_and_why(pair: tuple[Person, Person]) -> None:
+    for person, scheme in zip(pair, ("light", "dark"), strict=True):
+        await person.browser.click("turnd-tile:not(.is-self) [data-action='quality']")
+        await words(person, ".quality-picture", r"\d+×\d+, \d+ frames/s")
+        await words(person, ".quality-reason", "As large as shown here: more would not be seen.")
+        await words(person, ".quality-total", r"you send \S+ kB/s and receive \S+ kB/s")
+        await picture(person, f"quality-{scheme}")
+        await person.browser.page.keyboard.press("Escape")  # type: ignore[attr-defined]
+        await person.browser.resize(390, 844)
+        await person.browser.click(".is-self [data-action='quality']")
+        await words(person, ".quality-total", "you send")
+        await picture(person, f"quality-own-phone-{scheme}")
 
 
 async def test_leaving_removes_the_tile_and_rejoining_brings_it_back(pair: tuple[Person, Person]) -> None:
@@ -180,15 +216,15 @@ async def test_leaving_removes_the_tile_and_rejoining_brings_it_back(pair: tuple
     await bob.sees_others(1)
 
 
-async def test_a_room_password_is_asked_for(daemon: Daemon, person: PersonFactory) -> None:
-    host = await person("Host", Chromium)
-    await host.browser.open(ROOM)
+async def test_a_room_password_is_asked_for(room: str, person: PersonFactory) -> None:
+    host = await person("Host")
+    await host.browser.open(room)
     await host.browser.fill('[data-field="name"]', "Host")
     await host.browser.click("turnd-lobby summary")
     await host.browser.fill('[data-field="password"]', "sésame")
     await host.browser.click('[data-action="join"]')
-    guest = await person("Guest", Chromium, locale="fr-FR")
-    await guest.join(ROOM)
+    guest = await person("Guest", locale="fr-FR")
+    await guest.join(room)
     await guest.browser.fill('[data-field="room-password"]', "wrong")
     await picture(guest, "password-fr-light")
     await guest.browser.click('[data-action="password-join"]')
@@ -197,26 +233,24 @@ async def test_a_room_password_is_asked_for(daemon: Daemon, person: PersonFactor
     await asyncio.gather(host.sees_others(1), guest.sees_others(1))
 
 
-async def test_nothing_is_loaded_from_elsewhere(daemon: Daemon, person: PersonFactory) -> None:
-    one = await person("Ada", Chromium)
+async def test_nothing_is_loaded_from_elsewhere(room: str, person: PersonFactory) -> None:
+    one = await person("Ada")
     requests: list[str] = []
     page = one.browser.page  # type: ignore[attr-defined]
     page.on("request", lambda request: requests.append(request.url))
     await one.browser.open(PAGE + "/")
-    await one.join(ROOM)
+    await one.join(room)
     await page.wait_for_selector('turnd-call[data-phase="call"]')
     assert requests
     assert {url.split("/")[2] for url in requests if not url.startswith(("data:", "blob:"))} == {f"{HOST}:{PORT}"}
     assert not [line for line in one.browser.console if "Content Security Policy" in line or "pageerror" in line]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_pictures_of_home_and_lobby(daemon: Daemon, person: PersonFactory, scheme: str) -> None:
+async def test_pictures_of_home_and_lobby(room: str, person: PersonFactory) -> None:
     for size, options in (("desktop", {}), ("phone", PHONE)):
-        one = await person(size, Chromium, color_scheme=scheme, locale="fr-FR", **options)
-        await one.browser.open(PAGE + "/")
-        await one.browser.page.wait_for_selector('[data-action="open"]')  # type: ignore[attr-defined]
-        await picture(one, f"home-{size}-fr-{scheme}")
-        await one.browser.open(ROOM)
-        await one.browser.page.wait_for_selector('[data-action="join"]')  # type: ignore[attr-defined]
-        await picture(one, f"lobby-{size}-fr-{scheme}")
+        one = await person(size, locale="fr-FR", **options)
+        page = one.browser.page  # type: ignore[attr-defined]
+        for what, url, action in (("home", PAGE + "/", "open"), ("lobby", room, "join")):
+            await one.browser.open(url)
+            await page.wait_for_selector(f'[data-action="{action}"]')
+            await both_themes(one, f"{what}-{size}-fr")

@@ -13,15 +13,21 @@ from typing import Any
 import pytest
 
 from tests.e2e.browsers import Chromium, Firefox
-from tests.e2e.call import until
-from tests.e2e.conftest import DAEMON_ADDRESS, PersonFactory
+from tests.e2e.call import Person, until
+from tests.e2e.conftest import DAEMON_ADDRESS, Scene
 from tests.e2e.daemon import REPOSITORY, Daemon, total
 from tests.e2e.network import Host
 
-pytestmark = [pytest.mark.browser, pytest.mark.netns]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.netns,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("kept"),
+]
 CLIENTS = Path(__file__).parent / "clients"
 ORIGIN = f"https://{DAEMON_ADDRESS}:8443"
 GSTREAMER = ("/usr/bin/python3", str(CLIENTS / "gstreamer_whip.py"))  # the system's has Debian's bindings
+RESTARTED = 'turnd_ice_restarts_total{result="succeeded"}'
 AIORTC = (sys.executable, "-W", "error::UserWarning", str(CLIENTS / "aiortc_whip.py"))
 
 # In a page: a publisher or a player, and what it says about itself.
@@ -139,10 +145,10 @@ async def rises(count: Callable[[], Awaitable[int]], what: str) -> None:
     ],
 )
 async def test_a_strangers_client_publishes_and_plays_beside_a_browser(
-    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, client: tuple[str, ...], options: tuple[str, ...]
+    scene: Scene, client: tuple[str, ...], options: tuple[str, ...]
 ) -> None:
-    room = f"{ORIGIN}/r/stage"
-    ada = await person("Ada", Chromium, lan["c"])
+    room, daemon, lan = f"{ORIGIN}/r/stage", scene.daemon, scene.lan
+    ada = await scene.person("Ada", Chromium, "c")
     async with stranger(lan["a"], *client, "publish", f"{room}/whip", *options) as publisher:
         await until("the publisher is in the room", lambda: _sessions(daemon, "whip"), 10)
         async with stranger(lan["b"], *client, "play", f"{room}/whep") as player:
@@ -154,14 +160,23 @@ async def test_a_strangers_client_publishes_and_plays_beside_a_browser(
     samples = await daemon.metrics()
     assert total(samples, r"turnd_wh[ie]p_sessions") == 0
     assert samples['turnd_participants{role="speaker"}'] + samples['turnd_participants{role="host"}'] == 1
+    await leave(ada, daemon)
 
 
-async def test_who_is_alone_on_the_page_is_sent_again_when_a_player_comes(
-    daemon: Daemon, lan: dict[str, Host], person: PersonFactory
-) -> None:
+async def leave(person: Person, daemon: Daemon) -> None:
+    """The last one goes, and with them the room."""
+    await person.browser.open("about:blank")
+
+    async def empty() -> bool:
+        return (await daemon.metrics())["turnd_rooms"] == 0
+
+    await until("the room is gone", empty, 5)
+
+
+async def test_who_is_alone_on_the_page_is_sent_again_when_a_player_comes(scene: Scene) -> None:
     """The page's layers that nobody watches are off; a player that says nothing of tiles wants all."""
-    room = f"{ORIGIN}/r/stage"
-    ada = await person("Ada", Chromium, lan["a"])
+    room, daemon, lan = f"{ORIGIN}/r/stage", scene.daemon, scene.lan
+    ada = await scene.person("Ada", Chromium, "c")
     await ada.join(room)
     await until("Ada is in the room", lambda: _host(daemon), 20)
     async with stranger(lan["b"], *GSTREAMER, "play", f"{room}/whep", "--token", "none") as player:
@@ -169,6 +184,7 @@ async def test_who_is_alone_on_the_page_is_sent_again_when_a_player_comes(
         await until("the player is shown", lambda: _speakers(daemon), 10)
         player.process.kill()  # without a word: DTLS is not closed, checks end
         await until("its seat ends without it", lambda: _nobody_else(daemon), 45)
+    await leave(ada, daemon)
 
 
 async def _host(daemon: Daemon) -> bool:
@@ -189,9 +205,11 @@ async def _sessions(daemon: Daemon, kind: str) -> float:
 
 @pytest.mark.parametrize("engine", [Chromium, Firefox])
 async def test_browsers_publish_and_play_and_restart_ice_by_fetch(
-    daemon: Daemon, lan: dict[str, Host], person: PersonFactory, engine: type[Chromium] | type[Firefox]
+    scene: Scene, engine: type[Chromium] | type[Firefox]
 ) -> None:
-    publisher, player = await person("publisher", engine, lan["a"]), await person("player", engine, lan["b"])
+    daemon = scene.daemon
+    publisher, player = await scene.person("publisher", engine, "a"), await scene.person("player", engine, "b")
+    before = (await daemon.metrics())[RESTARTED]
     for one, role, path in ((publisher, "publish", "whip"), (player, "play", "whep")):
         await one.browser.open(f"{ORIGIN}/")
         await one.browser.evaluate(f"(() => {{ {PAGE} }})()")
@@ -211,7 +229,7 @@ async def test_browsers_publish_and_play_and_restart_ice_by_fetch(
     await rises(frames, "pictures come after the restarts")
 
     async def restarted() -> bool:
-        return (await daemon.metrics())['turnd_ice_restarts_total{result="succeeded"}'] == 2
+        return (await daemon.metrics())[RESTARTED] == before + 2
 
     await until("both restarts succeed", restarted, 10)
     assert [await one.browser.evaluate("end()") for one in (player, publisher)] == [200, 200]

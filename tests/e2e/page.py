@@ -1,0 +1,44 @@
+"""The page without a network: a daemon on loopback for the tests of what people do there, and pictures to look at."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.e2e.call import Person
+from tests.e2e.conftest import SCREENSHOTS
+from tests.e2e.daemon import Daemon
+
+HOST = "127.0.0.1"
+PORT, TURN_PORT, TURNS_PORT = 45080, 45478, 45349
+PAGE = f"http://{HOST}:{PORT}"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+@asynccontextmanager
+async def loopback_daemon(folder: Path) -> AsyncIterator[Daemon]:
+    """The daemon on ports of these tests."""
+    made = Daemon(
+        folder,
+        http={"listen": f"{HOST}:{PORT}", "tls_listen": f"{HOST}:45443"},
+        turn={"listen": [HOST], "port": TURN_PORT, "tls_port": TURNS_PORT, "relay_ports": [45001, 45079]},
+        sfu={"port": 45000},
+        metrics={"listen": f"{HOST}:45641"},
+    )
+    await made.start()
+    yield made
+    await made.kill()
+
+
+async def picture(person: Person, name: str) -> None:
+    """A screenshot to look at."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    await person.browser.screenshot(SCREENSHOTS / f"{name}.png")
+
+
+async def both_themes(person: Person, name: str) -> None:
+    """The same in both colour schemes."""
+    for scheme in ("light", "dark"):
+        await person.browser.page.emulate_media(color_scheme=scheme)  # type: ignore[attr-defined]
+        await picture(person, f"{name}-{scheme}")
