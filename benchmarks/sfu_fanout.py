@@ -29,13 +29,13 @@ from benchmarks.daemon import room_url, start_turnd
 from benchmarks.janus import JanusRoom, start_janus
 from benchmarks.participant import Media, Participant, Transport
 from benchmarks.process import CpuTime, Server, alone, pin_load, save
-from benchmarks.sfu_load import VIDEO_BYTES, Load, Outcome, Rate
+from benchmarks.sfu_load import PLAIN, VIDEO_BYTES, Ends, Load, Outcome, Rate
 from benchmarks.turn_servers import version
 
 MIN_WARM_RUNS, WARM_RUNS = 6, 12  # until all comes: SSRCs are learned, keyframes are there, estimates have grown ...
 WARM_SECONDS = 1.0  # ... and measured rates have settled: each change of more than a quarter is told to each client
 MAX_SUBSCRIBER_BPS = 40e6  # what turnd's estimate of a path lets through (50 Mbit/s), with room
-ENDS = {"plain ends": False, "ends with offloads": True}
+ENDS = {"plain ends": PLAIN, "waiting ends": Ends(waiting=True), "ends with offloads": Ends(offloads=True)}
 HALF = 0.5
 
 Sources = list[tuple[Transport, list[Media]]]
@@ -134,7 +134,7 @@ async def measure(load: Load, server: Server, scene: Scene, arguments: argparse.
 
     async def run(rate: Rate) -> Run:
         before = server.cpu()
-        outcome = await load.run(rate, arguments.seconds, offloads=ENDS[ends], check_every=arguments.check_every)
+        outcome = await load.run(rate, arguments.seconds, ends=ENDS[ends], check_every=arguments.check_every)
         return figures(scene, outcome, server.cpu().since(before))
 
     full = await run(scene.rate)

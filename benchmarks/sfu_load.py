@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
+import select
 import socket
 import time
 from collections.abc import Sequence
@@ -97,6 +99,18 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """How sinks receive: runs of datagrams whole, as network cards of receivers would take them; asleep in their
+    sockets, which on loopback the sender pays for, or polled."""
+
+    offloads: bool = False
+    waiting: bool = False
+
+
+PLAIN = Ends()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What came of what was sent, and how late (one way, from before the burst was built)."""
 
@@ -129,11 +143,11 @@ class Load:
             sink.session = session_pointer(transport.inbound)
             sink.feedback_session, sink.transport_id = session_pointer(transport.outbound), transport.transport_id
 
-    async def run(self, rate: Rate, seconds: float, *, offloads: bool = False, check_every: int = 16) -> Outcome:
-        """One run. With offloads the sinks take runs of datagrams whole, as network cards of receivers would."""
+    async def run(self, rate: Rate, seconds: float, *, ends: Ends = PLAIN, check_every: int = 16) -> Outcome:
+        """One run."""
         transports = self._kept[1]
         for transport in transports:
-            transport.socket.setsockopt(socket.IPPROTO_UDP, UDP_GRO, int(offloads))
+            transport.socket.setsockopt(socket.IPPROTO_UDP, UDP_GRO, int(ends.offloads))
             transport.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         for transport in [*transports, *(source for source, _ in self._kept[0])]:
             transport.socket.send(transport.check)
@@ -143,7 +157,11 @@ class Load:
                     setattr(each, name, 0)
         outcome = COutcome()
         start = time.monotonic()
-        code = await asyncio.to_thread(self._call, rate, seconds, check_every, outcome)
+        with contextlib.closing(select.epoll()) as poller:
+            for sink in self._sinks:
+                poller.register(sink.fd, select.EPOLLIN)
+            number = poller.fileno() if ends.waiting else -1
+            code = await asyncio.to_thread(self._call, rate, seconds, check_every, number, outcome)
         elapsed = time.monotonic() - start
         if code:
             raise OSError(-code, os.strerror(-code))
@@ -153,7 +171,7 @@ class Load:
         counts = (outcome.sent, outcome.received, outcome.checked, outcome.seconds, elapsed)
         return Outcome(*counts, percentile(histogram, 0.5), percentile(histogram, 0.99))
 
-    def _call(self, rate: Rate, seconds: float, check_every: int, outcome: COutcome) -> int:
+    def _call(self, rate: Rate, seconds: float, check_every: int, poller: int, outcome: COutcome) -> int:
         frames, audio = rate.frames_per_second * rate.factor, AUDIO_PACKETS_PER_SECOND * rate.factor
         with real_time():
             code: int = self._library.fanout(
@@ -161,6 +179,6 @@ class Load:
                 *(self._sources, len(self._sources), self._sinks, len(self._sinks)),
                 *(VIDEO_BYTES, rate.burst, AUDIO_BYTES),
                 *(ctypes.c_double(frames), ctypes.c_double(audio), max(1, int(frames)), check_every),
-                *(ctypes.c_double(seconds), ctypes.byref(outcome)),
+                *(ctypes.c_double(seconds), poller, ctypes.byref(outcome)),
             )
         return code
