@@ -35,6 +35,7 @@ MAX_PLACES = 32  # 64 m-lines; who finds none is not received: those who send no
 MAX_NACKED = 2048  # sequence numbers of one compound that are acted on
 WAITING_SECONDS = 0.25  # between looks at a slot that waits for its layer, and between choices that better something
 CONGESTED_SECONDS = 0.05  # between choices that make something worse
+CALM_SECONDS = 3.0  # between reports while nothing changes
 RISEN = 1.05  # what has become so much more is worth a choice
 
 
@@ -70,7 +71,7 @@ class SubscribeConnection(Timed):
         self.rates_changed = False  # of what it could be given, so little that it may wait for the next report
         self.wake_at = now
         self._told: tuple[ReceivedStream, ...] = ()
-        self._changed = False  # what it carries, or what that costs, since it was told
+        self._changed = False  # what it carries, or what that costs, perhaps, since it was told
         self._allocated_at = now
         self._owner = owner
         self._streams = endpoint.streams
@@ -247,7 +248,7 @@ class SubscribeConnection(Timed):
         """Points every slot at what it should carry: nothing while no media can flow, so no keyframe is asked for."""
         connected = self.transport.state is State.CONNECTED
         waiting = False
-        self._changed = True
+        self._report_soon(now)
         for slot in self._taken:
             slot.follow(connected, now)
             waiting = waiting or slot.waiting_since is not None
@@ -260,10 +261,16 @@ class SubscribeConnection(Timed):
         if slot is None:
             return
         slot.switched(self.transport.state is State.CONNECTED, now)
-        self._changed = True
+        self._report_soon(now)
         if self._picture_at is not None and not self._picture_came and not slot.line.audio:
             self._picture_came = True
             self._counters.first_frame_seconds.observe(now - self._picture_at)
+
+    def _report_soon(self, now: float) -> None:
+        """What the slots carry, or what that costs, may be another."""
+        self._changed = True
+        self._next_report_at = min(self._next_report_at, now + REPORT_SECONDS)
+        self.wake_at = min(self.wake_at, self._next_report_at)
 
     def _tell_received(self) -> None:
         if not self._changed:
@@ -352,11 +359,11 @@ class SubscribeConnection(Timed):
         if now >= self.allocate_at:
             self.allocate(now)
         if now >= self._next_report_at:
-            self._next_report_at = now + REPORT_SECONDS
             self._reported = self.transport.send_reports(now) or 0, now
             if self.rates_changed:
                 self.allocate(now)
             self._tell_received()
+            self._next_report_at = now + CALM_SECONDS
         self.wake_at = min(self.transport.next_timer(), self._next_report_at, self.downlink.wake_at, self.allocate_at)
 
     def close(self, now: float) -> None:

@@ -284,13 +284,18 @@ def test_picture_loss_and_fir_reach_the_publisher() -> None:
     assert publisher.requested == [track.layers[""].stream] * 2
 
 
-def test_sender_reports_go_out_each_second() -> None:
+def test_sender_reports_go_out_within_a_second_of_a_change_and_then_each_three() -> None:
     endpoint, connection = agreed()
-    path_of(connection).report = (2**31, 2)
+    path = path_of(connection)
+    path.report = (2**31, 2)
     before = endpoint.counters.rtcp_out["sr"]
-    endpoint.advance(2.1)
-    assert len(path_of(connection).reported_at) == 2
-    assert endpoint.counters.rtcp_out["sr"] - before == 4
+    endpoint.advance(7.2)
+    connection.seat([("ann", publication(Source.CAMERA, 1))], endpoint.clock)
+    connection.allocate(endpoint.clock)
+    endpoint.advance(1.1)
+    started = path.reported_at[0] - 1
+    assert [round(at - started, 1) for at in path.reported_at] == [1.0, 4.0, 7.0, 8.2]
+    assert endpoint.counters.rtcp_out["sr"] - before == 8
 
 
 def test_loss_that_subscribers_report_is_counted_once() -> None:
