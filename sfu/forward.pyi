@@ -19,6 +19,7 @@ MAX_SSRCS: int
 MAX_REMOTES: int
 MAX_SEATS: int
 MAX_PACKET_BYTES: int
+DURATION_BOUNDS: tuple[float, ...]
 MAX_NACK: int
 MAX_UPLINK_PACKETS: int
 MAX_PRIORITY: int
@@ -176,6 +177,11 @@ class Forwarder(Receiver):
     def drain_uplink(self, now: float) -> None:
         """Sends of what waits what there is room for by now."""
 
+    def durations(self) -> tuple[list[int], float]:
+        """Batches by what they took from their arrival to the last copy sent, and their sum in seconds.
+
+        One count for each of DURATION_BOUNDS (inclusive, seconds) and one beyond.
+        """
     def counters(self) -> dict[str, int]:
         """`packets_in_audio`, `packets_out_video`, `bytes_…`, `retransmitted`, `padding_packets`, `padding_bytes`,
         `feedbacks`, and one `dropped_<reason>` for each."""

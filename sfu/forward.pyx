@@ -93,6 +93,7 @@ MAX_PACKET_BYTES = MAX_RTP_BYTES
 MAX_UPLINK_PACKETS = C_MAX_UPLINK_PACKETS
 MAX_PRIORITY = UPLINK_LINES - 1
 RESEND_BURST_BYTES = C_RESEND_BURST
+DURATION_BOUNDS = tuple(SHORTEST_US * 2**i / 1e6 for i in range(DURATIONS - 1))     # seconds
 MAX_NACK = 1024                     # sequence numbers of one `retransmit` that are looked at
 NTP_EPOCH = 2208988800              # 1970 in NTP seconds
 cdef uint64_t ntp_offset_us = int((time.time() - time.monotonic() + NTP_EPOCH) * 1e6)
@@ -280,6 +281,10 @@ cdef class Forwarder(Receiver):
         for reason, key in _DROP_KEYS:
             result[key] = f.drops[<int>reason]
         return result
+
+    def durations(self):
+        """([count of each bucket], sum in seconds) of batches, from arrival to the last copy; see DURATION_BOUNDS."""
+        return [self.f.durations[i] for i in range(DURATIONS)], self.f.durations_us / 1e6
 
     def feed(self, list datagrams not None):
         """Handles [(data, source, local), ...] as one batch and dispatches its events: for tests and fuzzing."""

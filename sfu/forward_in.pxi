@@ -32,7 +32,22 @@ cdef void receive_datagrams(void *context, packet_t *packets, int count) noexcep
                 drop(f, DROP_UNKNOWN_ADDRESS)
             else:
                 receive_media(f, t, p)
-    forward_work(f)
+    if f.work_count:
+        forward_work(f)
+        udp_flush()
+        note_duration(f)
+    else:
+        forward_work(f)
+
+
+cdef void note_duration(forwarder_t *f) noexcept nogil:
+    """Counts what the batch took, from before its first packet was looked at until its last copy was sent."""
+    cdef uint64_t passed = read_clock(f) - f.now_us
+    cdef int i = 0
+    while i < DURATIONS - 1 and passed > <uint64_t>SHORTEST_US << i:
+        i += 1
+    f.durations[i] += 1
+    f.durations_us += passed
 
 
 cdef void receive_media(forwarder_t *f, transport_t *t, packet_t *p) noexcept nogil:

@@ -62,6 +62,8 @@ cdef enum:
     IPV6_UDP_BYTES = 48
     LOSS_WORDS = 4                  # at most 256 numbers in one LOST event
     NAME_BYTES = 16                 # MID, RID
+    DURATIONS = 12                  # buckets of forward_durations, the last without bound
+    SHORTEST_US = 50                # bound of the first; each next one is twice as wide
     MAX_CNAME_BYTES = 255           # RFC 3550 §6.5
     ROUTE_HOLD_US = 10000000        # an address heard from so recently is not given to another connection
 
@@ -408,6 +410,8 @@ cdef struct forwarder_t:
     int event_count
     uint64_t drops[DROPS]
     uplink_t uplink
+    uint64_t durations[DURATIONS]   # batches by the time from their arrival to their last copy
+    uint64_t durations_us
     uint64_t packets_in[2]          # [video?]
     uint64_t packets_out[2]
     uint64_t bytes_in[2]

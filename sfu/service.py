@@ -18,7 +18,7 @@ from typing import cast
 
 from sfu.bandwidth import ProbeResult
 from sfu.counters import Counters
-from sfu.forward import Event, Forwarder, Slot, Stream, Transport
+from sfu.forward import DURATION_BOUNDS, Event, Forwarder, Slot, Stream, Transport
 from sfu.ice_lite import Address, Credentials, Outcome, local_ufrag
 from sfu.publication import PublishConnection
 from sfu.publish_answer import Source
@@ -29,7 +29,7 @@ from sfu.transport import NEVER, RTCP_NAMES, PeerTransport, State
 from sfu.uplink import Uplink
 from wire import memory, stun, udp
 from wire.dtls import DtlsContext
-from wire.measure import Measure
+from wire.measure import Histogram, Measure
 from wire.stun import StunError
 from wire.udp import UdpSocket
 
@@ -325,6 +325,11 @@ class SfuService:
 
     # Measures.
 
+    def _forward_seconds(self) -> Histogram:
+        histogram = Histogram(DURATION_BOUNDS)
+        histogram.counts, histogram.sum = self._forwarder.durations()
+        return histogram
+
     def measures(self) -> Iterator[Measure]:
         """Everything the exporter shows of the media server."""
         counters = self.counters
@@ -337,6 +342,7 @@ class SfuService:
         yield Measure("ice_connect_seconds", {}, counters.ice_connect_seconds)
         yield Measure("dtls_handshake_seconds", {}, counters.dtls_handshake_seconds)
         yield Measure("first_frame_seconds", {}, counters.first_frame_seconds)
+        yield Measure("forward_seconds", {}, self._forward_seconds())
         yield Measure("rtp_jitter_seconds", {}, counters.jitter_seconds)
         yield Measure("rtp_rtt_seconds", {}, counters.rtt_seconds)
         yield Measure("uplink_budget_bytes_per_second", {}, self.uplink.budget_bps / 8)

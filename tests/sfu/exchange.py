@@ -101,11 +101,17 @@ class Exchange:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.now = 1000.0
         self.events: list[tuple[object, ...]] = []
-        self.forwarder = Forwarder(self.events.extend, lambda: self.now)
+        self.passing = 0.0  # with each look at the clock
+        self.forwarder = Forwarder(self.events.extend, self._read_clock)
         self.socket = UdpSocket(loop, ("127.0.0.1", 0), self.forwarder, component="sfu")
         self.forwarder.attach(self.socket)
         self.local = self.socket.local_address
         self.peers: list[Peer] = []
+
+    def _read_clock(self) -> float:
+        at = self.now
+        self.now += self.passing
+        return at
 
     def peer(self, profile: int = GCM, **options: dict[Extension, int]) -> Peer:
         self.peers.append(Peer(self, profile, **options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sfu.forward import (
+    DURATION_BOUNDS,
     RESEND_BURST_BYTES,
     Event,
 )
@@ -52,6 +53,16 @@ def test_nothing_is_sent_before_a_keyframe(call: Call) -> None:
     assert subscriber.received() == []
     assert exchange.dropped() == {"AWAITING_KEYFRAME": 2}
     assert (slot.current(), slot.target()) == (None, stream)
+
+
+def test_batches_that_bring_something_are_timed(call: Call) -> None:
+    exchange, publisher, *_ = call
+    publisher.send(video(1, KEYFRAME), video(2))
+    exchange.passing = 0.0003
+    publisher.send(video(3))
+    counts, seconds = exchange.forwarder.durations()
+    assert counts == [1, 0, 0, 1, *[0] * (len(DURATION_BOUNDS) - 3)]
+    assert seconds == pytest.approx(0.0003)
 
 
 def test_a_keyframe_is_asked_for_at_once_and_every_quarter_second(call: Call) -> None:
