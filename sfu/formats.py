@@ -43,7 +43,7 @@ VIDEO_EXTENSIONS = frozenset(
 # Whose layers only the dependency descriptor tells. Once it is agreed libwebrtc leaves layers and picture ids out of
 # VP8 payloads, which receivers without it would miss.
 DESCRIBED_KINDS = frozenset({Kind.AV1, Kind.H264})
-AUDIO_FEEDBACK = ("transport-cc",)
+AUDIO_FEEDBACK = ("transport-cc", "nack")
 VIDEO_FEEDBACK = ("transport-cc", "goog-remb", "ccm fir", "nack", "nack pli")
 
 

@@ -38,7 +38,8 @@ RECORDER = """(() => {
       at, kind: each.kind, mid: each.mid ?? '', bytes: each.bytesReceived ?? 0, width: each.frameWidth ?? 0,
       frames: each.framesDecoded ?? 0, frozen: each.totalFreezesDuration ?? 0, freezes: each.freezeCount ?? 0,
       samples: each.totalSamplesReceived ?? 0, concealed: each.concealedSamples ?? 0,
-      silent: each.silentConcealedSamples ?? 0, packets: each.packetsReceived ?? 0, lost: each.packetsLost ?? 0})));
+      silent: each.silentConcealedSamples ?? 0, packets: each.packetsReceived ?? 0, lost: each.packetsLost ?? 0,
+      nacks: each.nackCount ?? 0})));
   };
   setInterval(sample, 100);
   sample();
@@ -62,6 +63,7 @@ class Sample:
     silent: int
     packets: int
     lost: int
+    nacks: int
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-/** What this browser can encode: the room's codec first, VP8 after it, and whether it makes layers within one stream. */
+/** What this browser can encode and agree on: the room's codec first, VP8 after it, layers within one stream, lost sound again. */
 
 /** @typedef {import("./protocol.js").VideoCodec} VideoCodec */
 
@@ -45,4 +45,26 @@ function tryMode(mode) {
   } finally {
     connection.close();
   }
+}
+
+/**
+ * Sets our side of a negotiation; asks for lost sound to be sent again (RFC 4585 §6.2.1) where the browser lets it be agreed.
+ *
+ * @param {RTCPeerConnection} connection @param {RTCSessionDescriptionInit} description of createOffer or createAnswer
+ */
+export async function describe(connection, description) {
+  const { type, sdp = "" } = description;
+  try {
+    await connection.setLocalDescription({ type, sdp: repeatSound(sdp) });
+  } catch {
+    await connection.setLocalDescription(description); // a browser that takes only its own words
+  }
+}
+
+/** Browsers can ask for sound again, but do not offer it of themselves. @param {string} sdp */
+export function repeatSound(sdp) {
+  return sdp.replace(/^a=rtpmap:(\d+) opus\/.*\r\n/gim, (line, type) => {
+    const nack = `a=rtcp-fb:${type} nack\r\n`;
+    return sdp.includes(nack) ? line : line + nack;
+  });
 }

@@ -7,7 +7,7 @@ import { ConnectionWatch } from "./recovery.js";
 import { SignallingError } from "./protocol.js";
 import { SenderTuning } from "./sender-tuning.js";
 import { degradationPreference, encodingsFor, tune } from "./layers.js";
-import { canEncode, canLayer, preferCodec } from "./codecs.js";
+import { canEncode, canLayer, describe, preferCodec } from "./codecs.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
 /** @typedef {import("./protocol.js").SignallingClient} SignallingClient */
@@ -181,7 +181,7 @@ export class Publisher {
   /** @param {RTCPeerConnection} connection @param {boolean} iceRestart */
   async #negotiateOnce(connection, iceRestart) {
     try {
-      await connection.setLocalDescription(await connection.createOffer({ iceRestart }));
+      await describe(connection, await connection.createOffer({ iceRestart }));
       // One added since the offer was made has no mid yet; the next offer, already wished for, has it.
       const known = [...this.#sending].filter(([, { transceiver }]) => transceiver.mid !== null);
       const tracks = known.map(([source, { transceiver }]) => ({ mid: transceiver.mid, source }));

@@ -4,6 +4,7 @@
  */
 
 import { ConnectionWatch } from "./recovery.js";
+import { describe } from "./codecs.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
 /** @typedef {import("./protocol.js").Slot} Slot */
@@ -104,7 +105,7 @@ export class Subscriber {
     const connection = /** @type {RTCPeerConnection} */ (this.connection);
     try {
       await connection.setRemoteDescription({ type: "offer", sdp: offer.sdp });
-      await connection.setLocalDescription(await connection.createAnswer());
+      await describe(connection, await connection.createAnswer());
       if (connection !== this.connection) return;
       this.signalling.send({ type: "answer", sdp: connection.localDescription?.sdp, generation: offer.generation });
       this.notify.tracks();
