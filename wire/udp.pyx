@@ -220,6 +220,7 @@ cdef class UdpSocket:
         self.component = component
         self.announced = announced
         s.gso_limit = MAX_GSO_BYTES
+        s.batch = BATCH
         s.receive = receiver.receive
         s.receive_icmp = receiver.receive_icmp
         s.context = receiver.context
@@ -391,6 +392,7 @@ cdef class Poller:
         global draining
         cdef bint came = True
         cdef int _turn
+        cdef uint64_t until_us = monotonic_us() + MAX_DRAIN_US
         for _turn in range(MAX_DRAINS):
             draining = True
             with nogil:
@@ -399,6 +401,8 @@ cdef class Poller:
                 draining = False
                 return
             settle()
+            if monotonic_us() > until_us:
+                return
 
 
 cdef Poller poller_of(loop):

@@ -80,8 +80,9 @@ cdef void reset_header(int index) noexcept nogil:
 
 cdef bint receive_batch(socket_t *s) noexcept nogil:
     """Receives and handles one batch; whether there may be more."""
-    cdef int i, number = 0
-    cdef int received = recvmmsg(s.fd, in_headers, BATCH, MSG_DONTWAIT, NULL)
+    cdef int i, number = 0, asked = s.batch
+    cdef int received = recvmmsg(s.fd, in_headers, asked, MSG_DONTWAIT, NULL)
+    cdef uint64_t began_us
     if received < 0:
         if errno == EINTR:
             return True
@@ -92,8 +93,18 @@ cdef bint receive_batch(socket_t *s) noexcept nogil:
         number = split_run(s, i, number)
         reset_header(i)
     if number > 0:
+        began_us = monotonic_us()
         hand_over(s, number)
-    return received == BATCH
+        fit_batch(s, received, monotonic_us() - began_us)
+    return received == asked
+
+
+cdef inline void fit_batch(socket_t *s, int received, uint64_t passed_us) noexcept nogil:
+    """Has the next batch take neither so long that all else waits for it, nor less than there is time for."""
+    if passed_us > LONG_BATCH_US:
+        s.batch = max(<int>MIN_BATCH, s.batch // 2)
+    elif received == s.batch and passed_us < LONG_BATCH_US // 4:
+        s.batch = min(<int>BATCH, s.batch * 2)
 
 
 cdef bint read_icmp(socket_t *s, icmp_t *message) noexcept nogil:
@@ -137,6 +148,7 @@ cdef bint serve_ready(int poller) noexcept nogil:
 
     Whether there were any.
     """
+    cdef uint64_t until_us = monotonic_us() + MAX_DRAIN_US
     cdef int _turn, i, ready
     cdef bint more
     cdef uint32_t events
@@ -156,4 +168,6 @@ cdef bint serve_ready(int poller) noexcept nogil:
         udp_flush()
         if not more:
             return ready > 0 or _turn > 0
+        if monotonic_us() > until_us:
+            break
     return True

@@ -4,6 +4,9 @@ cdef enum:
     BATCH = 64                          # datagrams (or GRO runs) in one system call
     MAX_ROUNDS = 8                      # of recvmmsg in one drain, of delivery in memory in one turn
     MAX_DRAINS = 8                      # one after another in a turn of the loop
+    MIN_BATCH = 8                       # so few at once where each takes long: many receivers are sent copies of it
+    LONG_BATCH_US = 10000               # a socket's batches become smaller above this, larger below a quarter of it
+    MAX_DRAIN_US = 10000                # then the loop has its turn, whatever still waits
     MAX_PACKETS = 256                   # handed to `receive` at once
     MAX_COMMITTED = 256                 # messages between two flushes
     RECEIVE_BYTES = 65536               # the longest datagram or GRO run
@@ -95,6 +98,7 @@ cdef struct socket_t:
     socket_t *next_committed            # list of the sockets in this batch, in the order of their first datagrams
     socket_t *next_on_port
     bint writer_wanted                  # EPOLLOUT is asked for
+    int batch                           # datagrams (or GRO runs) to take at once, BATCH at most
     uint32_t overflow_seen
     uint64_t counters[COUNTERS]
     uint64_t *component_counters

@@ -99,6 +99,7 @@ class Exchange:
     """A forwarder with a socket, a settable clock, and its events."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.now = 1000.0
         self.events: list[tuple[object, ...]] = []
         self.passing = 0.0  # with each look at the clock
@@ -116,6 +117,11 @@ class Exchange:
     def peer(self, profile: int = GCM, **options: dict[Extension, int]) -> Peer:
         self.peers.append(Peer(self, profile, **options))
         return self.peers[-1]
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
 
     def take(self, event: Event) -> list[tuple[object, ...]]:
         """Events of one sort since the last call; others are kept."""

@@ -25,6 +25,8 @@ from tests.sfu.exchange import (
     video,
 )
 
+CROWD, BURST = 200, 500  # receivers; packets that wait for the server when it looks
+
 # Forwarding
 
 
@@ -393,3 +395,18 @@ def test_jitter_follows_rfc_3550(call: Call) -> None:
         exchange.now += 0.1
     d = 9000 - 3000
     assert abs(stream.jitter - (d + d - d // 16) // 16) <= 1
+
+
+def test_the_loop_has_its_turns_while_a_crowd_is_served(exchange: Exchange) -> None:
+    publisher = exchange.peer()
+    stream = publisher.transport.add_stream(1, audio=False)
+    for _ in range(CROWD):
+        slot_of(exchange.peer()).follow(stream)
+    for number in range(BURST):
+        data, _, local = publisher.datagram(video(number, DELTA if number else KEYFRAME))
+        publisher.socket.sendto(data, local)
+    turns = 0
+    while exchange.forwarder.counters()["packets_out_video"] < CROWD * BURST and turns < BURST:
+        exchange.turn()
+        turns += 1
+    assert 4 < turns < BURST
