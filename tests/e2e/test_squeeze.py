@@ -16,8 +16,8 @@ from tests.e2e.watching import Timeline, recorded, watch
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
 ROOM = f"https://{DAEMON_ADDRESS}:8443/r/squeeze"
 LARGE = {"viewport": {"width": 1920, "height": 1200}}  # three tiles in it are larger than 640 pixels: the top layer
-# Without a new picture. On a free machine it is 0.4 to 0.8 s; three browsers on two cores start an encoder that was off
-# in up to a second more.
+# Without a new picture: mostly 0.4 to 0.8 s. Where the smaller layer was off at its sender and came late it was 1.2
+# and 1.6 s, three browsers being at work on two cores.
 LONGEST_GAP = 2.0
 HALF = 640  # whatever is wider is the top layer, also where a busy browser makes it smaller than its 1280 pixels
 
