@@ -182,6 +182,7 @@ class Forwarder(Receiver):
 
         One count for each of DURATION_BOUNDS (inclusive, seconds) and one beyond.
         """
+
     def counters(self) -> dict[str, int]:
         """`packets_in_audio`, `packets_out_video`, `bytes_…`, `retransmitted`, `padding_packets`, `padding_bytes`,
         `feedbacks`, and one `dropped_<reason>` for each."""

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import pylibsrtp
 from pylibsrtp import Policy, Session, _binding
-from pylibsrtp._binding import ffi, lib
+from pylibsrtp._binding import ffi
 
 from sfu.codecs import Kind
 from sfu.rtp import Extension
@@ -45,8 +45,11 @@ cdef srtp_fn srtp_unprotect_rtcp
 cdef srtp_remove_fn srtp_remove_stream
 
 
+cdef object library = ctypes.CDLL(_binding.__file__)   # libsrtp, and the OpenSSL that is linked with it
+
+
 cdef uintptr_t library_function(str name) except 0:
-    return int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value
 
 
 srtp_protect = <srtp_fn>library_function("srtp_protect")

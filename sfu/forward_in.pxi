@@ -9,6 +9,7 @@ cdef void receive_datagrams(void *context, packet_t *packets, int count) noexcep
     cdef packet_t *found = NULL     # whose transport `t` is
     cdef int i
     cdef uint8_t first
+    cdef bint brought
     f.now_us = read_clock(f)
     for i in range(count):
         p = &packets[i]
@@ -32,12 +33,11 @@ cdef void receive_datagrams(void *context, packet_t *packets, int count) noexcep
                 drop(f, DROP_UNKNOWN_ADDRESS)
             else:
                 receive_media(f, t, p)
-    if f.work_count:
-        forward_work(f)
+    brought = f.work_count > 0
+    forward_work(f)
+    if brought:
         udp_flush()
         note_duration(f)
-    else:
-        forward_work(f)
 
 
 cdef void note_duration(forwarder_t *f) noexcept nogil:
@@ -294,7 +294,7 @@ cdef void record_arrival(forwarder_t *f, transport_t *t, uint16_t number) noexce
         t.arrivals = <arrival_t *>malloc(MAX_ARRIVALS * sizeof(arrival_t))
         if t.arrivals == NULL:
             return
-        t.last_number = 65536 + number
+        t.last_number = FIRST_EXTENDED + number
     if t.arrival_count == MAX_ARRIVALS:
         drop(f, DROP_ARRIVAL_OVERFLOW)
         return

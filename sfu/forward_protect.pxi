@@ -15,32 +15,25 @@ ctypedef int (*evp_update_fn)(void *context, uint8_t *out, int *written, const u
 ctypedef int (*evp_final_fn)(void *context, uint8_t *out, int *written) noexcept nogil
 ctypedef int (*evp_ctrl_fn)(void *context, int kind, int argument, void *pointer) noexcept nogil
 
-cdef object openssl = ctypes.CDLL(_binding.__file__)
-
-
-cdef uintptr_t openssl_function(str name) except 0:
-    return ctypes.cast(getattr(openssl, name), ctypes.c_void_p).value
-
-
-cdef evp_new_fn evp_new = <evp_new_fn>openssl_function("EVP_CIPHER_CTX_new")
-cdef evp_free_fn evp_free = <evp_free_fn>openssl_function("EVP_CIPHER_CTX_free")
-cdef evp_init_fn evp_init = <evp_init_fn>openssl_function("EVP_CipherInit_ex")
-cdef evp_update_fn evp_update = <evp_update_fn>openssl_function("EVP_EncryptUpdate")
-cdef evp_final_fn evp_final = <evp_final_fn>openssl_function("EVP_EncryptFinal_ex")
-cdef evp_ctrl_fn evp_ctrl = <evp_ctrl_fn>openssl_function("EVP_CIPHER_CTX_ctrl")
+cdef evp_new_fn evp_new = <evp_new_fn>library_function("EVP_CIPHER_CTX_new")
+cdef evp_free_fn evp_free = <evp_free_fn>library_function("EVP_CIPHER_CTX_free")
+cdef evp_init_fn evp_init = <evp_init_fn>library_function("EVP_CipherInit_ex")
+cdef evp_update_fn evp_update = <evp_update_fn>library_function("EVP_EncryptUpdate")
+cdef evp_final_fn evp_final = <evp_final_fn>library_function("EVP_EncryptFinal_ex")
+cdef evp_ctrl_fn evp_ctrl = <evp_ctrl_fn>library_function("EVP_CIPHER_CTX_ctrl")
 cdef dict aead_ciphers = {
-    Policy.SRTP_PROFILE_AEAD_AES_128_GCM: (16, openssl_function("EVP_aes_128_gcm")),
-    Policy.SRTP_PROFILE_AEAD_AES_256_GCM: (32, openssl_function("EVP_aes_256_gcm")),
+    Policy.SRTP_PROFILE_AEAD_AES_128_GCM: (16, library_function("EVP_aes_128_gcm")),
+    Policy.SRTP_PROFILE_AEAD_AES_256_GCM: (32, library_function("EVP_aes_256_gcm")),
 }
 
 
-cdef bint open_sealer(transport_t *t, int profile, bytes key) except -1:
+cdef object open_sealer(transport_t *t, int profile, bytes key):
     """Key and salt of the profile, as DTLS gives them; without AEAD there is no sealer."""
     cdef bytes session_key, session_salt
     cdef uint8_t *salt
     close_sealer(t)
     if profile not in aead_ciphers:
-        return False
+        return
     size, cipher = aead_ciphers[profile]
     session_key, session_salt = rtp_keys(key[:size], key[size:])
     salt = session_salt
@@ -51,7 +44,6 @@ cdef bint open_sealer(transport_t *t, int profile, bytes key) except -1:
         close_sealer(t)
         raise RuntimeError("OpenSSL refuses an AEAD key")
     memcpy(t.seal_salt, salt, AEAD_SALT)
-    return True
 
 
 cdef void close_sealer(transport_t *t) noexcept:

@@ -62,7 +62,7 @@ cdef enum:
     IPV6_UDP_BYTES = 48
     LOSS_WORDS = 4                  # at most 256 numbers in one LOST event
     NAME_BYTES = 16                 # MID, RID
-    DURATIONS = 12                  # buckets of forward_durations, the last without bound
+    DURATIONS = 12                  # buckets of `durations`, the last without bound
     SHORTEST_US = 50                # bound of the first; each next one is twice as wide
     MAX_CNAME_BYTES = 255           # RFC 3550 §6.5
     ROUTE_HOLD_US = 10000000        # an address heard from so recently is not given to another connection

@@ -396,7 +396,7 @@ cdef class Poller:
         for _turn in range(MAX_DRAINS):
             draining = True
             with nogil:
-                came = serve_ready(self.fd)
+                came = serve_ready(self.fd, until_us)
             if not came:
                 draining = False
                 return

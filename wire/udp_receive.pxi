@@ -143,12 +143,11 @@ cdef void receive_icmp(socket_t *s) noexcept nogil:
             s.receive_icmp(s.context, &message)
 
 
-cdef bint serve_ready(int poller) noexcept nogil:
+cdef bint serve_ready(int poller, uint64_t until_us) noexcept nogil:
     """Serves the sockets that are ready, in rounds of one batch each, within bounds; each round leaves together.
 
     Whether there were any.
     """
-    cdef uint64_t until_us = monotonic_us() + MAX_DRAIN_US
     cdef int _turn, i, ready
     cdef bint more
     cdef uint32_t events
