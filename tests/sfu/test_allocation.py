@@ -22,8 +22,8 @@ from sfu.forward import MAX_PRIORITY, LayerCount
 from sfu.layers import ALL
 from sfu.publish_answer import Source
 from sfu.router import Limit, MediaRoom, Tile
+from tests.sfu.clients import SIZES, Client, carried, made
 from tests.sfu.peers import EndpointDouble, check, connect, path_of
-from tests.sfu.test_router import SIZES, Client, carried, made
 
 BPS = {"q": 100_000, "h": 400_000, "f": 1_200_000}
 SSRCS = {"q": 11, "h": 12, "f": 13}

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,77 +14,19 @@ from sfu.router import (
     TRACKS_A_TURN,
     Limit,
     MediaFullError,
-    MediaPeer,
     MediaRoom,
-    ReceivedStream,
     RoomSettings,
-    SlotView,
     Tile,
-    WantedSource,
 )
 from sfu.sdp import SdpError, parse
 from sfu.speakers import MAX_TALKERS, OPEN_MICROPHONES
 from sfu.subscription import CHUNK_PLACES, MAX_PLACES
-from tests.sfu.peers import CONTEXT, OTHER_CONTEXT, EndpointDouble, browser_answer, connect, path_of, recorded
-
-BOTH = {"0": Source.MICROPHONE, "1": Source.CAMERA}
-
-
-class Client:
-    """Implements MediaListener and answers offers like a browser."""
-
-    def __init__(self, room: MediaRoom, name: str, *, answering: bool = True) -> None:
-        self.answering = answering
-        self.offers: list[tuple[str, int, bool]] = []
-        self.slots: list[SlotView] = []
-        self.speakers: list[str | None] = []
-        self.failed: list[str] = []
-        self.wanted: list[Sequence[WantedSource]] = []
-        self.received: list[Sequence[ReceivedStream]] = []
-        self.peer: MediaPeer = room.join(name, self)
-        self.room = room
-
-    def media_offer(self, sdp: str, generation: int, fresh: bool) -> None:
-        self.offers.append((sdp, generation, fresh))
-
-    def media_slots(self, slots: list[SlotView]) -> None:
-        self.slots = slots
-
-    def media_speaker(self, peer_id: str | None) -> None:
-        self.speakers.append(peer_id)
-
-    def media_failed(self, connection: str) -> None:
-        self.failed.append(connection)
-
-    def media_wanted(self, wanted: Sequence[WantedSource]) -> None:
-        self.wanted.append(wanted)
-
-    def media_received(self, streams: Sequence[ReceivedStream], estimate_bps: int) -> None:
-        self.received.append(streams)
-
-    def publish(self, name: str = "chromium_plain", sources: Any = None, context: Any = OTHER_CONTEXT) -> str:
-        return self.peer.publish(recorded(name, context), BOTH if sources is None else sources)
-
-    def subscribe(self) -> None:
-        endpoint: Any = self.room.endpoint
-        self.peer.subscribe()
-        self.answer()
-        assert self.peer.subscribed is not None
-        connect(self.peer.subscribed.transport, endpoint.clock)
-
-    def answer(self) -> None:
-        sdp, generation, _ = self.offers[-1]
-        self.peer.answer(browser_answer(sdp), generation)
+from tests.sfu.clients import BOTH, SIZES, Client, carried, made
+from tests.sfu.peers import CONTEXT, EndpointDouble, path_of
 
 
 def seen(client: Client) -> set[tuple[str, str]]:
     return {(view.peer_id, view.source.value) for view in client.slots}
-
-
-def made(*names: str) -> tuple[EndpointDouble, MediaRoom, list[Client]]:
-    endpoint = EndpointDouble()
-    room = MediaRoom(endpoint)
-    return endpoint, room, [Client(room, name) for name in names]
 
 
 def test_everybody_receives_everybody_else_and_never_themselves() -> None:
@@ -353,13 +294,6 @@ def bind(client: Client, **ssrcs: int) -> None:
         stream.width, stream.height = SIZES[rid]
         stream.last_packet_at = endpoint.clock + 1e6
     endpoint.advance(UNKNOWN_SECONDS + 0.2)
-
-
-SIZES = {"q": (320, 180), "h": (640, 360), "f": (1280, 720)}
-
-
-def carried(client: Client) -> dict[str, int]:
-    return {slot.mid: slot.stream.ssrc for slot in path_of(client.peer.subscribed).slots if slot.stream is not None}
 
 
 def test_each_subscriber_gets_the_layer_of_its_own_tile() -> None:

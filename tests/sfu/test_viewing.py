@@ -12,8 +12,8 @@ from sfu.sdp import SdpError, parse
 from sfu.sdp_fragment import IceFragment, parse_fragment
 from sfu.subscription import SlotView
 from sfu.viewing import ViewConnection
+from tests.sfu.clients import Client, made
 from tests.sfu.peers import EndpointDouble, connect, path_of, recorded
-from tests.sfu.test_router import Client, made
 
 MICROPHONE, CAMERA = SlotView("audio0", "ada", Source.MICROPHONE), SlotView("video1", "ada", Source.CAMERA)
 SCREEN = {"0": Source.SCREEN_AUDIO, "1": Source.SCREEN}

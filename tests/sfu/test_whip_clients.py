@@ -8,8 +8,8 @@ import pytest
 
 from sfu.publish_answer import Source
 from sfu.transport import State
+from tests.sfu.clients import Client, made
 from tests.sfu.peers import OTHER_CONTEXT, check, shake
-from tests.sfu.test_router import Client, made
 
 
 def connection_of(client: Client) -> Any:
