@@ -23,11 +23,10 @@ from typing import Any
 from benchmarks.daemon import REPOSITORY
 from benchmarks.plots import circumstances, save_courses
 from benchmarks.process import print_table, save
-from tests.e2e.browsers import Chromium, Firefox
 from tests.e2e.call import Person
-from tests.e2e.conftest import LAN
+from tests.e2e.conftest import People, hosts_of, make_lan
 from tests.e2e.daemon import Daemon
-from tests.e2e.network import Host, Network, Switch
+from tests.e2e.network import Host, Network
 from tests.e2e.test_squeeze import HALF, call_of_three
 from tests.e2e.watching import Timeline, recorded
 
@@ -43,22 +42,15 @@ class ObservedDaemon(Daemon):
     module = "benchmarks.observed_daemon"
 
 
-async def call(stack: AsyncExitStack, folder: Path, switch: Switch) -> tuple[list[Person], list[str]]:
+async def call(stack: AsyncExitStack, folder: Path, lan: dict[str, Host]) -> tuple[list[Person], list[str]]:
     """Daemon and people, all at the top layer; and whose pictures there are."""
-    lan: dict[str, Host] = dict(zip(LAN, switch.interfaces, strict=True))
     daemon = ObservedDaemon(folder / "daemon", lan["daemon"])
     os.environ["ESTIMATES"] = str(folder / "estimates")
     await daemon.start()
     stack.push_async_callback(daemon.kill)
-
-    async def person(
-        name: str, engine: type[Chromium] | type[Firefox], host: Host | None = None, **options: object
-    ) -> Person:
-        browser = await engine.start(folder / name, host, **options)  # type: ignore[arg-type]
-        stack.push_async_callback(browser.close)
-        return Person(name, browser)
-
-    return await call_of_three(person, lan)
+    people = People(folder)
+    stack.push_async_callback(people.close)
+    return await call_of_three(people.make, lan)
 
 
 async def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -67,10 +59,10 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         network = Network()
         stack.callback(network.close)
-        hosts = [network.host(name) for name in LAN]
-        addresses = {host: f"10.77.0.{number}/24" for number, host in enumerate(hosts, 1)}
-        switch, cleos = network.lan(network.host("switch"), addresses), hosts[-1]
-        (_, _, cleo), selves = await call(stack, folder, switch)
+        switch = make_lan(network)
+        lan = hosts_of(switch)
+        (_, _, cleo), selves = await call(stack, folder, lan)
+        cleos = lan["c"]
         if arguments.loss:
             switch.lose(cleos, f"numgen random mod 100 < {arguments.loss} drop")
         await asyncio.sleep(arguments.before)

@@ -32,9 +32,8 @@ class Counters:
     jitter_seconds: Histogram = field(default_factory=lambda: Histogram(JITTER_BOUNDS))  # as subscribers report it
     rtt_seconds: Histogram = field(default_factory=lambda: Histogram(RTT_BOUNDS))
     probes: Counter[str] = field(default_factory=Counter)  # by result
-    estimate_bytes_per_second: Histogram = field(
-        default_factory=lambda: Histogram(ESTIMATE_BOUNDS)
-    )  # once a second a receiver
+    # Once a second a receiver.
+    estimate_bytes_per_second: Histogram = field(default_factory=lambda: Histogram(ESTIMATE_BOUNDS))
     ice_connect_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))
     dtls_handshake_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))
     first_frame_seconds: Histogram = field(default_factory=lambda: Histogram(FIRST_FRAME_BOUNDS))

@@ -23,9 +23,7 @@ MAX_ASKED = 256  # by one NACK: it fits a datagram however they lie
 GIVE_UP_SECONDS = 1.0  # what would come later than this after it was missed is of no use
 MAX_MISSING = 512  # of one stream; past it only a keyframe helps
 PLI_SECONDS = 0.4
-WATCHER_SECONDS = (
-    0.002  # ... and so much after a keyframe for each who gets it: it is six frames, sent to all of them ...
-)
+WATCHER_SECONDS = 0.002  # so much after a keyframe for each who gets it, as it is six frames sent to all of them ...
 MAX_SPACING_SECONDS = 1.0  # ... but no more
 MAX_PLIS = 8  # for one want; slots that wait want again
 REPORT_SECONDS = 1.0

@@ -20,23 +20,28 @@ LAN = ("daemon", "a", "b", "c")
 DAEMON_ADDRESS = "10.77.0.1"
 
 
-def _lan(network: Network) -> Switch:
+def make_lan(network: Network) -> Switch:
     """A LAN of four hosts, 10.77.0.1 to 10.77.0.4."""
     hosts = [network.host(name) for name in LAN]
     addresses = {host: f"10.77.0.{number}/24" for number, host in enumerate(hosts, 1)}
     return network.lan(network.host("switch"), addresses)
 
 
+def hosts_of(switch: Switch) -> dict[str, Host]:
+    """The hosts of such a LAN: `daemon`, `a`, `b`, `c`."""
+    return dict(zip(LAN, switch.interfaces, strict=True))
+
+
 @pytest.fixture
 def switch(network: Network) -> Switch:
     """A LAN of four hosts, 10.77.0.1 to 10.77.0.4."""
-    return _lan(network)
+    return make_lan(network)
 
 
 @pytest.fixture
 def lan(switch: Switch) -> dict[str, Host]:
     """Its hosts `daemon`, `a`, `b`, `c`."""
-    return dict(zip(LAN, switch.interfaces, strict=True))
+    return hosts_of(switch)
 
 
 @pytest.fixture
@@ -103,8 +108,8 @@ class Scene:
     """What the tests of a module share: a LAN, its daemon, and people, who are made when they are first asked for."""
 
     def __init__(self, network: Network, folder: Path) -> None:
-        self.switch = _lan(network)
-        self.lan = dict(zip(LAN, self.switch.interfaces, strict=True))
+        self.switch = make_lan(network)
+        self.lan = hosts_of(self.switch)
         self.daemon = Daemon(folder / "daemon", self.lan["daemon"])
         self.people = People(folder)
         self._known: dict[tuple[str, str, str], Person] = {}
