@@ -23,6 +23,7 @@ CAUTION_SECONDS = 8.0  # after congestion what becomes better must leave so much
 CAUTIOUS_MARGIN = 0.5  # several times a frame, which would fill the queue of a narrow path and stop the picture
 UNKNOWN_SECONDS = 2.0  # a receiver that tells nothing of its path for so long is not bounded by it
 AMPLE = 0.8  # who can be given all there is for less than this part of what the path takes is not short of bits
+HASTE = 0.7  # of what a congested path seems to take is given away: to come down twice costs one more keyframe
 GRACE = 1.5  # times what the path takes one picture may need for GRACE_SECONDS although it is congested: queues empty
 GRACE_SECONDS = 5.0
 TRIAL_PAUSE_SECONDS = 10.0  # between trials that ended in congestion, doubled each time
@@ -130,7 +131,8 @@ class Allocation:
             self._cautious_until = now + CAUTION_SECONDS
         self._up_margin = CAUTIOUS_MARGIN if now < self._cautious_until else UP_MARGIN
         claims = [wish.claim for wish in self._wishes]
-        return Receiver(claims, reserved, self.link_bps, room, first_bps, self._up_margin)
+        link_bps = HASTE * self.link_bps if path.congested else self.link_bps
+        return Receiver(claims, reserved, link_bps, room, first_bps, self._up_margin)
 
     def _link(self, path: Path, now: float) -> float:
         """What its path takes; who tells nothing of it has what it asks for, after a while."""
@@ -180,7 +182,7 @@ class Allocation:
     def take(self, receiver: Receiver, now: float) -> None:
         """Gives the slots what the claims were granted."""
         self.used_bps = receiver.used_bps
-        self.tried = receiver.used_bps > max(receiver.link_bps, receiver.reserved_bps)
+        self.tried = receiver.used_bps > max(self.link_bps, receiver.reserved_bps)
         if not self.tried:
             self._tried_at = None
         elif self._tried_at is None:
@@ -212,6 +214,11 @@ class Allocation:
     def bounded(self) -> bool:
         """Whether something is not given that would be of use."""
         return self.used_bps < self.best_bps
+
+    @property
+    def cautious(self) -> bool:
+        """Whether its path holds something back, or was too narrow a moment ago."""
+        return Bound.LINK in self.bounds or self._up_margin > UP_MARGIN
 
     @property
     def short(self) -> bool:

@@ -107,6 +107,11 @@ class Downlink:
         return self._reported.estimate_bps if self._by_reports else self._bandwidth.estimate_bps
 
     @property
+    def carried_bps(self) -> int:
+        """What this receiver's path takes in the long run: the estimate without what is kept back to empty a queue."""
+        return self._reported.estimate_bps if self._by_reports else int(self._bandwidth.base_bps)
+
+    @property
     def known(self) -> bool:
         """Whether the receiver has told anything of its path."""
         return self._feedback_at is not None or self._first_report_at is not None

@@ -21,7 +21,7 @@ MAX_SEATS: int
 MAX_PACKET_BYTES: int
 DURATION_BOUNDS: tuple[float, ...]
 MAX_NACK: int
-MAX_UPLINK_PACKETS: int
+MAX_WAITING: int
 MAX_PRIORITY: int
 RESEND_BURST_BYTES: int
 
@@ -45,8 +45,8 @@ class Event(IntEnum):
     """(LOST, stream, [sequence numbers newly found missing]): each once, at most 256."""
     FEEDBACK = 7
     """(FEEDBACK, transport): `path_report` has something new; see `set_feedback_interval`."""
-    UPLINK_WAITS = 8
-    """(UPLINK_WAITS,): video has begun to wait for the uplink: call `drain_uplink` at `uplink_wake_at`."""
+    WAITING = 8
+    """(WAITING,): video has begun to wait for the uplink or a path: call `drain` at `drain_at`."""
     UPLINK_FULL = 9
     """(UPLINK_FULL,): what waits for the uplink needs 100 ms. Again after it was less than half of that."""
 
@@ -78,6 +78,7 @@ class Drop(IntEnum):
     LAYER = 22
     NOT_LOUDEST = 23
     UPLINK = 24
+    PATH = 25
 
 class LayerCount(NamedTuple):
     """What came of one layer of a stream since its beginning; the size is that of its spatial layer, 0 unknown."""
@@ -165,16 +166,16 @@ class Forwarder(Receiver):
         """The host's budget over all that leaves by these sockets, payload and IP and UDP headers; 0: none.
 
         No second carries more than 5 % above it. Audio, RTCP, STUN and DTLS never wait, video waits in order of
-        `Slot.priority`, 250 ms and MAX_UPLINK_PACKETS at most; a slot that has waited longer loses all that waits of it
-        and goes on with a keyframe (`Drop.UPLINK`). Repairs beyond what may be borrowed, and padding, are dropped.
+        `Slot.priority`, 250 ms and MAX_WAITING packets at most; a slot that has waited longer loses all that waits and
+        goes on with a keyframe (`Drop.UPLINK`). Repairs beyond what may be borrowed, and padding, are dropped.
         What goes to a client by way of our own relay counts too, for it leaves by the same uplink.
         """
 
     uplink_wait_us: int
     """How long what waits for the uplink will need to go."""
-    uplink_wake_at: float
-    """When to call `drain_uplink`; infinity while nothing waits."""
-    def drain_uplink(self, now: float) -> None:
+    drain_at: float
+    """When to call `drain`; infinity while nothing waits."""
+    def drain(self, now: float) -> None:
         """Sends of what waits what there is room for by now."""
 
     def durations(self) -> tuple[list[int], float]:
@@ -211,6 +212,15 @@ class Transport:
 
     def select(self, socket: UdpSocket, remote: Address, local: Address) -> None:
         """Where to send from now on (nominated pair)."""
+
+    def pace(self, bps: int) -> None:
+        """What media may take of this path, payload and IP and UDP headers; 0, as at first: as much as there is.
+
+        Audio never waits; video does, in order of `Slot.priority`, for a second at most; a slot that has waited longer
+        loses all that waits and goes on with a keyframe. Repairs of video beyond a small debt are dropped. Both are
+        counted as `Drop.PATH`. A layer that takes a slot over does not wait behind what is left of the one before.
+        Padding is not counted: probes exceed what is believed of the path.
+        """
 
     def selected(self) -> tuple[Address, Address] | None:
         """(remote, local)."""

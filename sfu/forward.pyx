@@ -67,7 +67,7 @@ cdef uint64_t read_clock(forwarder_t *f) noexcept nogil:
 
 include "forward_protect.pxi"
 include "forward_out.pxi"
-include "forward_uplink.pxi"
+include "forward_pacer.pxi"
 include "forward_reports.pxi"
 include "forward_arrivals.pxi"
 include "forward_layers.pxi"
@@ -93,8 +93,8 @@ MAX_SSRCS = C_MAX_SSRCS
 MAX_REMOTES = C_MAX_REMOTES
 MAX_SEATS = C_MAX_SEATS
 MAX_PACKET_BYTES = MAX_RTP_BYTES
-MAX_UPLINK_PACKETS = C_MAX_UPLINK_PACKETS
-MAX_PRIORITY = UPLINK_LINES - 1
+MAX_WAITING = C_MAX_WAITING
+MAX_PRIORITY = PACER_LINES - 1
 RESEND_BURST_BYTES = C_RESEND_BURST
 DURATION_BOUNDS = tuple(SHORTEST_US * 2**i / 1e6 for i in range(DURATIONS - 1))     # seconds
 MAX_NACK = 1024                     # sequence numbers of one `retransmit` that are looked at
@@ -113,7 +113,7 @@ class Event(IntEnum):
     SWITCHED = EVENT_SWITCHED
     LOST = EVENT_LOST
     FEEDBACK = EVENT_FEEDBACK
-    UPLINK_WAITS = EVENT_UPLINK_WAITS
+    WAITING = EVENT_WAITING
     UPLINK_FULL = EVENT_UPLINK_FULL
 
 
@@ -145,6 +145,7 @@ class Drop(IntEnum):
     LAYER = DROP_LAYER
     NOT_LOUDEST = DROP_NOT_LOUDEST
     UPLINK = DROP_UPLINK
+    PATH = DROP_PATH
 
 
 _DROP_KEYS = [(int(reason), f"dropped_{reason.name.lower()}") for reason in Drop]
@@ -227,7 +228,7 @@ cdef class Forwarder(Receiver):
     def __dealloc__(self):
         if self.f != NULL:
             free(self.f.routes)
-            free(self.f.uplink.nodes)
+            free(self.f.nodes)
             free(self.f)
 
     def attach(self, UdpSocket socket not None):
@@ -249,21 +250,21 @@ cdef class Forwarder(Receiver):
         if bps < 0:
             raise ValueError("a budget is not negative")
         self.f.now_us = read_clock(self.f)
-        set_uplink(self.f, bps)
+        set_pace(self.f, &self.f.uplink, bps)
 
     @property
     def uplink_wait_us(self):
-        return uplink_wait_us(self.f)
+        return wait_us(&self.f.uplink)
 
     @property
-    def uplink_wake_at(self):
-        return (self.f.uplink.drained_us + UPLINK_DRAIN_US) / 1e6 if self.f.uplink.count else float("inf")
+    def drain_at(self):
+        return (self.f.drained_us + DRAIN_US) / 1e6 if self.f.waiting else float("inf")
 
-    def drain_uplink(self, double now):
+    def drain(self, double now):
         """Sends of what waits what there is room for by now."""
         self.f.now_us = max(self.f.now_us, to_us(now))
         with nogil:
-            drain_uplink(self.f)
+            drain(self.f)
             udp_flush()
 
     def counters(self):
@@ -316,8 +317,7 @@ cdef class Forwarder(Receiver):
         for transport in self._transports:
             for other in (<Transport>transport)._slots:
                 slot = (<Slot>other).s
-                if slot.waiting:
-                    shed(self.f, slot)
+                shed(self.f, slot)
                 for i in range(slot.epoch_room):
                     if slot.epochs[i].stream == s:
                         slot.epochs[i].stream = NULL
@@ -377,7 +377,7 @@ cdef object event_to_python(event_t *e):
         )
     if e.event == EVENT_KEYFRAME_NEEDED:
         return Event.KEYFRAME_NEEDED, <object>(<stream_t *>e.subject).object
-    if e.event == EVENT_UPLINK_WAITS or e.event == EVENT_UPLINK_FULL:
+    if e.event == EVENT_WAITING or e.event == EVENT_UPLINK_FULL:
         return (Event(e.event),)
     if e.event == EVENT_FEEDBACK:
         return Event.FEEDBACK, <object>(<transport_t *>e.subject).object

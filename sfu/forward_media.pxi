@@ -227,8 +227,7 @@ cdef class Slot:
         self.s.resync = False
 
     cdef void unlink(self) noexcept:
-        if self.s.waiting:
-            shed(self.s.transport.f, self.s)
+        shed(self.s.transport.f, self.s)
         self.silence()
         forget_events(self.s.transport.f, self.s)
         self.s.transport = NULL
@@ -255,8 +254,8 @@ cdef class Slot:
 
     @priority.setter
     def priority(self, int value):
-        if not 0 <= value < UPLINK_LINES:
-            raise ValueError(f"priority is not in 0..{UPLINK_LINES - 1}")
+        if not 0 <= value < PACER_LINES:
+            raise ValueError(f"priority is not in 0..{PACER_LINES - 1}")
         self.s.priority = value
 
     def map_payload(self, kind, int payload_type, rtx_payload_type):

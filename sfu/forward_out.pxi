@@ -29,8 +29,8 @@ cdef void forward_work(forwarder_t *f) noexcept nogil:
             if s.loss_to:
                 report_loss(f, s)
     f.work_count = 0
-    if f.uplink.count:
-        drain_uplink(f)
+    if f.waiting:
+        drain(f)
 
 
 cdef void forward_stream(forwarder_t *f, stream_t *s) noexcept nogil:
@@ -120,7 +120,7 @@ cdef void forward_packet(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) no
 
 cdef inline void send_on(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p) noexcept nogil:
     if not slot.audio and must_wait(f, slot, p):
-        wait_for_uplink(f, slot, e, p)
+        wait_in_line(f, slot, e, p)
     else:
         send_now(f, slot, e, p)
 
@@ -176,6 +176,9 @@ cdef void begin_epoch(forwarder_t *f, slot_t *slot, stream_t *s, rtp_t *p) noexc
     cdef stream_t *before = slot.current
     cdef event_t *event
     cdef int64_t elapsed
+    if before != s:
+        shed(f, slot)                           # what still waits of the other one is of no use any more
+        slot.is_shed = False
     memset(e, 0, sizeof(epoch_t))
     e.stream = s
     e.first_source = p.extended
@@ -254,7 +257,9 @@ cdef int emit(forwarder_t *f, slot_t *slot, epoch_t *e, rtp_t *p, outgoing_t *ou
         drop(f, DROP_PROTECT)
         return 0
     udp_commit(t.socket, &t.selected.remote, &t.selected.local, length)
-    charge(f, &t.selected.remote, length)
+    pay(&f.uplink, &t.selected.remote, length)
+    if out.sort != SENT_PADDING:
+        pay(&t.pacer, &t.selected.remote, length)
     t.packets_out += 1
     t.bytes_out += length
     f.packets_out[video] += 1
@@ -418,7 +423,7 @@ cdef bint retransmit_packet(forwarder_t *f, slot_t *slot, uint16_t sequence) noe
     if not has_budget(f, t):
         drop(f, DROP_RESEND_BUDGET)
         return False
-    if not may_repair(f) or e.stream == NULL or not recall(e.stream, extended - e.offset, &p):
+    if not may_repair(f, slot) or e.stream == NULL or not recall(e.stream, extended - e.offset, &p):
         return False
     if not is_wanted(e, &p):
         hollow(&p)

@@ -51,13 +51,15 @@ cdef enum:
     UNKNOWN_NAMED_US = 20000
     SSRC_EXPIRY_US = 10000000       # an SSRC nobody wants may be forgotten after such a silence
     NO_PAYLOAD = 0xFF
-    MAX_UPLINK_WAIT_US = 250000     # video that has waited longer for the host's uplink is worth nothing
-    C_MAX_UPLINK_PACKETS = 8192     # waiting
-    UPLINK_LINES = 4                # priorities of slots
-    UPLINK_BURST_US = 25000         # of the budget may leave at once ...
-    UPLINK_DEBT_US = 10000          # ... and this much more when it is repairs
+    MAX_UPLINK_WAIT_US = 250000     # video that has waited longer for the host's uplink is worth nothing, ...
+    MAX_PATH_WAIT_US = 1000000      # ... for a path of its own, where a keyframe alone takes half of that
+    C_MAX_WAITING = 8192            # packets
+    PACER_LINES = 4                 # priorities of slots
+    PACER_BURST_US = 25000          # of the budget may leave at once ...
+    UPLINK_DEBT_US = 10000          # ... and this much more when it is repairs; ...
+    PATH_DEBT_US = 50000            # ... of a slow path that is a packet
     UPLINK_FULL_US = 100000         # policy hears of a queue so long
-    UPLINK_DRAIN_US = 5000          # between looks at the queue
+    DRAIN_US = 5000                 # between looks at what waits
     IPV4_UDP_BYTES = 28
     IPV6_UDP_BYTES = 48
     LOSS_WORDS = 4                  # at most 256 numbers in one LOST event
@@ -94,6 +96,7 @@ cdef enum:
     DROP_LAYER
     DROP_NOT_LOUDEST
     DROP_UPLINK
+    DROP_PATH
     DROPS
 
 cdef enum:
@@ -111,7 +114,7 @@ cdef enum:
     EVENT_SWITCHED = 5
     EVENT_LOST = 6
     EVENT_FEEDBACK = 7
-    EVENT_UPLINK_WAITS = 8
+    EVENT_WAITING = 8
     EVENT_UPLINK_FULL = 9
 
 ctypedef int (*srtp_fn)(void *session, void *packet, int *length) noexcept nogil
@@ -148,6 +151,24 @@ cdef struct arrival_t:
     uint64_t at_us
 
 
+cdef struct waiting_t
+cdef struct transport_t
+
+
+cdef struct pacer_t:
+    # A token bucket, and the video that waits for it, in lines by priority.
+    transport_t *transport          # whose path it is; NULL: the host's uplink
+    int64_t bps                     # 0: nothing has to wait
+    int64_t credit                  # bits times a million
+    uint64_t filled_us
+    waiting_t *first[PACER_LINES]
+    waiting_t *last[PACER_LINES]
+    int count
+    uint64_t bytes
+    bint listed                     # among the forwarder's `paths`
+    pacer_t *next
+
+
 cdef struct transport_t:
     void *object
     forwarder_t *f
@@ -168,6 +189,7 @@ cdef struct transport_t:
     int last_ssrc
     uint16_t send_number            # transport-wide, of the next packet
     path_t *path                    # NULL before the first transport-wide feedback
+    pacer_t pacer
     int64_t resend_budget           # bytes that may be repeated now
     uint64_t resend_filled_us
     arrival_t *arrivals
@@ -316,7 +338,8 @@ cdef struct slot_t:
     stream_t *current
     stream_t *target
     uint8_t priority
-    uint8_t line                    # of the uplink's, in which all stands that waits of it
+    pacer_t *pacer                  # what it waits for, or waited for last; and ...
+    uint8_t line                    # ... the line of that, in which all stands that waits of it
     int waiting                     # packets
     int64_t sent_highest            # while some wait: `highest` of those that have gone
     bint is_shed                    # silent until the queue is short
@@ -370,7 +393,7 @@ cdef struct route_t:
 
 
 cdef struct waiting_t:
-    # A packet that waits for the host's uplink, in one of its lines or free.
+    # A packet that waits, in a line of a pacer, or free.
     waiting_t *next
     slot_t *slot
     epoch_t epoch                   # as it was when it came
@@ -378,20 +401,6 @@ cdef struct waiting_t:
     uint8_t pad
     int length                      # at most
     uint64_t queued_us
-
-
-cdef struct uplink_t:
-    int64_t bps                     # 0: no budget
-    int64_t credit                  # bits times a million
-    uint64_t filled_us
-    uint64_t drained_us
-    waiting_t *nodes
-    waiting_t *free
-    waiting_t *first[UPLINK_LINES]
-    waiting_t *last[UPLINK_LINES]
-    int count
-    uint64_t bytes
-    bint told_full
 
 
 cdef struct forwarder_t:
@@ -409,7 +418,13 @@ cdef struct forwarder_t:
     event_t events[MAX_EVENTS]
     int event_count
     uint64_t drops[DROPS]
-    uplink_t uplink
+    pacer_t uplink
+    bint told_full                  # of its queue
+    pacer_t *paths                  # those something waits for, and some that are empty by now
+    waiting_t *nodes
+    waiting_t *free_nodes
+    int waiting                     # packets, of all pacers
+    uint64_t drained_us
     uint64_t durations[DURATIONS]   # batches by the time from their arrival to their last copy
     uint64_t durations_us
     uint64_t packets_in[2]          # [video?]

@@ -69,6 +69,7 @@ cdef class Transport:
             raise MemoryError
         self.t.object = <void *>self
         self.t.f = forwarder.f
+        self.t.pacer.transport = self.t
         self.t.resend_budget = C_RESEND_BURST
         self.forwarder = forwarder
         self.owner = owner
@@ -117,7 +118,7 @@ cdef class Transport:
         """Sends a STUN message; it counts towards the uplink."""
         cdef endpoint_t to
         endpoint_from_python(remote, &to)
-        charge(self.t.f, &to, len(data))
+        pay(&self.t.f.uplink, &to, len(data))
         socket.send(data, remote, local)
 
     def select(self, UdpSocket socket not None, remote, local):
@@ -132,6 +133,13 @@ cdef class Transport:
         self._socket = socket
         self.t.socket = socket.handle
         self.t.selected = pair
+
+    def pace(self, int64_t bps):
+        """What media may take of this path; see forward.pyi."""
+        if bps < 0:
+            raise ValueError("a pace is not negative")
+        self.t.f.now_us = read_clock(self.t.f)
+        set_pace(self.t.f, &self.t.pacer, bps)
 
     def selected(self):
         """(remote, local) of the selected pair."""
@@ -326,7 +334,7 @@ cdef class Transport:
         cdef transport_t *t = self.t
         t.packets_out += 1
         t.bytes_out += length
-        charge(t.f, &t.selected.remote, length)
+        pay(&t.f.uplink, &t.selected.remote, length)
         with nogil:
             udp_commit(t.socket, &t.selected.remote, &t.selected.local, length)
             udp_flush()
@@ -461,6 +469,7 @@ cdef class Transport:
         while self.t.remote_count:
             remove_remote(self.t, 0)
         forget_events(self.t.f, self.t)
+        unlist(self.t.f, &self.t.pacer)
         self.closed = True
         self.t.socket = NULL
         self.t.inbound = self.t.outbound = NULL

@@ -179,6 +179,11 @@ class Layer:
             behind > LIVE_SECONDS + self.patience_seconds or now - self.last_packet_at > alone + self.patience_seconds
         )
 
+    def came(self, now: float) -> None:
+        """A receiver has just gone over to it."""
+        if self.alive_since is None:
+            self.alive_since = now
+
     @property
     def bps(self) -> float:
         """What all of it costs, as far as measured."""

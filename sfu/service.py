@@ -91,7 +91,7 @@ class SfuService:
         self._transports: dict[str, PeerTransport] = {}  # by local username fragment
         self._addresses: tuple[str, ...] = ()
         self._tick: asyncio.TimerHandle | None = None
-        self._uplink_timer: asyncio.TimerHandle | None = None  # while video waits for the uplink
+        self._drain_timer: asyncio.TimerHandle | None = None  # while video waits
         self._port = settings.port
         self._trimmed, self._trim_at = 0, 0.0
         self._closed = False
@@ -138,10 +138,10 @@ class SfuService:
         for timed in list(self._timers.members):
             if isinstance(timed, MediaRoom):
                 timed.close()
-        for timer in (self._tick, self._uplink_timer):
+        for timer in (self._tick, self._drain_timer):
             if timer is not None:
                 timer.cancel()
-        self._tick = self._uplink_timer = None
+        self._tick = self._drain_timer = None
         for socket in self._sockets:
             socket.close()
         self._sockets.clear()
@@ -293,17 +293,17 @@ class SfuService:
         if isinstance(connection, SubscribeConnection):
             connection.feedback_received(now)
 
-    def _on_uplink_waits(self, event: tuple[object, ...], now: float) -> None:
+    def _on_waiting(self, event: tuple[object, ...], now: float) -> None:
         del event
-        wake_at = self._forwarder.uplink_wake_at
-        if self._uplink_timer is None and wake_at < NEVER and not self._closed:
-            self._uplink_timer = self._loop.call_later(max(0.001, wake_at - now), self._drain_uplink)
+        wake_at = self._forwarder.drain_at
+        if self._drain_timer is None and wake_at < NEVER and not self._closed:
+            self._drain_timer = self._loop.call_later(max(0.001, wake_at - now), self._drain)
 
-    def _drain_uplink(self) -> None:
-        self._uplink_timer = None
+    def _drain(self) -> None:
+        self._drain_timer = None
         now = self.now()
-        self._forwarder.drain_uplink(now)
-        self._on_uplink_waits((), now)
+        self._forwarder.drain(now)
+        self._on_waiting((), now)
 
     def _on_uplink_full(self, event: tuple[object, ...], now: float) -> None:
         """More is sent than was given away: everybody's share is looked at anew."""
@@ -319,7 +319,7 @@ class SfuService:
         Event.SWITCHED: _on_switched,
         Event.LOST: _on_lost,
         Event.FEEDBACK: _on_feedback,
-        Event.UPLINK_WAITS: _on_uplink_waits,
+        Event.WAITING: _on_waiting,
         Event.UPLINK_FULL: _on_uplink_full,
     }
 

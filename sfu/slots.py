@@ -101,6 +101,9 @@ class OutgoingSlot:
 
     def switched(self, connected: bool, now: float) -> None:
         """It has gone over to the stream it waited for."""
+        playing = self.playing
+        if playing is not None:
+            playing.view.came(now)
         self.follow(connected, now)
         self.watch(self._hoped, now)
 

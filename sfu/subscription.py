@@ -37,6 +37,7 @@ WAITING_SECONDS = 0.25  # between looks at a slot that waits for its layer, and 
 CONGESTED_SECONDS = 0.05  # between choices that make something worse
 CALM_SECONDS = 3.0  # between reports while nothing changes
 RISEN = 1.05  # what has become so much more is worth a choice
+PACE = 1.25  # of what the path carries: so fast do pictures leave where bits are short, and no faster than that itself
 
 
 class SubscribeOwner(Protocol):
@@ -83,6 +84,7 @@ class SubscribeConnection(Timed):
         self._picture_at: float | None = None  # since when there is one to receive
         self._picture_came = False
         self._next_report_at = now + REPORT_SECONDS
+        self._paced = 0
         self._reported = (0, 0.0)  # middle of the NTP time of our latest reports, when they were sent
         self._by_ssrc: dict[int, OutgoingSlot] = {}
         self._taken: list[OutgoingSlot] = []  # where somebody sits, or has sat until just now
@@ -242,6 +244,7 @@ class SubscribeConnection(Timed):
         self.downlink.want(self.allocation.wanted_bps)
         self.wake_at = min(self.wake_at, now)
         self.allocate_by(self.allocation.again_at)
+        self._pace()
         self.follow(now)
 
     def follow(self, now: float) -> None:
@@ -337,6 +340,7 @@ class SubscribeConnection(Timed):
         """There is something new in the path's report."""
         self.downlink.handle_timer(now)
         self._watch_path(now)
+        self._pace()
         self.wake_at = min(self.wake_at, self.downlink.wake_at)
 
     def _watch_path(self, now: float) -> None:
@@ -350,12 +354,24 @@ class SubscribeConnection(Timed):
         elif Bound.LINK in allocation.bounds and estimate > RISEN * allocation.link_bps:
             self.allocate_by(max(now, self._allocated_at + WAITING_SECONDS))
 
+    def _pace(self) -> None:
+        """Where bits are short pictures wait here, behind the sound, and not in the path's queue before it."""
+        allocation, downlink = self.allocation, self.downlink
+        pace = 0
+        if downlink.known and (downlink.congested or allocation.cautious):
+            bps = max(downlink.carried_bps, allocation.used_bps if allocation.tried else 0)
+            pace = int(bps if downlink.congested else PACE * bps)
+        if pace != self._paced:
+            self._paced = pace
+            self.transport.path.pace(pace)
+
     def handle_timer(self, now: float) -> None:
         """All that is due; sets `wake_at`."""
         self.transport.handle_timer(now)
         if now >= self.downlink.wake_at:
             self.downlink.handle_timer(now)
             self._watch_path(now)
+            self._pace()
         if now >= self.allocate_at:
             self.allocate(now)
         if now >= self._next_report_at:

@@ -108,6 +108,7 @@ class PathDouble:
         self.last_received_at = 0.0
         self.reported_at: list[float] = []
         self.report: tuple[int, int] | None = None
+        self.paced_bps = 0
         self.closed = False
 
     def set_payloads(self, payloads: Mapping[int, Any]) -> None:
@@ -146,6 +147,9 @@ class PathDouble:
 
     def select(self, socket: Any, remote: Any, local: Any) -> None:
         self.pair = (remote, local)
+
+    def pace(self, bps: int) -> None:
+        self.paced_bps = bps
 
     def selected(self) -> Any:
         return self.pair

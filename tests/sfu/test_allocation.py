@@ -33,7 +33,7 @@ class Path:
     """What the estimate of one receiver's path says."""
 
     def __init__(self, bps: int) -> None:
-        self.estimate_bps = bps
+        self.estimate_bps = self.carried_bps = bps
         self.known = True
         self.congested = False
         self.wanted: list[int] = []
@@ -93,7 +93,8 @@ class Scene:
 
     def set(self, bps: int, *, congested: bool = False) -> None:
         self.sending.run(0.1)
-        self.path.estimate_bps, self.path.congested = bps, congested
+        self.path.estimate_bps = self.path.carried_bps = bps
+        self.path.congested = congested
         connection: Any = self.bob.peer.subscribed
         connection.feedback_received(self.endpoint.clock)
         self.endpoint.advance(0.06)
@@ -155,7 +156,7 @@ def test_what_was_made_worse_is_not_made_better_at_once() -> None:
 def test_after_congestion_better_needs_more_room_for_a_while() -> None:
     scene = Scene()
     scene.sending.run(3)
-    scene.set(200_000, congested=True)
+    scene.set(240_000, congested=True)
     assert scene.given() == (11, ALL)
     scene.set(280_000)
     scene.sending.run(CAUTION_SECONDS - 1)
@@ -163,6 +164,32 @@ def test_after_congestion_better_needs_more_room_for_a_while() -> None:
     assert scene.path.wanted[-1] == pytest.approx(1.5 * 1_255_000, rel=0.1)
     scene.sending.run(1.2)
     assert scene.given() == (12, 0)
+
+
+@pytest.mark.parametrize(("congested", "given"), [(False, (13, 0)), (True, (12, 1))])
+def test_a_congested_path_is_not_given_all_it_seems_to_take(congested: bool, given: tuple[int, int]) -> None:
+    scene = Scene()
+    scene.sending.run(3)
+    scene.set(600_000, congested=congested)
+    assert scene.given() == given
+
+
+def test_pictures_are_paced_where_bits_are_short_and_for_a_while_after() -> None:
+    scene = Scene()
+    scene.sending.run(3)
+    path = path_of(scene.bob.peer.subscribed)
+    assert path.paced_bps == 0
+    scene.set(240_000, congested=True)
+    assert path.paced_bps == 240_000
+    scene.set(300_000)
+    assert path.paced_bps == 1.25 * 300_000
+    scene.set(10_000_000)
+    scene.sending.run(CAUTION_SECONDS - 1)
+    assert scene.given() == (13, ALL)
+    assert path.paced_bps == 1.25 * 10_000_000
+    scene.sending.run(2)
+    assert path.paced_bps == 0
+    assert path_of(scene.eve.peer.subscribed).paced_bps == 0
 
 
 def test_the_path_is_asked_for_what_would_be_of_use() -> None:

@@ -169,6 +169,15 @@ def test_a_layer_that_comes_when_asked_is_taken_at_once() -> None:
     assert "f" in sender.rids()
 
 
+def test_a_layer_somebody_has_gone_over_to_lives_before_it_is_next_looked_at() -> None:
+    layer = Layer("h")
+    assert not layer.alive
+    layer.came(5.0)
+    assert layer.alive
+    layer.came(6.0)
+    assert layer.alive_since == 5.0
+
+
 def test_a_layer_that_is_off_may_be_chosen_and_costs_what_it_did() -> None:
     sender = Sender(RATES)
     sender.run(3)

@@ -1,4 +1,4 @@
-"""The host's uplink: what waits for it, what does not, and what is dropped. Time is explicit."""
+"""Pacers: what waits for the host's uplink or for a narrow path, what does not, what is dropped. Time is explicit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from sfu.forward import MAX_PRIORITY, MAX_UPLINK_PACKETS, Event, Kind, Slot, Stream
+from sfu.forward import MAX_PRIORITY, MAX_WAITING, Event, Kind, Slot, Stream
 from sfu.rtp import Extension, RtpPacket, parse_rtp
 from tests.sfu.exchange import KEYFRAME, SEND, Exchange, Peer, audio, opened, slot_of, video
 
@@ -59,9 +59,9 @@ class Room:
     def advance(self, seconds: float) -> None:
         """Drains whenever the forwarder asks for it."""
         end = self.exchange.now + seconds
-        while (wake_at := self.exchange.forwarder.uplink_wake_at) <= end:
+        while (wake_at := self.exchange.forwarder.drain_at) <= end:
             self.exchange.now = max(self.exchange.now, wake_at)
-            self.exchange.forwarder.drain_uplink(self.exchange.now)
+            self.exchange.forwarder.drain(self.exchange.now)
             self.collect()
         self.exchange.now = end
 
@@ -116,7 +116,7 @@ def test_without_a_budget_nothing_waits(room: Room) -> None:
     ssrc = room.add_video()
     room.frame(ssrc, 100, key=True)
     assert len(room.came) == 100
-    assert room.exchange.forwarder.uplink_wake_at == NEVER
+    assert room.exchange.forwarder.drain_at == NEVER
     assert room.exchange.forwarder.uplink_wait_us == 0
 
 
@@ -284,7 +284,7 @@ def test_the_queue_is_bounded(room: Room) -> None:
     for ssrc in ssrcs[:16]:
         for part in range(3):
             room.frame(ssrc, 170, key=part == 0 and ssrc != ssrcs[0])
-    room.frame(ssrcs[16], MAX_UPLINK_PACKETS - 16 * 510, key=True)
+    room.frame(ssrcs[16], MAX_WAITING - 16 * 510, key=True)
     assert room.dropped() == 0
     room.frame(ssrcs[17], 1, key=True)
     assert room.dropped() == 510
@@ -311,7 +311,7 @@ def test_padding_is_refused_when_there_is_no_room(room: Room) -> None:
     assert room.subscriber.transport.pad(3000) == 0
     assert room.dropped() > 0
     room.advance(0.24)
-    assert room.exchange.forwarder.uplink_wake_at == NEVER
+    assert room.exchange.forwarder.drain_at == NEVER
     room.exchange.now += 0.1
     assert room.subscriber.transport.pad(1000) > 0
 
@@ -321,15 +321,15 @@ def test_policy_hears_of_waiting_and_of_a_long_queue(room: Room) -> None:
     forwarder.set_uplink(MBIT)
     ssrc = room.add_video()
     room.frame(ssrc, 4, key=True)
-    assert room.exchange.take(Event.UPLINK_WAITS) == [()]
+    assert room.exchange.take(Event.WAITING) == [()]
     assert room.exchange.take(Event.UPLINK_FULL) == []
-    assert forwarder.uplink_wake_at == pytest.approx(room.exchange.now + 0.005)
+    assert forwarder.drain_at == pytest.approx(room.exchange.now + 0.005)
     room.frame(ssrc, 12)
     assert room.exchange.take(Event.UPLINK_FULL) == [()]
     assert 100_000 < forwarder.uplink_wait_us < 160_000
     room.frame(ssrc, 1)
     assert room.exchange.take(Event.UPLINK_FULL) == []
-    assert room.exchange.take(Event.UPLINK_WAITS) == []
+    assert room.exchange.take(Event.WAITING) == []
 
 
 def test_what_waits_is_dropped_with_its_stream_or_slot(room: Room) -> None:
@@ -340,7 +340,7 @@ def test_what_waits_is_dropped_with_its_stream_or_slot(room: Room) -> None:
     room.publisher.transport.remove_stream(gone)
     assert room.exchange.forwarder.uplink_wait_us < 60_000
     room.subscriber.transport.remove_slot(room.slots[1])
-    assert room.exchange.forwarder.uplink_wake_at == NEVER
+    assert room.exchange.forwarder.drain_at == NEVER
     room.advance(0.1)
 
 
@@ -350,3 +350,141 @@ def test_priorities_are_few(room: Room) -> None:
     for wrong in (-1, MAX_PRIORITY + 1):
         with pytest.raises(ValueError, match="priority"):
             room.slots[0].priority = wrong
+
+
+def test_a_paced_path_is_sent_no_more_than_it_carries_and_others_all_at_once(room: Room) -> None:
+    ssrc = room.add_video()
+    other = room.exchange.peer()
+    slot = other.transport.add_slot("m", 900, rtx_ssrc=901, audio=False)
+    slot.map_payload(Kind.VP8, 120, 121)
+    slot.follow(room.streams[0])
+    room.subscriber.transport.pace(MBIT)
+    for step in range(25):
+        room.frame(ssrc, 10 if step == 0 else 2, key=step == 0)
+        assert len(other.raw()) == (10 if step == 0 else 2)
+        room.advance(0.04)
+    room.advance(1.0)
+    assert most_in_a_second(room.came) <= 1.05 * MBIT
+    assert len(room.received()) == 10 + 24 * 2
+    assert room.exchange.dropped() == {}
+
+
+def test_sound_does_not_wait_behind_pictures_of_its_path(room: Room) -> None:
+    room.subscriber.transport.pace(300_000)
+    ssrc = room.add_video()
+    sound = room.publisher.transport.add_stream(2, audio=True)
+    slot_of(room.subscriber, 300, is_audio=True).follow(sound)
+    room.frame(ssrc, 15, key=True)
+    for number in range(20):
+        room.publisher.send(audio(number))
+        came = room.subscriber.raw()
+        assert sum(data[1] & 0x7F == 109 for data in came) == 1
+        room.came += [(room.exchange.now, data) for data in came]
+        room.advance(0.02)
+    assert 0.9 * 0.4 * 300_000 < most_in_a_second(room.came) < 1.2 * 0.4 * 300_000  # 0.4 s of it
+
+
+def test_a_keyframe_may_need_most_of_a_second_of_a_path(room: Room) -> None:
+    room.subscriber.transport.pace(200_000)
+    room.frame(room.add_video(), 15, key=True)
+    room.advance(1.1)
+    assert len(room.came) == 15
+    assert room.exchange.dropped() == {}
+
+
+def test_a_path_too_slow_for_its_pictures_goes_on_with_a_keyframe(room: Room) -> None:
+    room.subscriber.transport.pace(100_000)
+    ssrc = room.add_video()
+    room.frame(ssrc, 30, key=True)
+    room.advance(1.1)
+    sent = [packet.sequence_number for packet in room.received()]
+    assert room.exchange.dropped() == {"PATH": 30 - len(sent)}
+    room.frame(ssrc, 1)
+    assert room.exchange.dropped()["AWAITING_KEYFRAME"] == 1
+    room.frame(ssrc, 2, key=True)
+    room.advance(0.3)
+    assert [packet.sequence_number for packet in room.received()] == [sent[-1] + 1, sent[-1] + 2]
+
+
+def test_another_layer_does_not_wait_behind_what_is_left_of_the_one_before(room: Room) -> None:
+    ssrc, smaller = room.add_video(), room.add_video()
+    room.slots[1].follow(None)
+    room.frame(ssrc, 1, key=True)
+    room.subscriber.transport.pace(300_000)
+    room.frame(ssrc, 20)
+    room.slots[0].follow(room.streams[1])
+    room.frame(smaller, 3, key=True)
+    room.advance(0.2)
+    packets = room.received()
+    first = packets[0].sequence_number
+    assert [packet.sequence_number for packet in packets] == [first + index for index in range(len(packets))]
+    assert [len(packet.payload) for packet in packets[-3:]] == [len(KEYFRAME) + 1000, 1001, 1001]
+    assert len(packets) < 10
+    assert room.exchange.dropped()["PATH"] == 24 - len(packets)
+    room.frame(smaller, 1)
+    room.advance(0.1)
+    assert len(room.received()) == 1
+
+
+def test_a_paced_path_waits_for_the_uplink_too(room: Room) -> None:
+    room.exchange.forwarder.set_uplink(500_000)
+    room.subscriber.transport.pace(MBIT)
+    ssrc = room.add_video()
+    for step in range(25):
+        room.frame(ssrc, 2, key=step == 0)
+        room.advance(0.04)
+    room.advance(1.5)
+    assert most_in_a_second(room.came) <= 1.05 * 500_000
+    assert len(room.came) == 50
+
+
+def test_repairs_of_pictures_owe_a_path_little_and_those_of_sound_are_free(room: Room) -> None:
+    ssrc = room.add_video()
+    sound = room.publisher.transport.add_stream(2, audio=True)
+    voice = slot_of(room.subscriber, 300, is_audio=True, rtx=False)
+    voice.follow(sound)
+    room.publisher.send(audio(1))
+    (spoken,) = room.subscriber.raw()
+    room.frame(ssrc, 6, key=True)
+    numbers = [packet.sequence_number for packet in room.received()]
+    room.subscriber.transport.pace(200_000)
+    assert 1 <= room.slots[0].retransmit(numbers) < 5
+    assert room.exchange.dropped()["PATH"] > 0
+    assert voice.retransmit([int.from_bytes(spoken[2:4])]) == 1
+
+
+def test_probes_are_not_counted_against_a_pace(room: Room) -> None:
+    room.frame(room.add_video(), 3, key=True)
+    room.subscriber.transport.pace(100_000)
+    assert room.subscriber.transport.pad(20_000) >= 19_000
+    room.collect()
+    before = len(room.came)
+    room.frame(10, 1)
+    assert len(room.came) == before + 1
+
+
+def test_a_pace_taken_away_lets_all_go(room: Room) -> None:
+    room.subscriber.transport.pace(100_000)
+    ssrc = room.add_video()
+    room.frame(ssrc, 20, key=True)
+    assert len(room.came) < 3
+    room.subscriber.transport.pace(0)
+    room.collect()
+    assert len(room.came) == 20
+    assert room.exchange.forwarder.drain_at == NEVER
+    room.frame(ssrc, 20)
+    assert len(room.came) == 40
+    with pytest.raises(ValueError, match="negative"):
+        room.subscriber.transport.pace(-1)
+
+
+def test_a_path_that_ends_takes_along_what_waits_of_it(room: Room) -> None:
+    ssrc = room.add_video()
+    room.subscriber.transport.pace(100_000)
+    room.frame(ssrc, 20, key=True)
+    assert room.exchange.forwarder.drain_at != NEVER
+    room.subscriber.transport.close()
+    assert room.exchange.forwarder.drain_at == NEVER
+    room.exchange.forwarder.drain(room.exchange.now + 1)
+    room.frame(ssrc, 2)
+    assert room.exchange.forwarder.drain_at == NEVER
