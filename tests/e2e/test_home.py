@@ -127,8 +127,9 @@ async def test_video_goes_on_through_five_percent_loss(daemon: Daemon, home: Hom
         }
         print(one.name, gained)
         assert all(stream["frozen"] < 1.5 for stream in gained.values())
-    for stream in last[people[0]].values():
-        assert stream["retransmitted"] > 8  # towards the visitor
+    towards_visitor = [stream["retransmitted"] for stream in last[people[0]].values()]
+    assert min(towards_visitor) > 0  # a busy browser sends few packets, and of few few are lost
+    assert sum(towards_visitor) > 15
     samples = await daemon.metrics()
     assert samples["turnd_rtp_retransmitted_packets_total"] > 15
     assert samples['turnd_rtcp_messages_total{direction="out",type="nack"}'] > 8  # from the visitor
