@@ -158,9 +158,11 @@ class Load:
         outcome = COutcome()
         start = time.monotonic()
         with contextlib.closing(select.epoll()) as poller:
-            for sink in self._sinks:
-                poller.register(sink.fd, select.EPOLLIN)
-            number = poller.fileno() if ends.waiting else -1
+            number = -1
+            if ends.waiting:  # else a poller would only cost the sender: it is called for each datagram
+                number = poller.fileno()
+                for sink in self._sinks:
+                    poller.register(sink.fd, select.EPOLLIN)
             code = await asyncio.to_thread(self._call, rate, seconds, check_every, number, outcome)
         elapsed = time.monotonic() - start
         if code:
