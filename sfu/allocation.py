@@ -23,7 +23,7 @@ CAUTION_SECONDS = 8.0  # after congestion what becomes better must leave so much
 CAUTIOUS_MARGIN = 0.5  # several times a frame, which would fill the queue of a narrow path and stop the picture
 UNKNOWN_SECONDS = 2.0  # a receiver that tells nothing of its path for so long is not bounded by it
 AMPLE = 0.8  # who can be given all there is for less than this part of what the path takes is not short of bits
-HASTE = 0.7  # of what a congested path seems to take is given away: to come down twice costs one more keyframe
+HASTE = 0.7  # of what a path seems to take is given away when it is too much: to come down twice costs a keyframe more
 GRACE = 1.5  # times what the path takes one picture may need for GRACE_SECONDS although it is congested: queues empty
 GRACE_SECONDS = 5.0
 TRIAL_PAUSE_SECONDS = 10.0  # between trials that ended in congestion, doubled each time
@@ -131,7 +131,8 @@ class Allocation:
             self._cautious_until = now + CAUTION_SECONDS
         self._up_margin = CAUTIOUS_MARGIN if now < self._cautious_until else UP_MARGIN
         claims = [wish.claim for wish in self._wishes]
-        link_bps = HASTE * self.link_bps if path.congested else self.link_bps
+        sinks = path.congested and self.used_bps > self.link_bps
+        link_bps = HASTE * self.link_bps if sinks else self.link_bps
         return Receiver(claims, reserved, link_bps, room, first_bps, self._up_margin)
 
     def _link(self, path: Path, now: float) -> float:

@@ -7,7 +7,7 @@ functions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from sfu.codecs import Kind
@@ -59,6 +59,10 @@ class Format:
     parameters: str = ""
     feedback: tuple[str, ...] = ()
     rtx: int | None = None
+
+    def told(self, parameter: str) -> Format:
+        """The same with one more parameter in its a=fmtp."""
+        return replace(self, parameters=f"{self.parameters};{parameter}" if self.parameters else parameter)
 
     def lines(self) -> list[Line]:
         """Its a= lines, those of RTX last."""

@@ -86,6 +86,16 @@ def test_remb_is_agreed_only_where_transport_cc_is_missing() -> None:
     assert agree(parse(recorded("aiortc_plain")), BOTH).feedback("goog-remb")
 
 
+def test_senders_of_video_that_estimate_are_told_where_to_begin() -> None:
+    agreement = agree(parse(recorded("chromium_plain")), BOTH)
+    audio, video = agreement.tracks
+    assert all("start-bitrate" not in each.parameters for each in audio.formats)
+    assert [each.parameters.split(";")[-1] for each in video.formats] == ["x-google-start-bitrate=1200"] * 4
+    assert "level-idx" in video.formats[-1].parameters  # AV1's own stay
+    estimating = agree(parse(recorded("aiortc_plain")), BOTH)
+    assert all("start-bitrate" not in each.parameters for track in estimating.tracks for each in track.formats)
+
+
 def test_extensions_of_a_firefox_offer_are_mirrored() -> None:
     agreement = agree(parse(recorded("firefox_simulcast")), BOTH)
     assert agreement.tracks[1].extensions[9] == (Extension.RID, "recvonly")
