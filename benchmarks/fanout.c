@@ -2,8 +2,7 @@
 
    Built and called by sfu_load.py. A burst is one VP8 frame: equal packets, the last with the marker, a
    keyframe once in `keyframe_every`. Sinks are polled, between naps of at most NAP: waking a waiting one would be charged
-   to the server, and a thread of real-time priority that never slept would be stopped for 50 ms in each second. With a
-   `poller` that waits for all sockets they wait in it instead, as programs on the server's own machine would. The
+   to the server, and a thread of real-time priority that never slept would be stopped for 50 ms in each second. The
    payload carries a count and the time sent, then a pattern. Each sink authenticates and checks every `check_every`-th
    packet; the rest are counted by their clear headers. A packet is late by the kernel's time stamp at the sink's
    socket. Sinks with UDP_GRO get runs, which are split here. Sinks answer with transport-wide feedback as browsers do,
@@ -12,7 +11,6 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -22,7 +20,6 @@
 #define RUN 65536
 #define BUCKETS 2000000 /* microseconds */
 #define NAP 200000      /* nanoseconds */
-#define LONG_NAP 20000000
 #define UDP_GRO 104
 #define QUIET 300000000u
 #define PATIENCE 3000000000u
@@ -247,28 +244,22 @@ static double due(const struct source *source, uint64_t first, int index, int co
     return (source->frames - first + 1 - (double)index / count) / rate;
 }
 
-/* Sleeps until a source has something to send, or for NAP; with a poller until something comes, but no longer. */
-static void nap(int poller, uint64_t start, const struct source *sources, int count, const uint64_t *first, double frames_per_second, double audio_per_second) {
-    uint64_t now = nanoseconds(), until = now + (poller < 0 ? NAP : LONG_NAP);
+/* Sleeps until a source has something to send, or for NAP. */
+static void nap(uint64_t start, const struct source *sources, int count, const uint64_t *first, double frames_per_second, double audio_per_second) {
+    uint64_t now = nanoseconds(), until = now + NAP;
     for (int i = 0; i < count; i++) {
         uint64_t at = start + (uint64_t)(1e9 * due(&sources[i], first[i], i, count, sources[i].audio ? audio_per_second : frames_per_second));
         if (at < until) until = at;
     }
     if (until <= now) return;
-    if (poller < 0) {
-        struct timespec to = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
-        clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &to, NULL);
-    } else {
-        struct timespec left = {0, (long)(until - now)};
-        struct epoll_event event;
-        epoll_pwait2(poller, &event, 1, &left, NULL);
-    }
+    struct timespec to = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+    clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &to, NULL);
 }
 
 /* Each source sends `frames_per_second` frames of `burst` packets (audio sources one packet), evenly staggered. */
 int fanout(srtp_function protect, srtp_function unprotect, srtp_function protect_rtcp, struct source *sources, int source_count, struct sink *sinks,
            int sink_count, int size, int burst, int audio_size, double frames_per_second, double audio_per_second,
-           int keyframe_every, int check_every, double seconds, int poller, struct outcome *outcome) {
+           int keyframe_every, int check_every, double seconds, struct outcome *outcome) {
     if (size > 1400 || size < 64 || burst < 1 || burst > MAX_BURST) return -EINVAL;
     uint64_t start = nanoseconds(), end = start + (uint64_t)(seconds * 1e9);
     uint64_t first_frames[source_count];
@@ -288,7 +279,7 @@ int fanout(srtp_function protect, srtp_function unprotect, srtp_function protect
             send_feedback(protect_rtcp, &sinks[i], now);
         }
         if (busy && now > end) heard = now;
-        if (!busy) nap(poller, start, sources, source_count, first_frames, frames_per_second, audio_per_second);
+        if (!busy) nap(start, sources, source_count, first_frames, frames_per_second, audio_per_second);
     }
     outcome->seconds = seconds;
     for (int i = 0; i < source_count; i++) outcome->sent += sources[i].sent;

@@ -18,6 +18,7 @@ LOAD_CORE = 1
 TICKS = os.sysconf("SC_CLK_TCK")
 REAL_TIME = 10
 NICE = -15
+LOOPBACK_STEERING = Path("/sys/class/net/lo/queues/rx-0/rps_cpus")
 
 
 class CpuTime(NamedTuple):
@@ -135,6 +136,17 @@ def be_real_time() -> bool:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(REAL_TIME))
         return True
     return False
+
+
+@contextmanager
+def steered() -> Iterator[None]:
+    """What is sent over loopback is received on the core of the load for a while; OSError where that is not allowed."""
+    before = LOOPBACK_STEERING.read_text()
+    LOOPBACK_STEERING.write_text(f"{1 << LOAD_CORE:x}")
+    try:
+        yield
+    finally:
+        LOOPBACK_STEERING.write_text(before)
 
 
 @contextmanager

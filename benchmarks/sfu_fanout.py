@@ -35,7 +35,7 @@ from benchmarks.turn_servers import version
 MIN_WARM_RUNS, WARM_RUNS = 6, 12  # until all comes: SSRCs are learned, keyframes are there, estimates have grown ...
 WARM_SECONDS = 1.0  # ... and measured rates have settled: each change of more than a quarter is told to each client
 MAX_SUBSCRIBER_BPS = 40e6  # what turnd's estimate of a path lets through (50 Mbit/s), with room
-ENDS = {"plain ends": PLAIN, "waiting ends": Ends(waiting=True), "ends with offloads": Ends(offloads=True)}
+ENDS = {"plain ends": PLAIN, "steered ends": Ends(steered=True), "ends with offloads": Ends(offloads=True)}
 HALF = 0.5
 
 Sources = list[tuple[Transport, list[Media]]]

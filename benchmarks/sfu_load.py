@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import select
 import socket
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pylibsrtp._binding import ffi, lib
 
 from benchmarks.load import SO_TIMESTAMPNS, UDP_GRO, compile_shared, percentile
 from benchmarks.participant import EXTENSION_MID, EXTENSION_TRANSPORT, PAYLOADS, Media, Transport
-from benchmarks.process import real_time
+from benchmarks.process import real_time, steered
 
 BUCKETS = 2_000_000
 VIDEO_BYTES, AUDIO_BYTES = 1200, 112
@@ -100,11 +99,11 @@ class Rate:
 
 @dataclass(frozen=True)
 class Ends:
-    """How sinks receive: runs of datagrams whole, as network cards of receivers would take them; asleep in their
-    sockets, which on loopback the sender pays for, or polled."""
+    """How sinks receive: runs of datagrams whole, as network cards of receivers would take them; on a core of their own
+    down to the socket (Linux's receive packet steering), for else loopback has the sender pay for it."""
 
     offloads: bool = False
-    waiting: bool = False
+    steered: bool = False
 
 
 PLAIN = Ends()
@@ -157,13 +156,8 @@ class Load:
                     setattr(each, name, 0)
         outcome = COutcome()
         start = time.monotonic()
-        with contextlib.closing(select.epoll()) as poller:
-            number = -1
-            if ends.waiting:  # else a poller would only cost the sender: it is called for each datagram
-                number = poller.fileno()
-                for sink in self._sinks:
-                    poller.register(sink.fd, select.EPOLLIN)
-            code = await asyncio.to_thread(self._call, rate, seconds, check_every, number, outcome)
+        with steered() if ends.steered else contextlib.nullcontext():
+            code = await asyncio.to_thread(self._call, rate, seconds, check_every, outcome)
         elapsed = time.monotonic() - start
         if code:
             raise OSError(-code, os.strerror(-code))
@@ -173,7 +167,7 @@ class Load:
         counts = (outcome.sent, outcome.received, outcome.checked, outcome.seconds, elapsed)
         return Outcome(*counts, percentile(histogram, 0.5), percentile(histogram, 0.99))
 
-    def _call(self, rate: Rate, seconds: float, check_every: int, poller: int, outcome: COutcome) -> int:
+    def _call(self, rate: Rate, seconds: float, check_every: int, outcome: COutcome) -> int:
         frames, audio = rate.frames_per_second * rate.factor, AUDIO_PACKETS_PER_SECOND * rate.factor
         with real_time():
             code: int = self._library.fanout(
@@ -181,6 +175,6 @@ class Load:
                 *(self._sources, len(self._sources), self._sinks, len(self._sinks)),
                 *(VIDEO_BYTES, rate.burst, AUDIO_BYTES),
                 *(ctypes.c_double(frames), ctypes.c_double(audio), max(1, int(frames)), check_every),
-                *(ctypes.c_double(seconds), poller, ctypes.byref(outcome)),
+                *(ctypes.c_double(seconds), ctypes.byref(outcome)),
             )
         return code
