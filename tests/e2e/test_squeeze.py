@@ -16,7 +16,7 @@ from tests.e2e.watching import Timeline, recorded, watch
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
 ROOM = f"https://{DAEMON_ADDRESS}:8443/r/squeeze"
 LARGE = {"viewport": {"width": 1920, "height": 1200}}  # three tiles in it are larger than 640 pixels: the top layer
-LONGEST_GAP = 1.0  # seconds without a new picture, beside what a busy machine makes of a free link
+LONGEST_GAP = 1.0  # seconds without a new picture, beside twice what a busy machine makes of a free link
 HALF = 640  # whatever is wider is the top layer, also where a busy browser makes it smaller than its 1280 pixels
 
 
@@ -92,7 +92,7 @@ async def test_a_squeezed_link_gets_less_and_then_all_again(
         gap = seen.longest_gap(key, squeezed_at, seen.now)
         down_at = seen.first(key, squeezed_at, lambda width: width <= HALF)
         print(f"{key}: gap {gap:.2f} s (others {unsqueezed:.2f} s), down {down_at and down_at - squeezed_at}")
-        assert gap < LONGEST_GAP + unsqueezed
+        assert gap < LONGEST_GAP + 2 * unsqueezed
         assert down_at is not None
         assert down_at - squeezed_at < 3.0
     print(f"all back after {seen.now - freed_at:.1f} s, {seen.rate_bps(squeezed_at + 5, freed_at):.0f} bit/s meanwhile")
