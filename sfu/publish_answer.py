@@ -33,7 +33,7 @@ MAX_MID_BYTES = 32
 MAX_RID_BYTES = 16
 _OPUS = "minptime=10;useinbandfec=1;usedtx=1"
 # Where libwebrtc's own estimate begins, instead of 300 kbit/s: three layers need 1.3 Mbit/s, and its first probes try
-# three and six times as much. Others do not know the parameter (RFC 8866 §6.15: and ignore it).
+# three and six times as much. Who does not know the parameter leaves it alone, as Firefox and GStreamer do.
 _START = "x-google-start-bitrate=1200"
 _MIRROR = {"sendonly": "recvonly", "sendrecv": "sendrecv"}
 
