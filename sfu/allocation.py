@@ -216,10 +216,9 @@ class Allocation:
         """Whether something is not given that would be of use."""
         return self.used_bps < self.best_bps
 
-    @property
-    def cautious(self) -> bool:
+    def cautious(self, now: float) -> bool:
         """Whether its path holds something back, or was too narrow a moment ago."""
-        return Bound.LINK in self.bounds or self._up_margin > UP_MARGIN
+        return Bound.LINK in self.bounds or now < self._cautious_until
 
     @property
     def short(self) -> bool:

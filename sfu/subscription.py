@@ -84,6 +84,7 @@ class SubscribeConnection(Timed):
         self._picture_at: float | None = None  # since when there is one to receive
         self._picture_came = False
         self._next_report_at = now + REPORT_SECONDS
+        self._narrow = False  # there was congestion, and something has been held back since
         self._paced = 0
         self._reported = (0, 0.0)  # middle of the NTP time of our latest reports, when they were sent
         self._by_ssrc: dict[int, OutgoingSlot] = {}
@@ -244,7 +245,7 @@ class SubscribeConnection(Timed):
         self.downlink.want(self.allocation.wanted_bps)
         self.wake_at = min(self.wake_at, now)
         self.allocate_by(self.allocation.again_at)
-        self._pace()
+        self._pace(now)
         self.follow(now)
 
     def follow(self, now: float) -> None:
@@ -340,7 +341,7 @@ class SubscribeConnection(Timed):
         """There is something new in the path's report."""
         self.downlink.handle_timer(now)
         self._watch_path(now)
-        self._pace()
+        self._pace(now)
         self.wake_at = min(self.wake_at, self.downlink.wake_at)
 
     def _watch_path(self, now: float) -> None:
@@ -354,11 +355,15 @@ class SubscribeConnection(Timed):
         elif Bound.LINK in allocation.bounds and estimate > RISEN * allocation.link_bps:
             self.allocate_by(max(now, self._allocated_at + WAITING_SECONDS))
 
-    def _pace(self) -> None:
-        """Where bits are short pictures wait here, behind the sound, and not in the path's queue before it."""
+    def _pace(self, now: float) -> None:
+        """On a path known to be narrow pictures wait here, behind the sound, and not in the path's queue before it.
+
+        What holds a picture back before there was any congestion is only that nobody knows yet what the path takes.
+        """
         allocation, downlink = self.allocation, self.downlink
+        self._narrow = downlink.congested or (self._narrow and allocation.cautious(now))
         pace = 0
-        if downlink.known and (downlink.congested or allocation.cautious):
+        if self._narrow and downlink.known:
             bps = max(downlink.carried_bps, allocation.used_bps if allocation.tried else 0)
             pace = int(bps if downlink.congested else PACE * bps)
         if pace != self._paced:
@@ -371,7 +376,7 @@ class SubscribeConnection(Timed):
         if now >= self.downlink.wake_at:
             self.downlink.handle_timer(now)
             self._watch_path(now)
-            self._pace()
+            self._pace(now)
         if now >= self.allocate_at:
             self.allocate(now)
         if now >= self._next_report_at:
