@@ -16,7 +16,8 @@ from tests.e2e.watching import Timeline, recorded, watch
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
 ROOM = f"https://{DAEMON_ADDRESS}:8443/r/squeeze"
 LARGE = {"viewport": {"width": 1920, "height": 1200}}  # three tiles in it are larger than 640 pixels: the top layer
-LONGEST_GAP = 1.0  # seconds without a new picture, beside twice what a busy machine makes of a free link
+# Of ten frames a second; what is longer where no link is narrow is the machine: encoder and decoder wait.
+QUIET_GAP = 0.2
 HALF = 640  # whatever is wider is the top layer, also where a busy browser makes it smaller than its 1280 pixels
 
 
@@ -54,7 +55,7 @@ async def is_back(person: Person, pictures: list[str], since: float) -> None:
 
 
 def audio_goes_on(timeline: Timeline, since: float, until: float, most: float) -> None:
-    """No second of any voice is much more than half made up, and all of it together hardly."""
+    """No second of any voice is mostly made up, and all of it together hardly."""
     for mid in timeline.sounding():
         worst = max(timeline.concealment(mid, at, at + 1.0) for at in range(int(since), int(until)))
         last = [sample for sample in timeline.samples if sample.mid == mid][-1]
@@ -62,7 +63,7 @@ def audio_goes_on(timeline: Timeline, since: float, until: float, most: float) -
             f"{mid}: {timeline.concealment(mid, since, until):.1%} made up, {worst:.0%} of the worst second, "
             f"{last.lost} of {last.packets} lost, {last.nacks} asked for"
         )
-        assert worst < 0.6, f"{mid}: {worst:.0%} of a second was made up"
+        assert worst < 0.5, f"{mid}: {worst:.0%} of a second was made up"
         assert timeline.concealment(mid, since, until) < most
 
 
@@ -92,7 +93,7 @@ async def test_a_squeezed_link_gets_less_and_then_all_again(
         gap = seen.longest_gap(key, squeezed_at, seen.now)
         down_at = seen.first(key, squeezed_at, lambda width: width <= HALF)
         print(f"{key}: gap {gap:.2f} s (others {unsqueezed:.2f} s), down {down_at and down_at - squeezed_at}")
-        assert gap < LONGEST_GAP + 2 * unsqueezed
+        assert gap < 1.0 + max(0.0, unsqueezed - QUIET_GAP)
         assert down_at is not None
         assert down_at - squeezed_at < 3.0
     print(f"all back after {seen.now - freed_at:.1f} s, {seen.rate_bps(squeezed_at + 5, freed_at):.0f} bit/s meanwhile")
