@@ -138,6 +138,8 @@ cdef class Transport:
         """What media may take of this path; see forward.pyi."""
         if bps < 0:
             raise ValueError("a pace is not negative")
+        if bps == self.t.pacer.bps:
+            return
         self.t.f.now_us = read_clock(self.t.f)
         set_pace(self.t.f, &self.t.pacer, bps)
 

@@ -85,7 +85,6 @@ class SubscribeConnection(Timed):
         self._picture_came = False
         self._next_report_at = now + REPORT_SECONDS
         self._narrow = False  # there was congestion, and something has been held back since
-        self._paced = 0
         self._reported = (0, 0.0)  # middle of the NTP time of our latest reports, when they were sent
         self._by_ssrc: dict[int, OutgoingSlot] = {}
         self._taken: list[OutgoingSlot] = []  # where somebody sits, or has sat until just now
@@ -366,9 +365,7 @@ class SubscribeConnection(Timed):
         if self._narrow and downlink.known:
             bps = max(downlink.carried_bps, allocation.used_bps if allocation.tried else 0)
             pace = int(bps if downlink.congested else PACE * bps)
-        if pace != self._paced:
-            self._paced = pace
-            self.transport.path.pace(pace)
+        self.transport.path.pace(pace)
 
     def handle_timer(self, now: float) -> None:
         """All that is due; sets `wake_at`."""

@@ -120,16 +120,21 @@ def test_without_a_budget_nothing_waits(room: Room) -> None:
     assert room.exchange.forwarder.uplink_wait_us == 0
 
 
-def test_a_budget_taken_away_lets_all_go(room: Room) -> None:
-    room.exchange.forwarder.set_uplink(MBIT)
+@pytest.mark.parametrize("of_path", [False, True], ids=["uplink", "path"])
+def test_a_limit_taken_away_lets_all_go(room: Room, of_path: bool) -> None:
+    limit = room.subscriber.transport.pace if of_path else room.exchange.forwarder.set_uplink
+    limit(100_000)
     ssrc = room.add_video()
     room.frame(ssrc, 20, key=True)
-    assert len(room.came) < 20
-    room.exchange.forwarder.set_uplink(0)
+    assert len(room.came) < 3
+    limit(0)
     room.collect()
     assert len(room.came) == 20
+    assert room.exchange.forwarder.drain_at == NEVER
+    room.frame(ssrc, 20)
+    assert len(room.came) == 40
     with pytest.raises(ValueError, match="negative"):
-        room.exchange.forwarder.set_uplink(-1)
+        limit(-1)
 
 
 def test_audio_never_waits_and_video_pays(room: Room) -> None:
@@ -461,21 +466,6 @@ def test_probes_are_not_counted_against_a_pace(room: Room) -> None:
     before = len(room.came)
     room.frame(10, 1)
     assert len(room.came) == before + 1
-
-
-def test_a_pace_taken_away_lets_all_go(room: Room) -> None:
-    room.subscriber.transport.pace(100_000)
-    ssrc = room.add_video()
-    room.frame(ssrc, 20, key=True)
-    assert len(room.came) < 3
-    room.subscriber.transport.pace(0)
-    room.collect()
-    assert len(room.came) == 20
-    assert room.exchange.forwarder.drain_at == NEVER
-    room.frame(ssrc, 20)
-    assert len(room.came) == 40
-    with pytest.raises(ValueError, match="negative"):
-        room.subscriber.transport.pace(-1)
 
 
 def test_a_path_that_ends_takes_along_what_waits_of_it(room: Room) -> None:
