@@ -251,9 +251,8 @@ static void nap(uint64_t start, const struct source *sources, int count, const u
         uint64_t at = start + (uint64_t)(1e9 * due(&sources[i], first[i], i, count, sources[i].audio ? audio_per_second : frames_per_second));
         if (at < until) until = at;
     }
-    if (until <= now) return;
     struct timespec to = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
-    clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &to, NULL);
+    if (until > now) clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &to, NULL);
 }
 
 /* Each source sends `frames_per_second` frames of `burst` packets (audio sources one packet), evenly staggered. */
