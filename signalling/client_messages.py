@@ -25,6 +25,14 @@ MAX_ID_LENGTH = 32  # of a participant
 MAX_TILES = 64
 MAX_TILE_PIXELS = 16384  # of a side
 MAX_UPLINK_KBPS = 10_000_000
+MAX_KEY_LENGTH = 128  # of a host key or an invitation
+MAX_LABEL_LENGTH = 64  # of an invitation
+MAX_QUESTION_LENGTH = 500
+MIN_INVITATION_SECONDS = 60
+MAX_INVITATION_SECONDS = 30 * 24 * 3600
+
+# What those who are not hosts may do in a room, each until a host takes it away.
+RIGHTS = ("chat", "share", "unmute", "files")
 
 ErrorCode = Literal[
     "malformed",
@@ -35,7 +43,12 @@ ErrorCode = Literal[
     "password",
     "room-full",
     "draining",
+    "locked",
+    "banned",
+    "denied",
+    "invitation",
     "forbidden",
+    "unknown",
     "sdp",
     "rate",
     "too-large",
@@ -51,6 +64,35 @@ class MalformedMessage(ValueError):  # noqa: N818 - named as the protocol does
         self.code: ErrorCode = code
         self.message = message
         self.request = request
+
+
+class Moderation(StrEnum):
+    """What a host does to a participant, or to all who are not hosts."""
+
+    MUTE = "mute"
+    STOP_VIDEO = "stop-video"
+    STOP_SHARE = "stop-share"
+    LOWER_HAND = "lower-hand"
+    REMOVE = "remove"
+    BAN = "ban"
+    PROMOTE = "promote"
+    DEMOTE = "demote"
+
+    @property
+    def for_all(self) -> bool:
+        """Whether it can be done to all at once."""
+        return self not in (Moderation.BAN, Moderation.PROMOTE, Moderation.DEMOTE)
+
+
+class ReactionKind(StrEnum):
+    """What can be shown for a moment."""
+
+    LIKE = "like"
+    LOVE = "love"
+    LAUGH = "laugh"
+    SURPRISE = "surprise"
+    APPLAUSE = "applause"
+    PARTY = "party"
 
 
 class Mode(StrEnum):
@@ -106,6 +148,8 @@ class Join(ClientMessage):
     name: str
     password: str = ""
     resume: str = ""
+    host_key: str = ""
+    invitation: str = ""
     subscribe: bool = True
     settings: RoomSettings = RoomSettings()
 
@@ -165,10 +209,122 @@ class Stage(ClientMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat(ClientMessage):
-    """Says something to all in the room."""
+    """Says something to all in the room, or to one participant alone."""
 
     type: ClassVar[str] = "chat"
     text: str
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRules(ClientMessage):
+    """Changes what holds for all in the room; None: unchanged. `rights` has only those that change."""
+
+    type: ClassVar[str] = "rules"
+    locked: bool | None = None
+    lobby: bool | None = None
+    password: str | None = None
+    rights: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admit(ClientMessage):
+    """Lets somebody who waits in, or sends them away; an empty `waiting`: all of them."""
+
+    type: ClassVar[str] = "admit"
+    waiting: str = ""
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moderate(ClientMessage):
+    """Does something to a participant; an empty `participant`: to all who are not hosts."""
+
+    type: ClassVar[str] = "moderate"
+    action: Moderation
+    participant: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiftBan(ClientMessage):
+    """Lets somebody come again."""
+
+    type: ClassVar[str] = "lift-ban"
+    ban: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invite(ClientMessage):
+    """Asks for an invitation that is good for so long."""
+
+    type: ClassVar[str] = "invite"
+    seconds: int
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoke(ClientMessage):
+    """Makes an invitation good for nothing."""
+
+    type: ClassVar[str] = "revoke"
+    invitation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRoom(ClientMessage):
+    """Ends the room for all in it."""
+
+    type: ClassVar[str] = "end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hand(ClientMessage):
+    """Raises one's hand, or takes it down."""
+
+    type: ClassVar[str] = "hand"
+    up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class React(ClientMessage):
+    """Shows something for a moment."""
+
+    type: ClassVar[str] = "reaction"
+    reaction: ReactionKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask(ClientMessage):
+    """Asks the stage of a broadcast room a question."""
+
+    type: ClassVar[str] = "ask"
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote(ClientMessage):
+    """Gives a question one's vote, or takes it back."""
+
+    type: ClassVar[str] = "vote"
+    question: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkAnswered(ClientMessage):
+    """Says that a question has been answered, or has not."""
+
+    type: ClassVar[str] = "answered"
+    question: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw(ClientMessage):
+    """Takes a question away: one's own, or as a host any."""
+
+    type: ClassVar[str] = "withdraw"
+    question: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

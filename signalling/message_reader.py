@@ -13,9 +13,13 @@ from signalling.client_messages import (
     MAX_CHAT_LENGTH,
     MAX_GENERATION,
     MAX_ID_LENGTH,
+    MAX_INVITATION_SECONDS,
+    MAX_KEY_LENGTH,
+    MAX_LABEL_LENGTH,
     MAX_MID_LENGTH,
     MAX_NAME_LENGTH,
     MAX_PASSWORD_LENGTH,
+    MAX_QUESTION_LENGTH,
     MAX_REQUEST_LENGTH,
     MAX_SDP_LENGTH,
     MAX_TILE_PIXELS,
@@ -23,24 +27,41 @@ from signalling.client_messages import (
     MAX_TOKEN_LENGTH,
     MAX_TRACKS,
     MAX_UPLINK_KBPS,
+    MIN_INVITATION_SECONDS,
+    RIGHTS,
     VERSION,
+    Admit,
     Answer,
+    Ask,
+    ChangeRules,
     Chat,
     ClientMessage,
+    EndRoom,
+    Hand,
+    Invite,
     Join,
     Leave,
+    LiftBan,
     MalformedMessage,
+    MarkAnswered,
     Mode,
+    Moderate,
+    Moderation,
     Ping,
     Pong,
     Publish,
+    React,
+    ReactionKind,
     Resubscribe,
+    Revoke,
     RoomSettings,
     Stage,
     State,
     Tile,
     VideoCodec,
     View,
+    Vote,
+    Withdraw,
 )
 from signalling.media import Source
 
@@ -72,11 +93,11 @@ def clean_name(text: str) -> str:
     return name
 
 
-def clean_chat(text: str) -> str:
-    """Chat text with newlines as \\n and without other control characters; MalformedMessage when nothing is left."""
+def clean_chat(text: str, maximum: int = MAX_CHAT_LENGTH) -> str:
+    """Text with newlines as \\n and without other control characters; MalformedMessage when nothing is left."""
     cleaned = _UNFIT_FOR_CHAT.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
-    if not 1 <= len(cleaned) <= MAX_CHAT_LENGTH:
-        _refuse(f"text: 1 to {MAX_CHAT_LENGTH} characters")
+    if not 1 <= len(cleaned) <= maximum:
+        _refuse(f"text: 1 to {maximum} characters")
     return cleaned
 
 
@@ -99,6 +120,9 @@ class _Fields:
         if _SURROGATE.search(value):
             _refuse(f"{name}: not valid Unicode")
         return value
+
+    def optional_text(self, name: str, maximum: int) -> str | None:
+        return None if self._values.get(name) is None else self.text(name, maximum)
 
     def integer(self, name: str, maximum: int, *, minimum: int = 0, default: int | None = None) -> int:
         value = self._values.get(name)
@@ -160,6 +184,8 @@ _SOURCES = _by_value(Source)
 _VIDEO_SOURCES = {value: source for value, source in _SOURCES.items() if not source.audio}
 _MODES = _by_value(Mode)
 _VIDEO_CODECS = _by_value(VideoCodec)
+_MODERATIONS = _by_value(Moderation)
+_REACTIONS = _by_value(ReactionKind)
 
 
 def _join(values: _Fields, request: str | None) -> Join:
@@ -172,6 +198,8 @@ def _join(values: _Fields, request: str | None) -> Join:
         name=clean_name(values.text("name", 4 * MAX_NAME_LENGTH)),
         password=values.text("password", MAX_PASSWORD_LENGTH, default=""),
         resume=values.text("resume", MAX_TOKEN_LENGTH, default=""),
+        host_key=values.text("host_key", MAX_KEY_LENGTH, default=""),
+        invitation=values.text("invitation", MAX_KEY_LENGTH, default=""),
         subscribe=values.boolean("subscribe", default=True),
         settings=_settings(values.part("settings")),
     )
@@ -228,9 +256,47 @@ def _view(values: _Fields, request: str | None) -> View:
     return View(request=request, tiles=tuple(tiles.values()))
 
 
+def _id(values: _Fields, name: str, *, default: str | None = None) -> str:
+    return values.text(name, MAX_ID_LENGTH, minimum=1, default=default)
+
+
 def _stage(values: _Fields, request: str | None) -> Stage:
-    participant = values.text("participant", MAX_ID_LENGTH, minimum=1)
-    return Stage(request=request, participant=participant, on=values.boolean("on"))
+    return Stage(request=request, participant=_id(values, "participant"), on=values.boolean("on"))
+
+
+def _chat(values: _Fields, request: str | None) -> Chat:
+    # Control characters are dropped and line ends shortened, so a little more may come in than goes out.
+    text = clean_chat(values.text("text", 2 * MAX_CHAT_LENGTH))
+    return Chat(request=request, text=text, to=_id(values, "to", default=""))
+
+
+def _rules(values: _Fields, request: str | None) -> ChangeRules:
+    part = values.part("rights")
+    rights = {right: value for right in RIGHTS if (value := part.optional_boolean(right)) is not None}
+    # An empty password is one: it takes the room's away.
+    password = values.optional_text("password", MAX_PASSWORD_LENGTH)
+    locked, lobby = values.optional_boolean("locked"), values.optional_boolean("lobby")
+    return ChangeRules(request=request, locked=locked, lobby=lobby, password=password, rights=rights)
+
+
+def _moderate(values: _Fields, request: str | None) -> Moderate:
+    action = values.choice("action", _MODERATIONS)
+    participant = _id(values, "participant", default="")
+    if not participant and not action.for_all:
+        _refuse(f"participant: {action.value} is done to one at a time")
+    return Moderate(request=request, action=action, participant=participant)
+
+
+def _invite(values: _Fields, request: str | None) -> Invite:
+    seconds = values.integer("seconds", MAX_INVITATION_SECONDS, minimum=MIN_INVITATION_SECONDS)
+    label = values.text("label", MAX_LABEL_LENGTH, default="")
+    if _UNFIT_FOR_NAME.search(label):
+        _refuse("label: control characters are not allowed")
+    return Invite(request=request, seconds=seconds, label=label.strip())
+
+
+def _ask(values: _Fields, request: str | None) -> Ask:
+    return Ask(request=request, text=clean_chat(values.text("text", 2 * MAX_QUESTION_LENGTH), MAX_QUESTION_LENGTH))
 
 
 _DECODERS: Mapping[str, Callable[[_Fields, str | None], ClientMessage]] = {
@@ -241,8 +307,24 @@ _DECODERS: Mapping[str, Callable[[_Fields, str | None], ClientMessage]] = {
     "state": _state,
     "view": _view,
     "stage": _stage,
-    # Control characters are dropped and line ends shortened, so a little more may come in than goes out.
-    "chat": lambda values, request: Chat(request=request, text=clean_chat(values.text("text", 2 * MAX_CHAT_LENGTH))),
+    "chat": _chat,
+    "rules": _rules,
+    "admit": lambda values, request: Admit(
+        request=request, waiting=_id(values, "waiting", default=""), on=values.boolean("on")
+    ),
+    "moderate": _moderate,
+    "lift-ban": lambda values, request: LiftBan(request=request, ban=_id(values, "ban")),
+    "invite": _invite,
+    "revoke": lambda values, request: Revoke(request=request, invitation=_id(values, "invitation")),
+    "end": lambda values, request: EndRoom(request=request),
+    "hand": lambda values, request: Hand(request=request, up=values.boolean("up")),
+    "reaction": lambda values, request: React(request=request, reaction=values.choice("reaction", _REACTIONS)),
+    "ask": _ask,
+    "vote": lambda values, request: Vote(request=request, question=_id(values, "question"), on=values.boolean("on")),
+    "answered": lambda values, request: MarkAnswered(
+        request=request, question=_id(values, "question"), on=values.boolean("on")
+    ),
+    "withdraw": lambda values, request: Withdraw(request=request, question=_id(values, "question")),
     "ping": lambda values, request: Ping(request=request),
     "pong": lambda values, request: Pong(request=request),
     "leave": lambda values, request: Leave(request=request),

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from signalling.client_messages import VERSION, ErrorCode, RoomSettings
 
-ClosingReason = Literal["draining", "replaced", "left", "timeout", "overloaded", "ended"]
+ClosingReason = Literal["draining", "replaced", "left", "timeout", "overloaded", "ended", "removed", "banned"]
 
 
 class Role(StrEnum):
@@ -36,6 +36,78 @@ class ParticipantView:
     camera: bool
     screen: bool
     connected: bool
+    hand: int = 0
+    """0: down. Otherwise the smaller it is the longer it is up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What holds for all in the room. `password`: whether there is one."""
+
+    locked: bool
+    lobby: bool
+    password: bool
+    rights: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingView:
+    """Somebody who waits for a host to let them in."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BanView:
+    """Somebody who may not come again."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationView:
+    """A way in that ends; `expires` in seconds since 1970."""
+
+    id: str
+    token: str
+    label: str
+    expires: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModerationView:
+    """What hosts alone know."""
+
+    host_key: str
+    waiting: Sequence[WaitingView]
+    invitations: Sequence[InvitationView]
+    bans: Sequence[BanView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionView:
+    """A question to the stage; `voted`: whether its receiver has voted for it."""
+
+    id: str
+    participant: str
+    name: str
+    text: str
+    time: float
+    votes: int
+    answered: bool
+    voted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileView:
+    """A file in the room's chat: GET /r/<room>/files/<id>. `expires` in seconds since 1970."""
+
+    id: str
+    name: str
+    bytes: int
+    expires: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +166,8 @@ class ChatLine(ServerMessage):
     name: str
     text: str
     time: float
+    to: str | None = field(default=None, metadata={"omit_none": True})
+    file: FileView | None = field(default=None, metadata={"omit_none": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +184,9 @@ class Joined(ServerMessage):
     role: Role
     audience: int
     participants: Sequence[ParticipantView]
+    rules: Rules
+    moderation: ModerationView | None = field(default=None, metadata={"omit_none": True})
+    questions: Sequence[QuestionView] = ()
     chat: Written
     ice_servers: Sequence[Mapping[str, object]]
     heartbeat: Mapping[str, int]
@@ -167,6 +244,82 @@ class RoleChange(ServerMessage):
     type: ClassVar[str] = "role"
     role: Role
     resume: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesChange(ServerMessage):
+    """What holds for all in the room from now on."""
+
+    type: ClassVar[str] = "rules"
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModerationChange(ServerMessage):
+    """What hosts alone know: the whole state, to them alone."""
+
+    type: ClassVar[str] = "moderation"
+    moderation: ModerationView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting(ServerMessage):
+    """The client has no seat yet: a host has to let it in. `host`: whether one is there."""
+
+    type: ClassVar[str] = "waiting"
+    host: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moderated(ServerMessage):
+    """A host did something to this client; `by` is their name."""
+
+    type: ClassVar[str] = "moderated"
+    action: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invited(ServerMessage):
+    """The answer to `invite`."""
+
+    type: ClassVar[str] = "invited"
+    invitation: InvitationView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaction(ServerMessage):
+    """Somebody shows something for a moment."""
+
+    type: ClassVar[str] = "reaction"
+    participant: str
+    name: str
+    reaction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionEvent(ServerMessage):
+    """A question was asked, marked or taken away. `voted` in it is not its receiver's."""
+
+    type: ClassVar[str] = "question"
+    event: Literal["asked", "changed", "removed"]
+    question: QuestionView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Votes(ServerMessage):
+    """How many votes questions have: those whose number has changed."""
+
+    type: ClassVar[str] = "votes"
+    votes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileGone(ServerMessage):
+    """A file can no longer be had."""
+
+    type: ClassVar[str] = "file-gone"
+    file: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +391,7 @@ class Error(ServerMessage):
 
 SERVER_TYPES = (
     *("joined", "published", "offer", "slots", "participant", "audience", "role", "wanted", "received", "speaker"),
+    *("rules", "moderation", "waiting", "moderated", "invited", "reaction", "question", "votes", "file-gone"),
     *("media-lost", "chat", "ping", "pong", "closing", "error"),
 )
 

@@ -22,8 +22,19 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @typedef {"host" | "speaker" | "viewer"} Role
  * @typedef {"vp8" | "vp9" | "av1" | "h264"} VideoCodec
  * @typedef {{mode: "meeting" | "broadcast", video: VideoCodec, uplink_kbps: number}} RoomSettings
- * @typedef {{id: string, name: string, microphone: boolean, camera: boolean, screen: boolean, connected: boolean, role?: Role}} Participant
- * @typedef {{id: string | number, participant: string, name: string, text: string, time: number}} ChatMessage
+ * @typedef {{id: string, name: string, microphone: boolean, camera: boolean, screen: boolean, connected: boolean, role?: Role, hand?: number}} Participant
+ *   `hand`: 0 is down; otherwise the smaller the longer it is up
+ * @typedef {{id: string, name: string, bytes: number, expires: number}} SharedFile
+ * @typedef {{id: string | number, participant: string, name: string, text: string, time: number, to?: string, file?: SharedFile}} ChatMessage
+ * @typedef {"chat" | "share" | "unmute" | "files"} Right
+ * @typedef {{locked: boolean, lobby: boolean, password: boolean, rights: Record<Right, boolean>}} Rules
+ * @typedef {{id: string, name: string}} WaitingPerson
+ * @typedef {{id: string, name: string}} Ban
+ * @typedef {{id: string, token: string, label: string, expires: number}} Invitation
+ * @typedef {{host_key: string, waiting: WaitingPerson[], invitations: Invitation[], bans: Ban[]}} ModerationState what hosts alone know
+ * @typedef {"mute" | "stop-video" | "stop-share" | "lower-hand" | "remove" | "ban" | "promote" | "demote"} ModerationAction
+ * @typedef {"like" | "love" | "laugh" | "surprise" | "applause" | "party"} ReactionKind
+ * @typedef {{id: string, participant: string, name: string, text: string, time: number, votes: number, answered: boolean, voted: boolean}} Question
  * @typedef {{mid: string, participant: string, source: Source}} Slot
  * @typedef {{participant: string, source: "camera" | "screen", width: number, height: number, pinned?: boolean}} ViewTile device pixels
  * @typedef {{rid: string, active: boolean, spatial?: number}} WantedLayer
@@ -45,6 +56,9 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {RoomSettings} [settings]
  * @property {Role} [role] ours
  * @property {number} [audience] how many only watch
+ * @property {Rules} [rules]
+ * @property {ModerationState} [moderation] for hosts
+ * @property {Question[]} [questions] of a broadcast room
  *
  * @typedef {"idle" | "connecting" | "joined" | "waiting" | "closed"} Status
  * @typedef {object} ClientEvents
@@ -62,10 +76,18 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {{estimate_kbps: number, streams: ReceivedStream[]}} received
  * @property {{role: Role}} role ours is now this
  * @property {{count: number}} audience
+ * @property {{rules: Rules}} rules
+ * @property {{moderation: ModerationState}} moderation
+ * @property {{host: boolean}} waiting no seat yet: a host has to let us in, and is there or not
+ * @property {{action: ModerationAction, by: string}} moderated a host did this to us
+ * @property {{participant: string, name: string, reaction: ReactionKind}} reaction
+ * @property {{event: "asked" | "changed" | "removed", question: Question}} question `voted` in it is not ours
+ * @property {{votes: Record<string, number>}} votes
+ * @property {{file: string}} file-gone
  * @property {{connection: "publish" | "subscribe"}} media-lost the server gave up on one of our connections
  *
  * @typedef {{type: string, request?: string, [field: string]: any}} Message
- * @typedef {{name: string, password?: string, settings?: Partial<RoomSettings>}} Identity `settings` are those of a room that we open
+ * @typedef {{name: string, password?: string, host_key?: string, invitation?: string, settings?: Partial<RoomSettings>}} Identity `settings` are those of a room that we open
  */
 
 /** A request that the server refused (its code) or that got no answer (`disconnected`, `timeout`). */
@@ -79,7 +101,7 @@ export class SignallingError extends Error {
 }
 
 /** Fatal errors that trying again cannot mend. After all others we come back: the server says when, or we choose. */
-const LASTING_ERRORS = new Set(["password", "room-full", "version", "malformed", "unknown-type", "already-joined"]);
+const LASTING_ERRORS = new Set(["password", "room-full", "version", "malformed", "unknown-type", "already-joined", "locked", "banned", "denied", "invitation"]);
 
 export class SignallingClient extends EventTarget {
   /** @type {Status} */
@@ -193,11 +215,10 @@ export class SignallingClient extends EventTarget {
     this.#socket = socket;
     socket.addEventListener("open", () => {
       if (socket !== this.#socket || !this.#identity) return;
-      const { name, password, settings } = this.#identity;
+      const { name, ...optional } = this.#identity;
       /** @type {Message} */
       const message = { type: "join", version: PROTOCOL_VERSION, name };
-      if (password) message.password = password;
-      if (settings) message.settings = settings;
+      for (const [field, value] of Object.entries(optional)) if (value) message[field] = value;
       if (this.#token) message.resume = this.#token;
       socket.send(JSON.stringify(message));
     });
@@ -227,6 +248,11 @@ export class SignallingClient extends EventTarget {
         this.send({ type: "pong" });
         break;
       case "pong":
+        break;
+      case "waiting":
+        // The server is there and takes its time, as a host does.
+        this.#attemptDeadline = 0;
+        this.#emit("waiting", message);
         break;
       case "joined":
         this.#joined(/** @type {any} */ (message));
@@ -274,7 +300,7 @@ export class SignallingClient extends EventTarget {
 
   /** @param {Message} message */
   #closing(message) {
-    if (["replaced", "left", "ended"].includes(message.reason)) {
+    if (["replaced", "left", "ended", "removed", "banned"].includes(message.reason)) {
       this.#stop();
       this.#emit("ended", { reason: message.reason });
     } else this.#broken(Number(message.retry_ms) || 0);
