@@ -12,6 +12,7 @@ import { Relays } from "./ice-servers.js";
 import { onStage } from "./state.js";
 import { ViewReport } from "./view-report.js";
 import { SilenceWatch } from "./silence.js";
+import { RoomActions } from "./room-actions.js";
 import { remember } from "./preferences.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -59,6 +60,7 @@ export class Call {
       tracks: () => store.set({ tracks: store.state.tracks + 1 }),
     });
     this.chat = new ChatLog(this.signalling, store);
+    this.room = new RoomActions(this.signalling, store, (key) => this.notify(key));
     this.view = new ViewReport((tiles) => this.signalling.send({ type: "view", tiles }));
     // What we send is answered all the time; who only watches hears the others.
     this.silence = new SilenceWatch(
@@ -179,7 +181,7 @@ export class Call {
     this.#readLocal();
   }
 
-  /** @param {"" | "chat" | "people"} panel */
+  /** @param {import("./state.js").Panel} panel */
   showPanel(panel) {
     const unread = panel === "chat" ? 0 : this.store.state.unread;
     this.store.set({ panel, unread });
@@ -204,11 +206,11 @@ export class Call {
     else this.stage(this.store.state.self, false);
   }
 
-  /** A few words that go away by themselves. @param {string} key */
-  notify(key) {
+  /** A few words that go away by themselves. @param {string} key @param {Record<string, string | number>} [values] */
+  notify(key, values) {
     clearTimeout(this.#noticeTimer);
-    this.store.set({ notice: key });
-    if (key) this.#noticeTimer = setTimeout(() => this.store.set({ notice: "" }), NOTICE_MS);
+    this.store.set({ notice: { key, values } });
+    this.#noticeTimer = setTimeout(() => this.store.set({ notice: null }), NOTICE_MS);
   }
 
   #listenToServer() {
@@ -261,7 +263,9 @@ export class Call {
     const { self, participants, resumed, settings, role = "host", audience = 0 } = message;
     this.relays.servers = message.ice_servers ?? [];
     this.publisher.codec = settings?.video ?? "vp8";
-    this.store.set({ phase: "call", self, participants, refused: "", broadcast: settings?.mode === "broadcast", audience });
+    this.store.set({ phase: "call", self, participants, refused: "", broadcast: settings?.mode === "broadcast", audience, waiting: null });
+    const { rules = this.store.state.rules, moderation = null, questions = [] } = message;
+    this.store.set({ rules, moderation, questions });
     if (!resumed) this.store.set({ speaker: null, role, invited: false });
     else if (role !== this.store.state.role) this.#roleChanged(role);
     if (role === "viewer") this.media.stopAll();
@@ -280,6 +284,7 @@ export class Call {
     // Only hosts are shown who watches.
     const participants = role === "host" ? this.store.state.participants : onStage(this.store.state);
     this.store.set({ role, invited: up, participants });
+    if (role !== "host") this.store.set({ moderation: null });
     if (role !== "viewer" || before === "viewer") return;
     this.publisher.close();
     this.media.stopAll();
@@ -294,7 +299,10 @@ export class Call {
   /** @param {"joined" | "changed" | "left"} event @param {Participant} participant */
   #participant(event, participant) {
     const { participants, self } = this.store.state;
-    if (participant.id === self) return;
+    if (participant.id === self) {
+      this.store.set({ hand: participant.hand ?? 0 });
+      return;
+    }
     const index = participants.findIndex(({ id }) => id === participant.id);
     if (event === "left") this.store.set({ participants: participants.filter(({ id }) => id !== participant.id) });
     else if (index < 0) this.store.set({ participants: [...participants, participant] });

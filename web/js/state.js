@@ -9,10 +9,13 @@
 /** @typedef {{estimate_kbps: number, streams: import("./protocol.js").ReceivedStream[]}} Received */
 /** @typedef {"off" | "starting" | "on"} Capture */
 /** @typedef {ChatMessage & {pending?: boolean}} ShownMessage */
+/** @typedef {"" | "chat" | "people" | "questions"} Panel what stands beside the stage */
 
 /**
  * A capture that failed: what was asked for, and the name of the DOMException (`insecure` where browsers refuse outright).
  * @typedef {{what: "microphone" | "camera" | "both" | "screen", reason: string}} CaptureProblem
+ *
+ * @typedef {{key: string, values?: Record<string, string | number>}} Notice
  *
  * @typedef {object} State
  * @property {"lobby" | "joining" | "call" | "ended"} phase
@@ -27,12 +30,17 @@
  * @property {Role} role ours
  * @property {boolean} invited brought to the stage and not yet said how
  * @property {number} audience how many only watch
+ * @property {import("./protocol.js").Rules} rules of the room
+ * @property {import("./protocol.js").ModerationState | null} moderation what hosts alone know; null: we are none
+ * @property {{host: boolean} | null} waiting for a host to let us in, who is there or not
+ * @property {import("./protocol.js").Question[]} questions to the stage
+ * @property {number} hand ours: 0 down, otherwise the smaller the longer it is up
  * @property {Received} received how the pictures of others arrive, as the server sees it
  * @property {number} tracks rises when the tracks or slots of others changed
  * @property {string | null} speaker
  * @property {ShownMessage[]} chat
  * @property {number} unread
- * @property {"" | "chat" | "people"} panel
+ * @property {Panel} panel
  * @property {boolean} online the signalling socket stands
  * @property {boolean} mediaHealthy
  * @property {boolean} reconnecting broken for long enough to say so
@@ -43,7 +51,7 @@
  * @property {Capture} screen
  * @property {import("./local-media.js").ScreenHint} screenHint
  * @property {CaptureProblem | null} problem
- * @property {string} notice key of a short message
+ * @property {Notice | null} notice a few words that go away by themselves
  * @property {MediaDeviceInfo[]} devices
  * @property {string} microphoneDevice
  * @property {string} cameraDevice
@@ -65,6 +73,11 @@ export function initialState() {
     role: "host",
     invited: false,
     audience: 0,
+    rules: { locked: false, lobby: false, password: false, rights: { chat: true, share: true, unmute: true, files: true } },
+    moderation: null,
+    waiting: null,
+    questions: [],
+    hand: 0,
     received: { estimate_kbps: 0, streams: [] },
     tracks: 0,
     speaker: null,
@@ -81,7 +94,7 @@ export function initialState() {
     screen: "off",
     screenHint: "text",
     problem: null,
-    notice: "",
+    notice: null,
     devices: [],
     microphoneDevice: "",
     cameraDevice: "",
@@ -97,6 +110,11 @@ export function onStage({ participants }) {
 /** Whether we may send: not a viewer, and not one who was asked up and has not answered. @param {State} state */
 export function maySend({ role, invited }) {
   return role !== "viewer" && !invited;
+}
+
+/** Whether we may do that in this room: hosts may all. @param {State} state @param {import("./protocol.js").Right} right */
+export function mayUse({ role, rules }, right) {
+  return role === "host" || rules.rights[right];
 }
 
 export class Store {

@@ -3,6 +3,7 @@
 import { View } from "../../js/view.js";
 import { make, setText } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
+import { t } from "../../js/language.js";
 import { captureHelp } from "./capture-help.js";
 import { Sound } from "../sound/sound.js";
 
@@ -49,8 +50,8 @@ class Banner extends View {
     for (const [hint, button] of this.#hint) button.setAttribute("aria-pressed", String(hint === state.screenHint));
     this.#problem.hidden = state.problem === null;
     if (state.problem) this.#problemWords.textContent = captureHelp(state.problem);
-    this.#notice.hidden = state.notice === "";
-    if (state.notice) setText(this.#notice, state.notice);
+    this.#notice.hidden = state.notice === null;
+    if (state.notice) this.#notice.textContent = t(state.notice.key, state.notice.values);
   }
 }
 

@@ -1,0 +1,125 @@
+/**
+ * What a person does in a room beside sending media: hands, reactions, questions, and as a host the rules of the room. The store
+ * changes when the server says so; a refusal becomes a notice.
+ */
+
+import { SignallingError } from "./protocol.js";
+
+/** @typedef {import("./protocol.js").Message} Message */
+/** @typedef {import("./protocol.js").Right} Right */
+/** @typedef {import("./protocol.js").ModerationAction} ModerationAction */
+/** @typedef {import("./protocol.js").ReactionKind} ReactionKind */
+/** @typedef {import("./protocol.js").Invitation} Invitation */
+/** @typedef {import("./protocol.js").Question} Question */
+/** @typedef {import("./protocol.js").SignallingClient} SignallingClient */
+/** @typedef {import("./state.js").Store} Store */
+
+export class RoomActions {
+  /** @param {SignallingClient} signalling @param {Store} store @param {(key: string) => void} notify */
+  constructor(signalling, store, notify) {
+    this.signalling = signalling;
+    this.store = store;
+    this.notify = notify;
+    signalling.on("rules", ({ rules }) => store.set({ rules }));
+    signalling.on("moderation", ({ moderation }) => store.set({ moderation }));
+    signalling.on("waiting", (waiting) => store.set({ waiting: { host: waiting.host } }));
+    signalling.on("question", ({ event, question }) => this.#question(event, question));
+    signalling.on("votes", ({ votes }) => {
+      const questions = store.state.questions.map((each) => (each.id in votes ? { ...each, votes: votes[each.id] } : each));
+      store.set({ questions });
+    });
+  }
+
+  /** Asks for something that has no reply of its own; says whether it was sent. @param {Message} message */
+  #send(message) {
+    return this.signalling.send(message);
+  }
+
+  /** @param {boolean} up */
+  raiseHand(up) {
+    this.#send({ type: "hand", up });
+  }
+
+  /** @param {ReactionKind} reaction */
+  react(reaction) {
+    this.#send({ type: "reaction", reaction });
+  }
+
+  /** @param {ModerationAction} action @param {string} [participant] absent: all who are not hosts */
+  moderate(action, participant) {
+    this.#send({ type: "moderate", action, participant });
+  }
+
+  /** @param {{locked?: boolean, lobby?: boolean, password?: string, rights?: Partial<Record<Right, boolean>>}} change */
+  changeRules(change) {
+    this.#send({ type: "rules", ...change });
+  }
+
+  /** @param {boolean} on @param {string} [waiting] absent: all who wait */
+  admit(on, waiting) {
+    this.#send({ type: "admit", waiting, on });
+  }
+
+  /** @param {string} ban */
+  liftBan(ban) {
+    this.#send({ type: "lift-ban", ban });
+  }
+
+  /** @param {number} seconds @param {string} [label] @returns {Promise<Invitation | null>} null when it was refused */
+  async invite(seconds, label) {
+    try {
+      return (await this.signalling.request({ type: "invite", seconds, label })).invitation;
+    } catch (error) {
+      if (!(error instanceof SignallingError)) throw error;
+      this.notify("notice.not-invited");
+      return null;
+    }
+  }
+
+  /** @param {string} invitation id */
+  revoke(invitation) {
+    this.#send({ type: "revoke", invitation });
+  }
+
+  endForAll() {
+    this.#send({ type: "end" });
+  }
+
+  /** @param {string} text @returns {Promise<boolean>} whether it was taken */
+  async ask(text) {
+    try {
+      await this.signalling.request({ type: "ask", text });
+      return true;
+    } catch (error) {
+      if (!(error instanceof SignallingError)) throw error;
+      return false;
+    }
+  }
+
+  /** @param {string} question @param {boolean} on */
+  vote(question, on) {
+    const questions = this.store.state.questions.map((each) => (each.id === question ? { ...each, voted: on } : each));
+    if (this.#send({ type: "vote", question, on })) this.store.set({ questions });
+  }
+
+  /** @param {string} question @param {boolean} on */
+  markAnswered(question, on) {
+    this.#send({ type: "answered", question, on });
+  }
+
+  /** @param {string} question */
+  withdraw(question) {
+    this.#send({ type: "withdraw", question });
+  }
+
+  /** @param {"asked" | "changed" | "removed"} event @param {Question} question */
+  #question(event, question) {
+    const { questions } = this.store.state;
+    const known = questions.find(({ id }) => id === question.id);
+    // What we voted for the server says in `joined` only: here it speaks to all.
+    const ours = { ...question, voted: known?.voted ?? false };
+    if (event === "removed") this.store.set({ questions: questions.filter(({ id }) => id !== question.id) });
+    else if (known) this.store.set({ questions: questions.map((each) => (each.id === question.id ? ours : each)) });
+    else this.store.set({ questions: [...questions, ours] });
+  }
+}
