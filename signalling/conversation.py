@@ -17,6 +17,7 @@ from signalling.client_messages import (
     MAX_MESSAGE_BYTES,
     MAX_NAME_LENGTH,
     MAX_TILES,
+    RIGHTS,
     Answer,
     Chat,
     ClientMessage,
@@ -35,7 +36,7 @@ from signalling.media import SdpError
 from signalling.room import Room
 from signalling.rooms import JoinRefusedError, Rooms
 from signalling.seat import ForbiddenError, Seat
-from signalling.server_messages import Closing, Error, Frame, Joined, Published, Role, ServerMessage, encode
+from signalling.server_messages import Closing, Error, Frame, Joined, Published, Role, Rules, ServerMessage, encode
 from signalling.session import (
     CLOSE_RESTART,
     INVALID,
@@ -282,6 +283,12 @@ class Conversation:
             role=seat.role,
             audience=len(seat.room.viewers),
             participants=seat.room.others(seat),
+            rules=Rules(
+                locked=False,
+                lobby=False,
+                password=seat.room.password.required,
+                rights=dict.fromkeys(RIGHTS, True),
+            ),
             chat=seat.room.chat(),
             ice_servers=reception.ice_servers(self._host, seat.id),
             heartbeat={"interval_ms": int(PING_SECONDS * 1000), "timeout_ms": int(TIMEOUT_SECONDS * 1000)},

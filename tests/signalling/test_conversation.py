@@ -44,6 +44,13 @@ async def test_join_gives_everything_a_client_needs(house: House) -> None:
         "role": "host",
         "audience": 0,
         "participants": [],
+        "rules": {
+            "locked": False,
+            "lobby": False,
+            "password": False,
+            "rights": {"chat": True, "share": True, "unmute": True, "files": True},
+        },
+        "questions": [],
         "chat": [],
         "ice_servers": [{"urls": ["turn:127.0.0.1:3478"], "username": client.id, "credential": "c"}],
         "heartbeat": {"interval_ms": 5000, "timeout_ms": 12000},

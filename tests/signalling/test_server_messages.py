@@ -15,6 +15,7 @@ from signalling.server_messages import (
     ReceivedStream,
     Role,
     RoleChange,
+    Rules,
     ServerMessage,
     Speaker,
     Wanted,
@@ -49,6 +50,7 @@ def test_joined_is_written_as_documented() -> None:
     joined = Joined(
         room="garden", own_id="me", resumed=False, resume={"token": "t", "seconds": 60}, participants=[view],
         settings=RoomSettings(mode=Mode.BROADCAST, uplink_kbps=8), role=Role.VIEWER, audience=3,
+        rules=Rules(locked=False, lobby=False, password=False, rights={}),
         chat=Written(f"[{written(line).text}]"), ice_servers=[{"urls": ["turn:x"]}], heartbeat={}, limits={}, server={},
     )  # fmt: skip
     told = json.loads(encode(joined).text)
@@ -64,6 +66,7 @@ def test_joined_is_written_as_documented() -> None:
             "camera": False,
             "screen": False,
             "connected": True,
+            "hand": 0,
         }
     ]
     assert told["chat"] == [{"id": "c", "participant": "p", "name": "Zoë", "text": "salut", "time": 1.5}]

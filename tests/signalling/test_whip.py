@@ -50,6 +50,7 @@ async def test_a_publisher_is_a_participant_who_sends(house: House, whip: Whip) 
         "microphone": True,
         "camera": True,
         "screen": False,
+        "hand": 0,
     }
     peer = house.media.rooms[0].peers[joined["participant"]["id"]]
     assert peer.tracks == {"0": Source.MICROPHONE, "1": Source.CAMERA}
