@@ -16,7 +16,7 @@ class Header extends View {
 
   /** @override */
   build() {
-    this.#people.append(icon("people"), make("span", { class: "header-word", text: "people" }), this.#count);
+    this.#people.append(icon("people"), make("span", { class: "header-word", text: "people" }), " ", this.#count);
     this.#people.addEventListener("click", () => {
       this.call.showPanel(this.call.store.state.panel === "people" ? "" : "people");
     });
@@ -30,7 +30,7 @@ class Header extends View {
     const count = onStage(state).length + state.audience + (state.role === "viewer" ? 0 : 1);
     this.#room.textContent = state.room;
     this.#count.textContent = String(count);
-    this.#people.setAttribute("aria-label", t("people.count", { count }));
+    this.#people.title = t("people.count", { count });
     this.#people.setAttribute("aria-expanded", String(state.panel === "people"));
   }
 }
