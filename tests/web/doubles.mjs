@@ -94,7 +94,7 @@ export function makeClient() {
   };
   const socket = () => MemorySocket.made[MemorySocket.made.length - 1];
   const events = [];
-  for (const type of ["joined", "status", "refused", "ended", "error", "chat", "offer"]) {
+  for (const type of ["joined", "status", "waiting", "refused", "ended", "error", "chat", "offer"]) {
     client.on(type, (detail) => events.push([type, detail]));
   }
   return { client, pass, socket, events, sockets: () => MemorySocket.made };

@@ -235,3 +235,85 @@ test("a new token replaces the one before", () => {
   socket().open();
   assert.equal(socket().sent[0].resume, "token-2");
 });
+
+/** A client that stands before the door until a host opens it. */
+function makeWaiting() {
+  const made = makeClient();
+  made.client.join({ name: "Ann", password: "pw" });
+  made.socket().open();
+  made.socket().deliver({ type: "waiting", host: true });
+  return made;
+}
+
+test("who waits for a host is told so, and whether one is there", () => {
+  const { events, socket } = makeWaiting();
+  socket().deliver({ type: "waiting", host: false });
+  assert.deepEqual(events.filter(([type]) => type === "waiting").map(([, { host }]) => host), [true, false]);
+});
+
+test("who waits is not hurried, and pings", () => {
+  const { client, pass, socket, sockets } = makeWaiting();
+  for (let second = 0; second < 60; second++) {
+    pass(1000);
+    if (socket().of("ping").length > 0 && second % 5 === 0) socket().deliver({ type: "pong" });
+  }
+  assert.equal(sockets().length, 1);
+  assert.equal(client.status, "lobby");
+  assert.ok(socket().of("ping").length >= 8);
+});
+
+test("who waits answers the server's ping, and sends nothing else", () => {
+  const { client, socket } = makeWaiting();
+  socket().deliver({ type: "ping" });
+  assert.equal(socket().of("pong").length, 1);
+  assert.equal(client.send({ type: "chat", text: "hello?" }), false);
+});
+
+test("who waits on a dead socket waits on another one", () => {
+  const { pass, socket, sockets } = makeWaiting();
+  const first = socket();
+  pass(13_000);
+  assert.equal(first.readyState, 3);
+  assert.equal(sockets().length, 2);
+  socket().open();
+  assert.deepEqual(socket().sent, [{ type: "join", version: 1, name: "Ann", password: "pw" }]);
+});
+
+test("a probe finds a dead socket while waiting for a host", () => {
+  const { client, pass, sockets } = makeWaiting();
+  client.probe();
+  pass(700);
+  assert.equal(sockets().length, 2);
+});
+
+test("who is let in has joined", () => {
+  const { client, socket, events } = makeWaiting();
+  socket().deliver(JOINED);
+  assert.equal(client.status, "joined");
+  assert.equal(events.at(-1)[0], "joined");
+});
+
+test("who is sent away does not come again", () => {
+  const { pass, socket, sockets, events } = makeWaiting();
+  socket().deliver({ type: "error", code: "denied", message: "no", fatal: true });
+  socket().break();
+  pass(10_000);
+  assert.equal(sockets().length, 1);
+  assert.deepEqual(events.at(-1), ["refused", { code: "denied", message: "no" }]);
+});
+
+test("leaving while waiting says so and closes the socket", () => {
+  const { client, pass, socket, sockets } = makeWaiting();
+  client.leave();
+  assert.equal(socket().of("leave").length, 1);
+  assert.equal(socket().readyState, 3);
+  pass(10_000);
+  assert.equal(sockets().length, 1);
+});
+
+test("the key of a host goes with every join, an absent one with none", () => {
+  const { client, socket } = makeClient();
+  client.join({ name: "Ann", host_key: "key", invitation: undefined });
+  socket().open();
+  assert.deepEqual(socket().sent[0], { type: "join", version: 1, name: "Ann", host_key: "key" });
+});

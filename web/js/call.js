@@ -13,6 +13,7 @@ import { onStage } from "./state.js";
 import { ViewReport } from "./view-report.js";
 import { SilenceWatch } from "./silence.js";
 import { RoomActions } from "./room-actions.js";
+import { Entry } from "./entry.js";
 import { remember } from "./preferences.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -20,6 +21,7 @@ import { remember } from "./preferences.js";
 /** @typedef {import("./protocol.js").Participant} Participant */
 /** @typedef {import("./state.js").Store} Store */
 /** @typedef {import("./protocol.js").Role} Role */
+/** @typedef {import("./protocol.js").ModerationAction} ModerationAction */
 /** @typedef {import("./protocol.js").RoomSettings} RoomSettings */
 /** @typedef {import("./ice-servers.js").RelayChoice} RelayChoice */
 
@@ -46,11 +48,12 @@ export class Call {
   #stateSentAt = -Infinity;
 
   /**
-   * @param {{store: Store, url: string, relay: RelayChoice, settings?: Partial<RoomSettings>}} options
+   * @param {{store: Store, url: string, relay: RelayChoice, settings?: Partial<RoomSettings>, entry?: Entry}} options
    *   `settings` are those of the room if we are the one who opens it
    */
-  constructor({ store, url, relay, settings }) {
+  constructor({ store, url, relay, settings, entry = new Entry(store.state.room) }) {
     this.store = store;
+    this.entry = entry;
     this.settings = settings;
     this.signalling = new SignallingClient(url);
     this.relays = new Relays(relay);
@@ -86,8 +89,21 @@ export class Call {
     this.#password = password;
     remember({ name });
     this.store.set({ phase: "joining", name, refused: "", ended: "", problem: null, passwordTried: password !== "" });
-    this.signalling.join({ name, password, settings: this.settings });
+    this.signalling.join({ name, password, settings: this.settings, ...this.entry.pass });
     this.#lookAtHealth();
+  }
+
+  /** No longer wants in: stands before the door again, the devices as they are. */
+  cancelJoin() {
+    this.signalling.leave();
+    this.store.set({ phase: "lobby", waiting: null, reconnecting: false });
+    this.#lookAtHealth();
+  }
+
+  /** Empty: none. Who opens the room anew after a restart must bring the one that holds. @param {string} password */
+  changePassword(password) {
+    this.#password = password;
+    this.room.changeRules({ password });
   }
 
   leave() {
@@ -217,7 +233,7 @@ export class Call {
     const { signalling, store } = this;
     signalling.on("joined", (message) => this.#joined(message));
     signalling.on("status", ({ status }) => {
-      store.set({ online: status === "joined" });
+      store.set({ online: status === "joined" || status === "lobby" });
       this.#lookAtHealth();
     });
     signalling.on("offer", (offer) => this.subscriber.receiveOffer(offer));
@@ -226,6 +242,7 @@ export class Call {
     signalling.on("wanted", ({ sources }) => this.publisher.setWanted(sources));
     signalling.on("received", ({ estimate_kbps, streams }) => store.set({ received: { estimate_kbps, streams } }));
     signalling.on("role", ({ role }) => this.#roleChanged(role));
+    signalling.on("moderated", ({ action, by }) => this.#moderated(action, by));
     signalling.on("audience", ({ count }) => store.set({ audience: count }));
     signalling.on("chat", (message) => this.chat.receive(message));
     signalling.on("media-lost", ({ connection }) => {
@@ -241,7 +258,8 @@ export class Call {
       this.publisher.close();
       this.subscriber.close();
       this.silence.stop();
-      store.set({ phase: "lobby", refused: code, reconnecting: false });
+      if (code === "invitation") this.entry.forgetInvitation();
+      store.set({ phase: "lobby", refused: code, reconnecting: false, waiting: null });
     });
     signalling.on("ended", ({ reason }) => this.#end(reason));
   }
@@ -289,6 +307,20 @@ export class Call {
     this.publisher.close();
     this.media.stopAll();
     this.notify("notice.sent-back");
+  }
+
+  /** A host did this to us: the server has done it already, and our devices follow. @param {ModerationAction} action @param {string} by */
+  #moderated(action, by) {
+    const { media } = this;
+    const microphone = media.track("microphone");
+    if (action === "mute" && microphone) {
+      microphone.enabled = false;
+      this.#readLocal();
+      this.#sendState();
+    }
+    if (action === "stop-video") media.stop("camera");
+    if (action === "stop-share") for (const source of /** @type {Source[]} */ (["screen", "screen-audio"])) media.stop(source);
+    this.notify(`moderated.${action}`, { by });
   }
 
   #restartMedia() {
@@ -392,6 +424,6 @@ export class Call {
     clearTimeout(this.#breakTimer);
     this.#breakTimer = undefined;
     clearTimeout(this.#stuckTimer);
-    this.store.set({ phase: "ended", ended: reason, participants: [], reconnecting: false, panel: "", speaker: null });
+    this.store.set({ phase: "ended", ended: reason, participants: [], reconnecting: false, panel: "", speaker: null, waiting: null });
   }
 }

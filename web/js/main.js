@@ -2,6 +2,7 @@
 
 import { preferredLanguage, useLanguage } from "./language.js";
 import { cleanRoomName } from "./room-name.js";
+import { Entry } from "./entry.js";
 import "../components/appearance/appearance.js";
 import "../components/device-picker/device-picker.js";
 import "../components/preview/preview.js";
@@ -27,7 +28,15 @@ const room = cleanRoomName(typed);
 const page = document.querySelector("turnd-call");
 if (!room) location.replace("/");
 else if (page instanceof CallPage) {
-  // A room has one address, however its name was typed.
-  if (room !== typed) history.replaceState(null, "", `/r/${room}${location.search}`);
-  page.start(makeCall(room, new URLSearchParams(location.search)));
+  const entry = new Entry(room);
+  // A room has one address, however its name was typed, and without what the link alone knew.
+  if (entry.take(location.hash) || room !== typed) history.replaceState(null, "", `/r/${room}${location.search}`);
+  const call = makeCall(room, new URLSearchParams(location.search), entry);
+  page.start(call);
+  addEventListener("hashchange", () => {
+    if (!entry.take(location.hash)) return;
+    history.replaceState(null, "", `/r/${room}${location.search}`);
+    // Another link to the room that is open here: come in by that one.
+    if (call.store.state.phase !== "lobby") location.reload();
+  });
 }

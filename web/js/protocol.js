@@ -60,7 +60,8 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {ModerationState} [moderation] for hosts
  * @property {Question[]} [questions] of a broadcast room
  *
- * @typedef {"idle" | "connecting" | "joined" | "waiting" | "closed"} Status
+ * @typedef {"idle" | "connecting" | "lobby" | "joined" | "waiting" | "closed"} Status
+ *   `lobby`: the socket stands, and a host has to let us in; `waiting`: broken, the next attempt comes by itself
  * @typedef {object} ClientEvents
  * @property {Joined} joined first join and every one after a break
  * @property {{status: Status}} status
@@ -158,17 +159,27 @@ export class SignallingClient extends EventTarget {
     this.#connect();
   }
 
-  /** Gives up the seat and stops. */
+  /** Gives up the seat, or the place among those who wait for one, and stops. */
   leave() {
-    this.send({ type: "leave" });
+    this.#sendAlways({ type: "leave" });
     this.#stop();
   }
 
   /** Sends when joined; says whether it was sent. @param {Message} message @returns {boolean} */
   send(message) {
-    if (this.status !== "joined" || this.#socket?.readyState !== 1) return false;
+    return this.status === "joined" && this.#sendAlways(message);
+  }
+
+  /** What may be sent without a seat, too. @param {Message} message @returns {boolean} */
+  #sendAlways(message) {
+    if (!this.#standing || this.#socket?.readyState !== 1) return false;
     this.#socket.send(JSON.stringify(message));
     return true;
+  }
+
+  /** Whether the server has answered this socket, which is kept alive from then on. */
+  get #standing() {
+    return this.status === "joined" || this.status === "lobby";
   }
 
   /**
@@ -193,7 +204,7 @@ export class SignallingClient extends EventTarget {
   /** The network may have changed: find out soon whether the socket still lives, or retry now if it does not. */
   probe() {
     if (this.status === "waiting") this.#connect();
-    else if (this.#probeTimer === undefined && this.send({ type: "ping" })) {
+    else if (this.#probeTimer === undefined && this.#sendAlways({ type: "ping" })) {
       this.#probeTimer = setTimeout(() => this.#connect(), PROBE_TIMEOUT_MS);
     }
   }
@@ -245,13 +256,14 @@ export class SignallingClient extends EventTarget {
     if (typeof message?.type !== "string") return;
     switch (message.type) {
       case "ping":
-        this.send({ type: "pong" });
+        this.#sendAlways({ type: "pong" });
         break;
       case "pong":
         break;
       case "waiting":
         // The server is there and takes its time, as a host does.
-        this.#attemptDeadline = 0;
+        this.#failures = 0;
+        this.#setStatus("lobby");
         this.#emit("waiting", message);
         break;
       case "joined":
@@ -325,13 +337,13 @@ export class SignallingClient extends EventTarget {
       waiting.reject(new SignallingError("timeout", "no answer"));
     }
     if (this.status === "connecting" && this.#attemptDeadline && now >= this.#attemptDeadline) this.#broken();
-    if (this.status !== "joined") return;
+    if (!this.#standing) return;
     const silence = now - this.#heardAt;
     if (silence >= this.#heartbeat.timeout_ms) {
       this.#broken();
     } else if (silence >= this.#heartbeat.interval_ms && now - this.#pingedAt >= this.#heartbeat.interval_ms) {
       this.#pingedAt = now;
-      this.send({ type: "ping" });
+      this.#sendAlways({ type: "ping" });
     }
   }
 

@@ -21,7 +21,7 @@
  * @property {"lobby" | "joining" | "call" | "ended"} phase
  * @property {string} room
  * @property {string} name
- * @property {string} ended why it ended: `left`, `replaced`, or `ended` for everybody
+ * @property {string} ended why it ended: `left`, `replaced`, `removed`, `banned`, or `ended` for everybody
  * @property {string} refused code of the error that kept us out; empty if none
  * @property {boolean} passwordTried
  * @property {string} self our participant id

@@ -10,17 +10,18 @@ import { preferences } from "../../js/preferences.js";
 import { Settings } from "../settings/settings.js";
 
 /** @typedef {import("../../js/state.js").State} State */
+/** @typedef {import("../../js/entry.js").Entry} Entry */
 
 /** @param {string} room */
 function socketUrl(room) {
   return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/r/${room}/ws`;
 }
 
-/** @param {string} room @param {URLSearchParams} query */
-export function makeCall(room, query) {
+/** @param {string} room @param {URLSearchParams} query @param {Entry} [entry] */
+export function makeCall(room, query, entry) {
   const { name, microphoneDevice, cameraDevice, speakerDevice } = preferences();
   const store = new Store({ room, name: (query.get("name") ?? name).slice(0, 64).trim(), microphoneDevice, cameraDevice, speakerDevice });
-  const call = new Call({ store, url: socketUrl(room), relay: relayChoice(query), settings: roomSettings(query) });
+  const call = new Call({ store, url: socketUrl(room), relay: relayChoice(query), settings: roomSettings(query), entry });
   call.media.choice = { microphone: microphoneDevice, camera: cameraDevice };
   return call;
 }
