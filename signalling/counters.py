@@ -14,7 +14,7 @@ JOIN_RESULTS: Final = ("ok", "resumed", "password", "room-full", "draining", "ra
 RECONNECT_RESULTS: Final = ("resumed", "unknown")
 CLOSE_CODES: Final = ("1000", "1001", "1002", "1003", "1006", "1007", "1008", "1009", "1011", "1012", "1013", "other")
 AUTH_FAILURES: Final = ("password", "origin")
-RATE_SCOPES: Final = ("join", "password", "sockets", "audience", *RATES)
+RATE_SCOPES: Final = ("join", "password", "sockets", "audience", "qr", *RATES)
 
 # The status codes that each route, named by its template, answers with.
 ROUTE_CODES: Final = {
@@ -50,6 +50,7 @@ ROUTE_CODES: Final = {
         )
         for kind in ("whip", "whep")
     },
+    "/qr.svg": ("200", "307", "400", "429", "500", "other"),
     "/assets/{path}": ("200", "304", "307", "400", "404", "500", "other"),
     "/{path}": ("200", "304", "307", "400", "404", "405", "500", "other"),
 }

@@ -32,6 +32,7 @@ from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, par
 from signalling.http_endpoint import HttpEndpoint
 from signalling.http_sessions import HttpSessions, Kind
 from signalling.media import MediaService
+from signalling.qr import QrCodes
 from signalling.resume import ResumeTokens
 from signalling.room import RoomLimits
 from signalling.rooms import Rooms
@@ -193,6 +194,7 @@ class SignallingService:
             self._rooms, self.counters, ice_servers, self._addresses, self._turnstile, version, self._clock, wall
         )
         self._sessions = HttpSessions(self._rooms)
+        self.qr = QrCodes(self.counters, self._clock)
         self.whip, self.whep = (
             HttpEndpoint(exchange, self._reception, self._sessions, _is_room_name, self.settings.origins)
             for exchange in (Whip(), Whep())
@@ -432,6 +434,7 @@ def build_app(service: SignallingService) -> web.Application:
         app.router.add_route("*", f"/r/{{room}}/{kind}/{{session}}", endpoint.session)
     app.router.add_get("/r/{room}", service.room)
     app.router.add_get("/r/{room}/", service.room_with_slash)
+    app.router.add_get("/qr.svg", service.qr.respond)
     app.router.add_get("/assets/{path:.*}", service.asset)
     app.router.add_get("/{path:.*}", service.elsewhere)
     return app
