@@ -35,7 +35,7 @@ from signalling.hosts import HostAddresses, is_loopback
 from signalling.media import SdpError
 from signalling.room import Room
 from signalling.rooms import JoinRefusedError, Rooms
-from signalling.seat import ForbiddenError, Seat
+from signalling.seat import ForbiddenError, Seat, UnknownError
 from signalling.server_messages import Closing, Error, Frame, Joined, Published, Role, Rules, ServerMessage, encode
 from signalling.session import (
     CLOSE_RESTART,
@@ -289,7 +289,7 @@ class Conversation:
                 password=seat.room.password.required,
                 rights=dict.fromkeys(RIGHTS, True),
             ),
-            chat=seat.room.chat(),
+            chat=seat.room.chat.shown_to(seat.id),
             ice_servers=reception.ice_servers(self._host, seat.id),
             heartbeat={"interval_ms": int(PING_SECONDS * 1000), "timeout_ms": int(TIMEOUT_SECONDS * 1000)},
             limits={
@@ -324,6 +324,8 @@ class Conversation:
             self._refuse("sdp", str(error), message.request)
         except ForbiddenError as error:
             self._refuse("forbidden", str(error), message.request)
+        except UnknownError as error:
+            self._refuse("unknown", str(error), message.request)
         except Exception:
             logger.exception("serving a %s message failed", message.type)
             self._reception.counters.internal_errors += 1
@@ -340,19 +342,19 @@ class Conversation:
                 seat.set_view(tiles)
             case Stage(participant=participant, on=on):
                 seat.room.set_stage(seat, participant, on, self._reception.clock())
-            case Chat(text=text):
-                self._say(seat, text, message.request)
+            case Chat():
+                self._say(seat, message)
             case Leave():
                 self._seat = None
                 self._reception.rooms.leave(seat, self._reception.clock())
 
-    def _say(self, seat: Seat, text: str, request: str | None) -> None:
+    def _say(self, seat: Seat, message: Chat) -> None:
         reception = self._reception
         if seat.role is Role.VIEWER and not seat.room.viewers_chat.take(reception.clock()):
             reception.counters.rate_limited["audience"] += 1
-            self._refuse("rate", "the viewers write too much", request)
+            self._refuse("rate", "the viewers write too much", message.request)
         else:
-            seat.room.say(seat, text, reception.wall(), request)
+            seat.room.chat.say(seat, message.text, message.to, reception.wall(), message.request)
 
     def _negotiate(self, seat: Seat, message: Publish | Answer | Resubscribe) -> None:
         match message:

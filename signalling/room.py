@@ -1,4 +1,4 @@
-"""A room: its seats, who is on its stage, who is told what, and the chat.
+"""A room: its seats, who is on its stage, and who is told what.
 
 In a meeting everybody is on the stage. In a broadcast room the others are viewers, whom only hosts are shown. Rooms
 belong to `signalling.rooms.Rooms`; clocks are parameters.
@@ -13,24 +13,18 @@ from typing import Literal
 
 from signalling.access import RoomPassword, TokenBucket, new_id
 from signalling.audience import Audience as Viewers
+from signalling.chat import Chat
 from signalling.client_messages import Mode, RoomSettings
 from signalling.media import MediaRoom
 from signalling.resume import Claim, ResumeTokens, new_room_id
-from signalling.seat import ForbiddenError, Seat
+from signalling.seat import ForbiddenError, Seat, tell
 from signalling.server_messages import (
     Audience,
-    ChatLine,
     ParticipantEvent,
     ParticipantView,
     Role,
-    ServerMessage,
-    Written,
-    encode,
-    written,
 )
 
-MAX_CHAT_LINES = 200
-MAX_CHAT_BYTES = 256 * 1024
 # Burst and lines per second of all viewers of a room together.
 VIEWERS_CHAT = (30, 10.0)
 MAX_FORMER_HOSTS = 16
@@ -90,20 +84,12 @@ class Room:
         self._former_hosts: deque[str] = deque(maxlen=MAX_FORMER_HOSTS)
         self.viewers_chat = TokenBucket(*VIEWERS_CHAT, now)
         """What all viewers together may write: all in the room hear it."""
-        self._chat: deque[Written] = deque()
-        self._chat_bytes = 0
-        self._chat_text: Written | None = None
+        self.chat = Chat(self.seats)
 
     @property
     def broadcast(self) -> bool:
         """Whether there are viewers."""
         return self.settings.mode is Mode.BROADCAST
-
-    def chat(self) -> Written:
-        """The last lines, oldest first: written once for all who join until the next line."""
-        if self._chat_text is None:
-            self._chat_text = Written(f"[{','.join(line.text for line in self._chat)}]")
-        return self._chat_text
 
     def hosts(self) -> list[Seat]:
         """Who says who is on the stage."""
@@ -258,7 +244,7 @@ class Room:
             self.announce("joined", viewer)
 
     def _tell(self, event: Event, seat: Seat, to: Iterable[Seat]) -> None:
-        self._send(ParticipantEvent(event=event, participant=seat.view()), to)
+        tell(ParticipantEvent(event=event, participant=seat.view()), to)
 
     def handle_timer(self, now: float) -> None:
         """Tells how many viewers there are, when that is due; a restored room whose host stays away gets another."""
@@ -266,29 +252,7 @@ class Room:
             self._appoint_host()
         count = self.viewers.count_due(now)
         if count is not None:
-            self._send(Audience(count=count), self._all_but())
-
-    def say(self, seat: Seat, text: str, wall: float, request: str | None) -> None:
-        """Adds a chat line and sends it to all, the writer's with its `request`."""
-        line = ChatLine(id=new_id(), participant=seat.id, name=seat.name, text=text, time=round(wall, 3))
-        self._chat.append(written(line))
-        self._chat_bytes += len(self._chat[-1].text.encode())
-        while len(self._chat) > MAX_CHAT_LINES or self._chat_bytes > MAX_CHAT_BYTES:
-            self._chat_bytes -= len(self._chat.popleft().text.encode())
-        self._chat_text = None
-        self._send(line, self._all_but(seat))
-        seat.send(
-            ChatLine(
-                id=line.id, participant=line.participant, name=line.name, text=text, time=line.time, request=request
-            )
-        )
+            tell(Audience(count=count), self._all_but())
 
     def _all_but(self, *seats: Seat) -> Iterator[Seat]:
         return (seat for seat in list(self.seats.values()) if seat not in seats)
-
-    @staticmethod
-    def _send(message: ServerMessage, to: Iterable[Seat]) -> None:
-        frame = encode(message)
-        for seat in to:
-            if seat.connection is not None:
-                seat.connection.send(frame)

@@ -5,7 +5,7 @@ It is the media side's listener and remembers what a client must hear when it co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -48,6 +48,10 @@ _SOURCES_OF = {
 
 class ForbiddenError(Exception):
     """The participant's role does not allow what it asks; the text is for its client."""
+
+
+class UnknownError(Exception):
+    """There is no participant or thing by that id; the text is for its client."""
 
 
 class Connection(Protocol):
@@ -239,3 +243,11 @@ class Seat:
         ]
         self._received = Received(estimate_kbps=estimate_bps // 1000, streams=told)
         self.send(self._received)
+
+
+def tell(message: ServerMessage, seats: Iterable[Seat]) -> None:
+    """Tells each of them who is there; encoded once."""
+    frame = encode(message)
+    for seat in seats:
+        if seat.connection is not None:
+            seat.connection.send(frame)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from signalling.client_messages import Join, State
+from signalling.client_messages import Join, Mode, RoomSettings, State
 from signalling.media import SdpError, Source
 from signalling.resume import ResumeTokens
-from signalling.room import MAX_CHAT_BYTES, MAX_CHAT_LINES, RoomLimits
+from signalling.room import RoomLimits
 from signalling.rooms import JoinRefusedError, Rooms
 from signalling.seat import Seat
-from signalling.server_messages import Frame, ServerMessage
+from signalling.server_messages import Frame, Role, ServerMessage
 from tests.signalling.media import Media, Peer
 
 
@@ -34,6 +34,7 @@ class Recorder:
 
 class Building:
     tokens = ResumeTokens()
+    broadcast = RoomSettings(mode=Mode.BROADCAST)
 
     def __init__(self, limits: RoomLimits | None = None) -> None:
         self.media = Media()
@@ -45,6 +46,10 @@ class Building:
         connection = Recorder()
         self.rooms.attach(seat, connection, resumed=False)
         return seat, connection
+
+    def silent(self, name: str, role: Role, room: str = "garden") -> Seat:
+        """Somebody who came over WHIP or WHEP."""
+        return self.rooms.take(room, Join(version=1, name=name), 0, silent_as=role)
 
     def peer(self, seat: Seat) -> Peer:
         assert isinstance(seat.media, Peer)
@@ -228,32 +233,3 @@ def test_published_source_is_on_until_state_speaks_of_it(building: Building) -> 
     _, changed = ada.publish("v=0", {"1": Source.CAMERA})
     assert changed
     assert (ada.view().microphone, ada.view().camera) == (False, False)
-
-
-def test_chat_history_is_bounded_in_lines(building: Building) -> None:
-    ada, _ = building.enter("Ada")
-    for number in range(MAX_CHAT_LINES + 1):
-        ada.room.say(ada, str(number), 0, None)
-    assert [line["text"] for line in json.loads(ada.room.chat().text)] == [
-        str(number) for number in range(1, MAX_CHAT_LINES + 1)
-    ]
-
-
-def test_chat_history_is_bounded_in_bytes(building: Building) -> None:
-    ada, _ = building.enter("Ada")
-    text = "é" * 4000
-    for _ in range(MAX_CHAT_LINES):
-        ada.room.say(ada, text, 0, None)
-    chat = ada.room.chat().text
-    lines = json.loads(chat)
-    line_bytes = (len(chat.encode()) - 1) // len(lines) - 1  # brackets, and a comma after each but the last
-    assert len(lines) == MAX_CHAT_BYTES // line_bytes < MAX_CHAT_LINES
-
-
-def test_request_goes_back_to_the_writer_alone(building: Building) -> None:
-    ada, own = building.enter("Ada")
-    _, others = building.enter("Bob")
-    ada.room.say(ada, "hi", 0, "r")
-    assert own.frames[-1]["request"] == "r"
-    assert "request" not in others.frames[-1]
-    assert "request" not in json.loads(ada.room.chat().text)[0]
