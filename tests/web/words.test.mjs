@@ -13,7 +13,7 @@ const sources = ["js/", "components/"].flatMap((folder) =>
 );
 
 /** Keys put together from parts, by what they begin with. */
-const COMPOSED = /^(problem\.|theme\.|device\.|ended\.|refused\.|moderated\.|notice\.|quality\.|share\.(text|motion)|microphone\.turn|camera\.turn)/;
+const COMPOSED = /^(problem\.|theme\.|device\.|ended\.|refused\.|moderated\.|notice\.|quality\.|reaction\.|more\.|share\.(text|motion)|microphone\.turn|camera\.turn)/;
 
 test("both languages say the same things", () => {
   assert.deepEqual(Object.keys(phrases.fr), Object.keys(phrases.en));

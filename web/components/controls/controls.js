@@ -1,41 +1,52 @@
-/** The bar below the call: always visible, every button with its word. */
+/** The bar below the call: always visible, every button with its word. What finds no place in it is in the menu More. */
 
 import { View } from "../../js/view.js";
 import { make, setLabel, setText } from "../../js/dom.js";
 import { draw, icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
 import { LocalMedia } from "../../js/local-media.js";
-import { maySend } from "../../js/state.js";
+import { maySend, mayUse } from "../../js/state.js";
+import { opensMenu, showMenu } from "../menu/menu.js";
+import { moreItems, reactionItems } from "./more.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 /** @typedef {import("../../js/icons.js").IconName} IconName */
 
-/** @param {string} action @param {IconName} name @param {string} word @param {() => void} press */
+/** A press that the server does not answer is over after that. */
+const ANSWER_MS = 3000;
+
+/** @param {string} action @param {IconName} name @param {string} word @param {() => void} [press] */
 export function controlButton(action, name, word, press) {
   const symbol = icon(name);
   const words = make("span", { class: "control-word", text: word });
-  const button = make("button", { class: `control control-${action}`, type: "button", data: { action }, on: { click: press } });
+  const button = make("button", { class: `control control-${action}`, type: "button", data: { action }, on: press && { click: press } });
   button.append(symbol, words);
   return { button, symbol, words };
 }
 
 class Controls extends View {
-  #microphone = controlButton("microphone", "microphone", "controls.microphone", () => this.call.toggleMicrophone());
+  #microphone = controlButton("microphone", "microphone", "controls.microphone", () => this.#press("microphone", () => this.call.toggleMicrophone()));
   #camera = controlButton("camera", "camera", "controls.camera", () => this.call.toggleCamera());
-  #share = controlButton("share", "screen", "controls.share", () => this.call.toggleScreen());
+  #share = controlButton("share", "screen", "controls.share", () => this.share());
+  #hand = controlButton("hand", "hand", "controls.hand", () => this.raiseHand());
+  #react = controlButton("react", "react", "controls.react");
   #chat = controlButton("chat", "chat", "controls.chat", () => this.#toggleChat());
-  #settings = controlButton("settings", "settings", "controls.settings", () => this.#openSettings());
+  #more = controlButton("more", "dots", "controls.more");
   #leave = controlButton("leave", "leave", "controls.leave", () => this.call.leave());
   #unread = make("span", { class: "badge", hidden: true });
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #handTimer;
+  #handShown = 0;
 
   /** @override */
   build() {
     this.setAttribute("role", "group");
     this.#chat.button.append(this.#unread);
-    for (const each of [this.#microphone, this.#camera, this.#share, this.#chat, this.#settings, this.#leave]) {
+    opensMenu(this.#react.button, () => reactionItems(this), "controls.react");
+    opensMenu(this.#more.button, () => moreItems(this), "controls.more");
+    for (const each of [this.#microphone, this.#camera, this.#share, this.#hand, this.#react, this.#chat, this.#more, this.#leave]) {
       this.append(each.button);
     }
-    setLabel(this.#settings.button, "controls.settings");
     setLabel(this.#leave.button, "controls.leave-call");
   }
 
@@ -50,10 +61,74 @@ class Controls extends View {
     this.#share.button.setAttribute("aria-pressed", String(state.screen === "on"));
     this.#share.button.setAttribute("aria-busy", String(state.screen === "starting"));
     setLabel(this.#share.button, state.screen === "on" ? "share.stop" : "share.start");
+    this.#refuse(this.#microphone.button, this.refusal("microphone"));
+    this.#refuse(this.#share.button, this.refusal("share"));
+    this.#showHand(state);
     this.#chat.button.setAttribute("aria-expanded", String(state.panel === "chat"));
     this.#chat.button.setAttribute("aria-label", state.unread ? t("chat.unread", { count: state.unread }) : t("controls.chat"));
     this.#unread.hidden = state.unread === 0;
     this.#unread.textContent = state.unread > 99 ? "99+" : String(state.unread);
+  }
+
+  /** Why this cannot be turned on now: a key of words, or nothing. @param {"microphone" | "share"} what */
+  refusal(what) {
+    const { state } = this.call.store;
+    if (what === "microphone") return state.microphone === "off" && !mayUse(state, "unmute") ? "microphone.not-allowed" : "";
+    return state.screen === "off" && !mayUse(state, "share") ? "share.not-allowed" : "";
+  }
+
+  share() {
+    this.#press("share", () => this.call.toggleScreen());
+  }
+
+  /** Whether this button of the bar finds room in it. @param {"share" | "react"} what */
+  inBar(what) {
+    const { button } = what === "share" ? this.#share : this.#react;
+    return button.hidden || getComputedStyle(button).display !== "none";
+  }
+
+  /** The picker at the button that is there. */
+  chooseReaction() {
+    showMenu(this.inBar("react") ? this.#react.button : this.#more.button, reactionItems(this), "controls.react");
+  }
+
+  raiseHand() {
+    const { button } = this.#hand;
+    button.setAttribute("aria-busy", "true");
+    clearTimeout(this.#handTimer);
+    this.#handTimer = setTimeout(() => button.setAttribute("aria-busy", "false"), ANSWER_MS);
+    this.call.room.raiseHand(this.call.store.state.hand === 0);
+  }
+
+  /** @param {string} event that somebody on the page answers by opening something */
+  open(event) {
+    this.dispatchEvent(new Event(event, { bubbles: true }));
+  }
+
+  /** @param {"microphone" | "share"} what @param {() => void} act */
+  #press(what, act) {
+    const refusal = this.refusal(what);
+    if (refusal) this.call.notify(refusal);
+    else act();
+  }
+
+  /** Shown, reachable, and saying why it does nothing. @param {HTMLButtonElement} button @param {string} refusal */
+  #refuse(button, refusal) {
+    button.setAttribute("aria-disabled", String(refusal !== ""));
+    if (refusal) setLabel(button, refusal);
+  }
+
+  /** @param {State} state */
+  #showHand({ hand }) {
+    const { button, words } = this.#hand;
+    if (hand !== this.#handShown) {
+      this.#handShown = hand;
+      clearTimeout(this.#handTimer);
+      button.setAttribute("aria-busy", "false");
+    }
+    button.setAttribute("aria-pressed", String(hand > 0));
+    setLabel(button, hand > 0 ? "hand.lower" : "hand.raise");
+    setText(words, "controls.hand");
   }
 
   /** @param {ReturnType<typeof controlButton>} control @param {State["microphone"]} capture @param {"microphone" | "camera"} what */
@@ -68,10 +143,6 @@ class Controls extends View {
 
   #toggleChat() {
     this.call.showPanel(this.call.store.state.panel === "chat" ? "" : "chat");
-  }
-
-  #openSettings() {
-    this.dispatchEvent(new Event("opensettings", { bubbles: true }));
   }
 }
 

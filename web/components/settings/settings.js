@@ -5,7 +5,7 @@ import { make } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 
 export class Settings extends View {
-  #dialog = make("dialog", { class: "dialog", data: { dialog: "settings" } });
+  #dialog = make("dialog", { class: "dialog", data: { dialog: "settings", opens: "opensettings" } });
 
   /** @override */
   build() {
