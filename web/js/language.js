@@ -1,13 +1,24 @@
 /**
- * The words of the page. One flat JSON file a language under locales/; a value is a string, or `{one, other}` where a
- * number decides. `{name}` in a value is replaced. Elements say what they show in `data-text` and `data-label`.
+ * The words of the page. One flat JSON file a language under locales/; a value is a string, or where a number decides one for each
+ * plural category that the language has (CLDR: `one`, `few`, `other`...). `{name}` in a value is replaced, inside isolates where the
+ * text runs from right to left. Elements say what they show in `data-text` and `data-label`.
  */
 
 import { preferences } from "./preferences.js";
 
-/** @typedef {string | {one: string, other: string}} Phrase */
+/** @typedef {string | ({other: string} & Partial<Record<Intl.LDMLPluralRule, string>>)} Phrase */
 
-export const LANGUAGES = /** @type {const} */ ({ en: "English", fr: "Français" });
+export const LANGUAGES = /** @type {const} */ ({
+  ar: "العربية",
+  de: "Deutsch",
+  en: "English",
+  es: "Español",
+  fr: "Français",
+  it: "Italiano",
+  nl: "Nederlands",
+  pt: "Português",
+});
+const RIGHT_TO_LEFT = new Set(["ar"]);
 
 /** Tells whoever shows words made by code that they changed. */
 export const languageChanges = new EventTarget();
@@ -34,6 +45,7 @@ export async function useLanguage(wanted) {
   language = wanted;
   plural = new Intl.PluralRules(wanted);
   document.documentElement.lang = wanted;
+  document.documentElement.dir = RIGHT_TO_LEFT.has(wanted) ? "rtl" : "ltr";
   translate(document);
   languageChanges.dispatchEvent(new Event("change"));
 }
@@ -42,9 +54,13 @@ export async function useLanguage(wanted) {
 export function t(key, values = {}) {
   const phrase = phrases[key];
   if (phrase === undefined) return key;
-  let text = typeof phrase === "string" ? phrase : phrase.other;
-  if (typeof phrase !== "string" && plural.select(Number(values.count)) === "one") text = phrase.one;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  const text = typeof phrase === "string" ? phrase : (phrase[plural.select(Number(values.count))] ?? phrase.other);
+  return text.replace(/\{(\w+)\}/g, (whole, name) => isolated(values[name] ?? whole));
+}
+
+/** A name in other letters must not turn the sentence around it (UAX #9, FSI and PDI). @param {string | number} value */
+function isolated(value) {
+  return RIGHT_TO_LEFT.has(language) ? `\u2068${value}\u2069` : String(value);
 }
 
 /** Gives every marked element below its words. @param {ParentNode} root */
