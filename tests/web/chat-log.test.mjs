@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChatLog, MAX_SHOWN } from "../../web/js/chat-log.js";
+import { ChatLog, MAX_SHOWN, MAX_TEXT, receivers } from "../../web/js/chat-log.js";
 import { SignallingError } from "../../web/js/protocol.js";
 import { Store } from "../../web/js/state.js";
 
@@ -97,4 +97,110 @@ test("no more than the bound is kept", () => {
   for (let id = 0; id <= MAX_SHOWN; id++) log.receive(message(id, String(id)));
   assert.equal(store.state.chat.length, MAX_SHOWN);
   assert.equal(store.state.chat.at(-1).text, String(MAX_SHOWN));
+});
+
+const BOB = { id: "bob", name: "Bob", microphone: false, camera: false, screen: false, connected: true };
+
+test("what is meant for one says so from the first moment, and goes to nobody else", () => {
+  const { log, line, store } = makeLog();
+  store.set({ participants: [BOB] });
+  const requests = [];
+  line.request = (message) => (requests.push(message), new Promise(() => {}));
+  log.address("bob");
+  log.write("psst");
+  assert.deepEqual(requests.map(({ to, text }) => [to, text]), [["bob", "psst"]]);
+  assert.deepEqual([store.state.panel, store.state.chat[0].to, store.state.chat[0].receiver], ["chat", "bob", "Bob"]);
+  log.receive({ id: 1, participant: "me", name: "Ann", text: "psst", time: 1, to: "bob" });
+  assert.deepEqual(store.state.chat.map(({ id, receiver, pending }) => [id, receiver, pending]), [[1, "Bob", undefined]]);
+});
+
+test("the copy of a line to all does not confirm the same line to one", () => {
+  const { log, store } = makeLog();
+  store.set({ participants: [BOB] });
+  log.write("yes", "bob");
+  log.receive({ id: 1, participant: "me", name: "Ann", text: "yes", time: 1 });
+  assert.deepEqual(store.state.chat.map(({ id, pending }) => [id, pending]), [[1, undefined], ["pending-1", true]]);
+});
+
+test("what was refused stays, says why, and goes again when asked to", async () => {
+  const { log, line, store } = makeLog();
+  line.request = () => Promise.reject(new SignallingError("forbidden", "no"));
+  log.write("hello");
+  await new Promise(setImmediate);
+  const [{ id, failed, pending }] = store.state.chat;
+  assert.deepEqual([failed, pending], ["forbidden", undefined]);
+  log.joined([]);
+  assert.equal(store.state.chat[0].failed, "forbidden", "a break does not send it");
+  const sent = [];
+  line.request = (message) => (sent.push(message.text), new Promise(() => {}));
+  log.again(id);
+  assert.deepEqual([sent, store.state.chat[0].pending, store.state.chat[0].failed], [["hello"], true, undefined]);
+  log.discard(id);
+  assert.deepEqual(store.state.chat, []);
+});
+
+test("after a restart of the server under another id, what we wrote is still ours and is not doubled", async () => {
+  const { log, line, store } = makeLog();
+  log.joined([]);
+  log.write("first");
+  log.receive({ id: 1, participant: "me", name: "Ann", text: "first", time: 1 });
+  line.up = false;
+  log.write("second");
+  await new Promise(setImmediate);
+  line.up = true;
+  store.set({ self: "me-again" });
+  log.joined([
+    { id: 1, participant: "me", name: "Ann", text: "first", time: 1 },
+    { id: 2, participant: "me", name: "Ann", text: "second", time: 2 },
+    { id: 3, participant: "other", name: "Bob", text: "third", time: 3 },
+  ]);
+  assert.deepEqual(store.state.chat.map(({ text, own, pending }) => [text, own, pending]), [
+    ["first", true, undefined], ["second", true, undefined], ["third", false, undefined],
+  ]);
+  assert.deepEqual([line.sent.filter((text) => text === "second"), store.state.unread], [[], 1]);
+});
+
+test("somebody of our name who writes the same does not confirm our line", async () => {
+  const { log, line, store } = makeLog();
+  line.up = false;
+  log.write("hi");
+  await new Promise(setImmediate);
+  line.up = true;
+  log.joined([{ id: 1, participant: "namesake", name: "Ann", text: "hi", time: 1 }]);
+  assert.deepEqual(line.sent, ["hi"]);
+  assert.equal(store.state.chat.length, 2);
+});
+
+test("a file that is gone says so, told at once or found out after a break", () => {
+  const { log, store } = makeLog();
+  const file = (id) => ({ ...message(id, ""), file: { id: `f${id}`, name: "a.pdf", bytes: 1, expires: 9 } });
+  log.receive(file(1));
+  log.receive(file(2));
+  log.fileGone("f1");
+  assert.deepEqual(store.state.chat.map(({ gone }) => gone), [true, undefined]);
+  log.joined([message(1, ""), message(2, "")]);
+  assert.deepEqual(store.state.chat.map(({ gone }) => gone), [true, true]);
+});
+
+test("a long text is cut between characters, not inside of one", () => {
+  const { log, store } = makeLog();
+  log.write("🙂".repeat(MAX_TEXT + 1));
+  assert.equal([...store.state.chat[0].text].length, MAX_TEXT);
+  assert.ok(store.state.chat[0].text.endsWith("🙂"));
+});
+
+test("what arrives while the page is hidden is unread although the chat is open", () => {
+  const { log, store } = makeLog();
+  store.set({ panel: "chat" });
+  log.looking = false;
+  log.receive(message(1, "a"));
+  assert.equal(store.state.unread, 1);
+});
+
+test("a viewer can answer who wrote to them, and nobody else whom they are not shown", () => {
+  const { log, store } = makeLog();
+  store.set({ broadcast: true, role: "viewer", participants: [BOB] });
+  log.receive({ ...message(1, "for all"), participant: "zoe", name: "Zoé" });
+  log.receive({ ...message(2, "for you"), participant: "max", name: "Max", to: "me" });
+  assert.deepEqual(receivers(store.state).map(({ id }) => id), ["bob", "max"]);
 });

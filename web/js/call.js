@@ -12,6 +12,7 @@ import { Relays } from "./ice-servers.js";
 import { onStage } from "./state.js";
 import { ViewReport } from "./view-report.js";
 import { SilenceWatch } from "./silence.js";
+import { FileTransfer } from "./file-transfer.js";
 import { RoomActions } from "./room-actions.js";
 import { Entry } from "./entry.js";
 import { remember } from "./preferences.js";
@@ -63,6 +64,7 @@ export class Call {
       tracks: () => store.set({ tracks: store.state.tracks + 1 }),
     });
     this.chat = new ChatLog(this.signalling, store);
+    this.files = new FileTransfer(this.signalling, store);
     this.room = new RoomActions(this.signalling, store, (key) => this.notify(key));
     this.view = new ViewReport((tiles) => this.signalling.send({ type: "view", tiles }));
     // What we send is answered all the time; who only watches hears the others.
@@ -107,6 +109,7 @@ export class Call {
   }
 
   leave() {
+    this.files.end();
     this.signalling.leave();
     this.#end("left");
   }
@@ -120,6 +123,7 @@ export class Call {
   /** The page is looked at again: a telephone call or a locked screen may have taken the microphone away. */
   async pageShown() {
     this.networkMayHaveChanged(false);
+    this.showPanel(this.store.state.panel);
     const track = this.media.track("microphone");
     if (this.store.state.phase === "call" && this.store.state.microphone === "on" && track?.muted) await this.#start("microphone");
   }
@@ -199,8 +203,8 @@ export class Call {
 
   /** @param {import("./state.js").Panel} panel */
   showPanel(panel) {
-    const unread = panel === "chat" ? 0 : this.store.state.unread;
-    this.store.set({ panel, unread });
+    const { unread, unseenQuestions } = this.store.state;
+    this.store.set({ panel, unread: panel === "chat" ? 0 : unread, unseenQuestions: panel === "questions" ? 0 : unseenQuestions });
   }
 
   /** What the shared screen shows: sharp text, or moving pictures. @param {import("./local-media.js").ScreenHint} hint */
@@ -245,6 +249,7 @@ export class Call {
     signalling.on("moderated", ({ action, by }) => this.#moderated(action, by));
     signalling.on("audience", ({ count }) => store.set({ audience: count }));
     signalling.on("chat", (message) => this.chat.receive(message));
+    signalling.on("file-gone", ({ file }) => this.chat.fileGone(file));
     signalling.on("media-lost", ({ connection }) => {
       if (connection === "publish") this.publisher.rebuild();
       else this.subscriber.resubscribe(true);
@@ -289,6 +294,7 @@ export class Call {
     if (role === "viewer") this.media.stopAll();
     this.view.resend();
     this.chat.joined(message.chat ?? []);
+    this.files.joined(message.limits?.file_bytes ?? 0);
     this.subscriber.joined(resumed);
     this.#sendState();
     this.publisher.joined(resumed);
@@ -421,6 +427,7 @@ export class Call {
     this.media.stopAll();
     this.view.close();
     this.silence.stop();
+    this.files.end();
     clearTimeout(this.#breakTimer);
     this.#breakTimer = undefined;
     clearTimeout(this.#stuckTimer);

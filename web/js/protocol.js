@@ -52,7 +52,7 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {ChatMessage[]} chat
  * @property {RTCIceServer[]} ice_servers
  * @property {Heartbeat} heartbeat
- * @property {{name: number, chat: number, message_bytes: number, participants: number}} limits
+ * @property {{name: number, chat: number, message_bytes: number, participants: number, file_bytes?: number}} limits
  * @property {RoomSettings} [settings]
  * @property {Role} [role] ours
  * @property {number} [audience] how many only watch
@@ -201,6 +201,11 @@ export class SignallingClient extends EventTarget {
     });
   }
 
+  /** Says whose seat it is, to HTTP: empty before `joined`. */
+  get resumeToken() {
+    return this.#token;
+  }
+
   /** The network may have changed: find out soon whether the socket still lives, or retry now if it does not. */
   probe() {
     if (this.status === "waiting") this.#connect();
@@ -324,8 +329,8 @@ export class SignallingClient extends EventTarget {
     if (!waiting) return false;
     this.#requests.delete(/** @type {string} */ (message.request));
     waiting.resolve(message);
-    // A chat message is news for everybody, the one who wrote it included.
-    return message.type !== "chat";
+    // What was written or asked is news for everybody, the one who did so included.
+    return message.type !== "chat" && message.type !== "question";
   }
 
   /** The heartbeat: everything that waits for time to pass. */

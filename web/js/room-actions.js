@@ -112,6 +112,12 @@ export class RoomActions {
     this.#send({ type: "withdraw", question });
   }
 
+  /** How many questions hosts have not seen, with this one. @param {Question} question */
+  #unseen({ participant }) {
+    const { role, panel, self, unseenQuestions } = this.store.state;
+    return role !== "host" || panel === "questions" || participant === self ? unseenQuestions : unseenQuestions + 1;
+  }
+
   /** @param {"asked" | "changed" | "removed"} event @param {Question} question */
   #question(event, question) {
     const { questions } = this.store.state;
@@ -120,6 +126,6 @@ export class RoomActions {
     const ours = { ...question, voted: known?.voted ?? false };
     if (event === "removed") this.store.set({ questions: questions.filter(({ id }) => id !== question.id) });
     else if (known) this.store.set({ questions: questions.map((each) => (each.id === question.id ? ours : each)) });
-    else this.store.set({ questions: [...questions, ours] });
+    else this.store.set({ questions: [...questions, ours], unseenQuestions: this.#unseen(ours) });
   }
 }

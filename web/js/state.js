@@ -8,7 +8,13 @@
 /** @typedef {import("./protocol.js").Role} Role */
 /** @typedef {{estimate_kbps: number, streams: import("./protocol.js").ReceivedStream[]}} Received */
 /** @typedef {"off" | "starting" | "on"} Capture */
-/** @typedef {ChatMessage & {pending?: boolean}} ShownMessage */
+/**
+ * @typedef {ChatMessage & {own?: boolean, receiver?: string, pending?: boolean, failed?: string, gone?: boolean}} ShownMessage
+ *   `receiver`: name of whom it is for alone; `failed`: why it was not taken; `gone`: its file can no longer be had
+ * @typedef {{id: string, file: File}} Attachment chosen and not yet sent
+ * @typedef {"queued" | "sending" | "waiting" | "failed"} UploadPhase
+ * @typedef {{id: string, name: string, bytes: number, sent: number, phase: UploadPhase, reason: string, to: string, receiver: string}} Upload
+ */
 /** @typedef {"" | "chat" | "people" | "questions"} Panel what stands beside the stage */
 
 /**
@@ -40,6 +46,11 @@
  * @property {string | null} speaker
  * @property {ShownMessage[]} chat
  * @property {number} unread
+ * @property {string} chatTo id of whom we write to alone; empty: to everybody
+ * @property {Attachment[]} attachments
+ * @property {Upload[]} uploads our files on their way
+ * @property {number} fileLimit bytes that a file may have; 0: no files here
+ * @property {number} unseenQuestions
  * @property {Panel} panel
  * @property {boolean} online the signalling socket stands
  * @property {boolean} mediaHealthy
@@ -83,6 +94,11 @@ export function initialState() {
     speaker: null,
     chat: [],
     unread: 0,
+    chatTo: "",
+    attachments: [],
+    uploads: [],
+    fileLimit: 0,
+    unseenQuestions: 0,
     panel: "",
     online: false,
     mediaHealthy: true,

@@ -58,6 +58,7 @@ export class CallPage extends HTMLElement {
       type = network.type;
     });
     document.addEventListener("visibilitychange", () => {
+      call.chat.looking = !document.hidden;
       if (!document.hidden) call.pageShown();
     });
     // A closed page gives its seat up; one that comes back out of the browser's cache starts anew.
