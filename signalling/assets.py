@@ -1,18 +1,23 @@
-"""The web page's files, held in memory, and how they are answered (RFC 9110 §8.8.3, RFC 9111).
+"""The web page's files, held in memory, and how they are answered (RFC 9110 §8.8.3, RFC 9111, RFC 8246).
 
-Read once at start: what is served cannot change under a running call, and no URL reaches the file system.
+Read once at start: what is served cannot change under a running call, and no URL reaches the file system. A file's URL
+names the content of all of them, `/assets/<version>/…`: browsers keep it for a year without asking, and relative
+references stay in it. The plain `/assets/…` is for those who link to a file from elsewhere, and asked about each time.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+
+from signalling.documents import ASSETS, finished
 
 CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -37,6 +42,8 @@ _DEVELOPMENT_DIRECTORIES: Final = frozenset({"node_modules", "tests"})
 _DEVELOPMENT_FILES: Final = frozenset({"eslint.config.js", "package.json", "package-lock.json", "tsconfig.json"})
 
 MAX_ASSET_BYTES = 16 * 1024 * 1024
+VERSION_DIGITS = 16
+KEPT_SECONDS = 365 * 24 * 3600
 _LEAST_WORTH_COMPRESSING = 512
 
 
@@ -76,12 +83,13 @@ class Asset:
             compressed = None
         return cls(CONTENT_TYPES[suffix], body, hashlib.sha256(body).hexdigest()[:20], compressed)
 
-    def response(self, request: web.Request) -> web.Response:
-        """200 or 304; to be asked about each time, so that a new version is seen at once."""
+    def response(self, request: web.Request, *, immutable: bool = False) -> web.Response:
+        """200 or 304. Not `immutable`: to be asked about each time, so that a new version is seen at once."""
         zipped = self.compressed if _accepts_gzip(request) else None
         # A strong validator names one sequence of bytes, so the encodings have different ones.
         etag = f"{self.etag}-gzip" if zipped is not None else self.etag
-        headers = {"Cache-Control": "no-cache", "ETag": f'"{etag}"'}
+        cache = f"public, max-age={KEPT_SECONDS}, immutable" if immutable else "no-cache"
+        headers = {"Cache-Control": cache, "ETag": f'"{etag}"'}
         if self.compressed is not None:
             headers["Vary"] = "Accept-Encoding"
         if _matches(request, etag):
@@ -115,21 +123,54 @@ def _files(directory: Path) -> Iterator[Path]:
             yield path
 
 
-class Assets:
-    """All files by their URL path without the leading slash."""
+_VERSIONED = re.compile(rf"([0-9a-f]{{{VERSION_DIGITS}}})/(.*)", re.DOTALL)
 
-    def __init__(self, directory: Path) -> None:
-        self._by_path: dict[str, Asset] = {}
+
+class Assets:
+    """All files by their path in the directory. HTML is finished here, with `metas` in it: see `documents`."""
+
+    def __init__(self, directory: Path, metas: Mapping[str, str] | None = None) -> None:
         if not (directory / "index.html").is_file():
             raise AssetsError(f"no index.html in {directory}")
+        bodies = dict(self._read(directory))
+        self.version = self._version(bodies)
+        """Names the content of all files."""
+        languages = sorted(Path(path).stem for path in bodies if path.startswith("locales/"))
+        self._metas = {"languages": " ".join(languages), **(metas or {})}
+        self._codes = {path: body.decode() for path, body in bodies.items() if path.endswith(".js")}
+        self._by_path = {path: self._asset(path, body) for path, body in bodies.items()}
+
+    @staticmethod
+    def _read(directory: Path) -> Iterator[tuple[str, bytes]]:
         for path in _files(directory):
             if path.stat().st_size > MAX_ASSET_BYTES:
                 raise AssetsError(f"{path} is over {MAX_ASSET_BYTES} bytes")
-            self._by_path[path.relative_to(directory).as_posix()] = Asset.of(path.suffix, path.read_bytes())
+            yield path.relative_to(directory).as_posix(), path.read_bytes()
+
+    @staticmethod
+    def _version(bodies: Mapping[str, bytes]) -> str:
+        digest = hashlib.sha256()
+        for path, body in sorted(bodies.items()):
+            digest.update(hashlib.sha256(path.encode()).digest() + hashlib.sha256(body).digest())
+        return digest.hexdigest()[:VERSION_DIGITS]
+
+    def _asset(self, path: str, body: bytes) -> Asset:
+        suffix = Path(path).suffix
+        if suffix == ".html":
+            body = finished(body.decode(), self._codes, f"{ASSETS}{self.version}/", self._metas).encode()
+        return Asset.of(suffix, body)
 
     def get(self, path: str) -> Asset | None:
-        """The file of that URL path."""
+        """The file of that path."""
         return self._by_path.get(path)
+
+    def find(self, url_path: str) -> tuple[Asset | None, bool]:
+        """The file of what follows `/assets/`, and whether that URL will always mean this very content.
+
+        A page that was loaded before the daemon was restarted asks for its files by the old version: it gets ours.
+        """
+        match = _VERSIONED.fullmatch(url_path)
+        return (self.get(match[2]), match[1] == self.version) if match else (self.get(url_path), False)
 
     @property
     def home(self) -> Asset:

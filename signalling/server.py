@@ -7,31 +7,30 @@ on the listeners it has.
 from __future__ import annotations
 
 import asyncio
-import html
 import logging
 import math
-import re
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from signalling.access import source_of
-from signalling.assets import Assets, find_assets
+from signalling.assets import find_assets
 from signalling.conversation import Conversation, IceServers, Reception
 from signalling.counters import Counters
+from signalling.headers import EVERYWHERE, add_headers
 from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, parse_authority, same_origin
 from signalling.http_endpoint import HttpEndpoint
 from signalling.http_sessions import HttpSessions, Kind
 from signalling.media import MediaService
+from signalling.pages import Pages, is_room_name
 from signalling.qr import QrCodes
 from signalling.resume import ResumeTokens
 from signalling.room import RoomLimits
@@ -47,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 TICK_PARTS = 10
-MAX_ROOM_NAME_LENGTH = 64
 # Nothing that is served takes a body, but WHIP and WHEP, which have bounds of their own.
 MAX_BODY_BYTES = 1024
 # About what opening a WebSocket takes.
@@ -58,31 +56,6 @@ CROWDED_IDLE_SECONDS = 5.0
 # Over how long the clients of a draining server are asked to come back: at least, and for each.
 DRAIN_SPREAD_MS = 2000
 DRAIN_EACH_MS = 5
-
-_WELL_KNOWN_FILES = frozenset({"favicon.ico", "robots.txt"})
-_ROOM_NAME = re.compile(r"[a-z0-9-]{1,64}")
-
-_POLICY: Final = (
-    "default-src 'self'; connect-src 'self' ws://{host} wss://{host}; img-src 'self' data: blob:; "
-    "media-src 'self' blob: mediastream:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'self'"
-)
-_HEADERS: Final = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), geolocation=()",
-    "Referrer-Policy": "no-referrer",
-    "Server": "turnd",
-    "X-Content-Type-Options": "nosniff",
-}
-
-_NOT_FOUND: Final = {
-    "en": ("Nothing here", "A room's name is made of 1 to 64 letters a-z, digits and hyphens.", "Make or open a room"),
-    "fr": (
-        "Rien ici",
-        "Le nom d'un salon est fait de 1 à 64 lettres a-z, chiffres et tirets.",
-        "Créer ou ouvrir un salon",
-    ),
-}
 
 
 class _HttpProtocol(RequestHandler):
@@ -99,7 +72,7 @@ class _HttpProtocol(RequestHandler):
     ) -> web.StreamResponse:
         """As in aiohttp: logs, and closes the connection."""
         super().handle_error(request, status, exc, message)
-        response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers=_HEADERS)
+        response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers=EVERYWHERE)
         response.force_close()
         return response
 
@@ -120,28 +93,6 @@ class SignallingSettings:
     """WebSockets at a time from one IPv4 address or IPv6 /64; this machine itself has no limit."""
     origins: tuple[str, ...] = ()
     """Other pages that may use WHIP and WHEP, as browsers name them in Origin; `*`: all."""
-
-
-def normal_room_name(text: str) -> str:
-    """The nearest room name: lower case, without accents, hyphens for all else; empty when nothing is left."""
-    plain = unicodedata.normalize("NFKD", text[: 4 * MAX_ROOM_NAME_LENGTH]).lower()
-    plain = "".join(character for character in plain if not unicodedata.combining(character))
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_ROOM_NAME_LENGTH].rstrip("-")
-
-
-def _is_room_name(text: str) -> bool:
-    return _ROOM_NAME.fullmatch(text) is not None
-
-
-def _not_found_page(request: web.Request) -> web.Response:
-    language = "fr" if request.headers.get("Accept-Language", "").lower().startswith("fr") else "en"
-    title, text, link = (html.escape(part) for part in _NOT_FOUND[language])
-    body = (
-        f'<!doctype html><html lang="{language}"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
-        f'<title>{title}</title><h1>{title}</h1><p>{text}</p><p><a href="/">{link}</a></p></html>'
-    )
-    return web.Response(status=404, text=body, content_type="text/html")
 
 
 class _ProtocolLog(logging.LoggerAdapter[logging.Logger]):
@@ -186,7 +137,7 @@ class SignallingService:
         self._loop = loop
         self._clock = clock or loop.time
         self._public_host = public_host
-        self._assets = Assets(assets or find_assets())
+        self.pages = Pages(assets or find_assets())
         self._addresses = HostAddresses(loop, self._clock)
         self._rooms = Rooms(self.settings.limits, sfu, self.counters.room_seconds.observe, ResumeTokens(resume_key))
         self._turnstile = Turnstile(loop)
@@ -196,7 +147,7 @@ class SignallingService:
         self._sessions = HttpSessions(self._rooms)
         self.qr = QrCodes(self.counters, self._clock)
         self.whip, self.whep = (
-            HttpEndpoint(exchange, self._reception, self._sessions, _is_room_name, self.settings.origins)
+            HttpEndpoint(exchange, self._reception, self._sessions, is_room_name, self.settings.origins)
             for exchange in (Whip(), Whep())
         )
         self._conversations: dict[Conversation, str] = {}
@@ -287,45 +238,10 @@ class SignallingService:
 
     # --- routes ---
 
-    async def home(self, request: web.Request) -> web.StreamResponse:
-        """`/`"""
-        return self._assets.home.response(request)
-
-    async def asset(self, request: web.Request) -> web.StreamResponse:
-        """`/assets/{path}`"""
-        return self._file(request, request.match_info["path"])
-
-    async def elsewhere(self, request: web.Request) -> web.StreamResponse:
-        """`/{path}`: what browsers and robots ask for by themselves, and nothing else."""
-        path = request.match_info["path"]
-        return self._file(request, path if path in _WELL_KNOWN_FILES else "")
-
-    def _file(self, request: web.Request, path: str) -> web.StreamResponse:
-        asset = self._assets.get(path)
-        return asset.response(request) if asset is not None else _not_found_page(request)
-
-    async def room(self, request: web.Request) -> web.StreamResponse:
-        """`/r/{room}`: the page, or a redirect to the name as it is written."""
-        name = request.match_info["room"]
-        if _is_room_name(name):
-            return self._assets.room.response(request)
-        normal = normal_room_name(name)
-        if not normal:
-            return _not_found_page(request)
-        query = f"?{request.query_string}" if request.query_string else ""
-        return web.Response(status=302, headers={"Location": f"/r/{normal}{query}"})
-
-    async def room_with_slash(self, request: web.Request) -> web.StreamResponse:
-        """`/r/{room}/`: what people type."""
-        name = normal_room_name(request.match_info["room"])
-        if not name:
-            return _not_found_page(request)
-        return web.Response(status=302, headers={"Location": f"/r/{name}"})
-
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """`/r/{room}/ws`"""
         name, authority = request.match_info["room"], parse_authority(request.host)
-        if authority is None or not _is_room_name(name):
+        if authority is None or not is_room_name(name):
             return web.Response(status=404, text="no such room name\n")
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return web.Response(status=426, headers={"Upgrade": "websocket"}, text="this is a WebSocket\n")
@@ -408,14 +324,6 @@ def _route_of(request: web.Request) -> str:
     return (resource.canonical.rstrip("/") or "/") if resource is not None else "/{path}"
 
 
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
-    authority = parse_authority(request.host)
-    if authority is not None:
-        port = "" if authority.port is None else f":{authority.port}"
-        response.headers["Content-Security-Policy"] = _POLICY.format(host=f"{authority.bracketed}{port}")
-
-
 def build_app(service: SignallingService) -> web.Application:
     """The routes of `service`."""
 
@@ -426,15 +334,11 @@ def build_app(service: SignallingService) -> web.Application:
         return await service.answer(request, handler)
 
     app = web.Application(middlewares=[answer], client_max_size=MAX_BODY_BYTES)
-    app.on_response_prepare.append(_add_headers)
-    app.router.add_get("/", service.home)
+    app.on_response_prepare.append(add_headers)
     app.router.add_get("/r/{room}/ws", service.websocket, allow_head=False)
     for endpoint, kind in ((service.whip, Kind.WHIP), (service.whep, Kind.WHEP)):
         app.router.add_route("*", f"/r/{{room}}/{kind}", endpoint.endpoint)
         app.router.add_route("*", f"/r/{{room}}/{kind}/{{session}}", endpoint.session)
-    app.router.add_get("/r/{room}", service.room)
-    app.router.add_get("/r/{room}/", service.room_with_slash)
     app.router.add_get("/qr.svg", service.qr.respond)
-    app.router.add_get("/assets/{path:.*}", service.asset)
-    app.router.add_get("/{path:.*}", service.elsewhere)
+    service.pages.add_routes(app.router)
     return app

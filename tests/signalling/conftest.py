@@ -16,7 +16,8 @@ def web_directory(tmp_path: Path) -> Path:
     directory = tmp_path / "web"
     (directory / "js").mkdir(parents=True)
     (directory / "node_modules" / "x").mkdir(parents=True)
-    (directory / "index.html").write_text("<!doctype html><title>home</title>" + "<p>welcome</p>" * 100)
+    script = '<script type="module" src="/assets/js/main.js"></script>'
+    (directory / "index.html").write_text("<!doctype html><title>home</title>" + script + "<p>welcome</p>" * 100)
     (directory / "room.html").write_text("<!doctype html><title>room</title>")
     (directory / "js" / "main.js").write_text("// the page's code\n" * 100)
     (directory / "package.json").write_text("{}")

@@ -49,6 +49,46 @@ async def test_asset_is_revalidated_and_compressed(house: House) -> None:
         assert not await response.read()
 
 
+async def test_a_file_under_its_version_is_kept_for_good(house: House, web_directory: Path) -> None:
+    version = Assets(web_directory).version
+    for path, cache in (
+        (f"{version}/js/main.js", "public, max-age=31536000, immutable"),
+        (f"{'0' * 16}/js/main.js", "no-cache"),  # of a page that was loaded before a restart
+        ("js/main.js", "no-cache"),
+    ):
+        async with house.http.get(f"{house.url}/assets/{path}") as response:
+            assert response.status == 200
+            assert response.headers["Cache-Control"] == cache
+            assert "Content-Security-Policy" not in response.headers
+    async with house.http.get(f"{house.url}/assets/{version}/nothing.js") as response:
+        assert response.status == 404
+        assert "Cache-Control" not in response.headers
+
+
+async def test_pages_are_asked_about_each_time_and_name_the_version(house: House, web_directory: Path) -> None:
+    async with house.http.get(house.url, headers={"Accept-Encoding": "identity"}) as response:
+        assert response.headers["Cache-Control"] == "no-cache"
+        etag = response.headers["ETag"]
+        assert f'src="/assets/{Assets(web_directory).version}/js/main.js"' in (await response.text())
+    headers = {"Accept-Encoding": "identity", "If-None-Match": etag}
+    async with house.http.get(house.url, headers=headers) as response:
+        assert response.status == 304
+
+
+@pytest.mark.parametrize("change", ["content", "name", "new"])
+def test_the_version_follows_every_change(web_directory: Path, change: str) -> None:
+    before = Assets(web_directory).version
+    assert Assets(web_directory).version == before
+    module = web_directory / "js" / "main.js"
+    if change == "content":
+        module.write_text("// other code")
+    elif change == "name":
+        module.rename(module.with_name("other.js"))
+    else:
+        module.with_name("other.js").write_text("")
+    assert Assets(web_directory).version != before
+
+
 @pytest.mark.parametrize("coding", ["", "identity", "gzip;q=0", "br"])
 async def test_asset_is_plain_for_who_takes_no_gzip(house: House, coding: str) -> None:
     async with house.http.get(f"{house.url}/assets/js/main.js", headers={"Accept-Encoding": coding}) as response:

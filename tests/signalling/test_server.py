@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from signalling.server import SignallingSettings, normal_room_name
+from signalling.pages import normal_room_name
+from signalling.server import SignallingSettings
 from tests.signalling.house import House
 
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
@@ -186,7 +187,7 @@ async def test_idle_http_ends_soon_where_there_is_a_crowd(
 
 
 async def test_fault_of_ours_leaks_nothing(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    del house.service._assets._by_path["index.html"]
+    del house.service.pages._assets._by_path["index.html"]
     async with house.http.get(house.url) as response:
         assert response.status == 500
         assert await response.text() == "Internal Server Error\n"

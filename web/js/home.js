@@ -1,7 +1,8 @@
-/** Starts the front page. */
+/** Starts the front page: its element comes once its words are there. */
 
 import { preferredLanguage, useLanguage } from "./language.js";
+import "../components/appearance/appearance.js";
+import "../components/home/home.js";
 
 await useLanguage(preferredLanguage());
-await import("../components/appearance/appearance.js");
-await import("../components/home/home.js");
+document.body.prepend(document.createElement("turnd-home"));

@@ -4,6 +4,7 @@
  * text runs from right to left. Elements say what they show in `data-text` and `data-label`.
  */
 
+import { assetUrl } from "./asset.js";
 import { preferences } from "./preferences.js";
 
 /** @typedef {string | ({other: string} & Partial<Record<Intl.LDMLPluralRule, string>>)} Phrase */
@@ -40,7 +41,7 @@ export function currentLanguage() {
 
 /** @param {string} wanted */
 export async function useLanguage(wanted) {
-  const response = await fetch(`/assets/locales/${wanted}.json`);
+  const response = await fetch(assetUrl(`locales/${wanted}.json`));
   phrases = await response.json();
   language = wanted;
   plural = new Intl.PluralRules(wanted);

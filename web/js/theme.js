@@ -1,9 +1,21 @@
-// A classic script, loaded before the first paint: a chosen theme must not flash the other one.
+// A classic script, run before the first paint: a chosen theme must not flash the other one, and the words of the chosen
+// language are fetched beside the modules that will show them.
 (() => {
+  /** @type {{theme?: unknown, language?: unknown}} */
+  let chosen = {};
   try {
-    const { theme } = JSON.parse(localStorage.getItem("turnd") ?? "{}");
-    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+    chosen = JSON.parse(localStorage.getItem("turnd") ?? "{}");
   } catch {
-    // The system's theme it is.
+    // The system's theme and language it is.
   }
+  const { documentElement, head, currentScript } = document;
+  if (chosen.theme === "light" || chosen.theme === "dark") documentElement.dataset.theme = chosen.theme;
+  const spoken = document.querySelector('meta[name="languages"]')?.getAttribute("content")?.split(" ") ?? [];
+  const wanted = [chosen.language, ...navigator.languages].map((tag) => String(tag).slice(0, 2).toLowerCase());
+  const language = wanted.find((tag) => spoken.includes(tag));
+  if (!language) return;
+  const words = document.createElement("link");
+  const href = new URL(`../locales/${language}.json`, /** @type {HTMLScriptElement} */ (currentScript).src).href;
+  Object.assign(words, { rel: "preload", as: "fetch", crossOrigin: "anonymous", href });
+  head.append(words);
 })();

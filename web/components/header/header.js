@@ -1,6 +1,7 @@
 /** The line above the call: which room, its link, who is here. */
 
 import { View } from "../../js/view.js";
+import { assetUrl } from "../../js/asset.js";
 import { make } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
@@ -20,7 +21,7 @@ class Header extends View {
     this.#people.addEventListener("click", () => {
       this.call.showPanel(this.call.store.state.panel === "people" ? "" : "people");
     });
-    const mark = make("img", { class: "mark", src: "/assets/styles/mark.svg", alt: "", width: "28", height: "28" });
+    const mark = make("img", { class: "mark", src: assetUrl("styles/mark.svg"), alt: "", width: "28", height: "28" });
     this.append(mark, this.#room, copyLinkButton(() => linkOf(this.call.store.state), "button quiet header-copy"), this.#people);
   }
 

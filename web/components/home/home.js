@@ -1,5 +1,6 @@
 /** The front door: a room name ready to use, or the one somebody told you. */
 
+import { assetUrl } from "../../js/asset.js";
 import { make } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { languageChanges } from "../../js/language.js";
@@ -34,7 +35,7 @@ class Home extends HTMLElement {
       this.#show();
     });
     this.#input.addEventListener("focus", () => this.#input.select());
-    const brand = make("p", { class: "home-brand" }, make("img", { src: "/assets/styles/mark.svg", alt: "", width: "40", height: "40" }), "turnd");
+    const brand = make("p", { class: "home-brand" }, make("img", { src: assetUrl("styles/mark.svg"), alt: "", width: "40", height: "40" }), "turnd");
     const words = make("div", { class: "home-words" }, brand, make("h1", { text: "home.title" }), make("p", { text: "home.text" }));
     const facts = make("ul", { class: "home-facts" });
     for (const key of ["home.fact.install", "home.fact.account", "home.fact.own"]) {

@@ -1,0 +1,56 @@
+"""What becomes of an HTML file before it is served: its files are named by their content, its modules are told at once.
+
+Pure: text of files in, text of a page out (HTML Living Standard §4.6.7, modulepreload; ECMA-262, ImportDeclaration).
+"""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+ASSETS: Final = "/assets/"
+
+# Of code as ours is formatted: a declaration begins its line. `import(…)` in comments and calls is none.
+_STATIC_IMPORT = re.compile(
+    r"^(?:import|export)\b(?:[\w$*{},\s]*?\bfrom\b)?\s*[\"'](\.{1,2}/[^\"']+)[\"']", re.MULTILINE
+)
+_ENTRY = re.compile(r'^([ \t]*)<script type="module" src="/assets/([^"]+)"', re.MULTILINE)
+_REFERENCE = re.compile(r'(?<==")/assets/')
+_META = re.compile(r'<meta name="([a-z-]+)" content="">')
+
+
+def imports_of(module: str, code: str) -> list[str]:
+    """The modules that `code` at the path `module` imports statically, as paths of the same tree, in order."""
+    folder = posixpath.dirname(module)
+    return [posixpath.normpath(posixpath.join(folder, name)) for name in _STATIC_IMPORT.findall(code)]
+
+
+def graph_of(entry: str, codes: Mapping[str, str]) -> list[str]:
+    """All modules that `entry` needs before its first line runs, nearest first, without itself and unknown ones."""
+    found = {entry: None}
+    for module in (pending := [entry]):
+        for name in imports_of(module, codes.get(module, "")):
+            if name in codes and name not in found:
+                found[name] = None
+                pending.append(name)
+    return list(found)[1:]
+
+
+def _preloads(indent: str, modules: list[str]) -> Iterator[str]:
+    for module in modules:
+        yield f'{indent}<link rel="modulepreload" href="{ASSETS}{module}">\n'
+
+
+def finished(page: str, codes: Mapping[str, str], base: str, metas: Mapping[str, str]) -> str:
+    """The page as it is served: empty `<meta>` of `metas` filled, modules preloaded, `/assets/` turned into `base`."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[1]
+        return f'<meta name="{name}" content="{html.escape(metas[name])}">' if name in metas else match[0]
+
+    page = _META.sub(fill, page)
+    page = _ENTRY.sub(lambda entry: "".join(_preloads(entry[1], graph_of(entry[2], codes))) + entry[0], page)
+    return _REFERENCE.sub(base, page)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from signalling.assets import Assets, find_assets
+from signalling.documents import finished, graph_of, imports_of
+
+CODES = {
+    "js/main.js": 'import "../parts/a.js";\nimport { b } from "./b.js";\n',
+    "parts/a.js": 'import {\n  c,\n  d,\n} from "../js/c.js";\n',
+    "js/b.js": 'export { c } from "./c.js";\nexport * from "./main.js";\n',
+    "js/c.js": "export const c = 1;\n",
+    "js/late.js": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('import "./x.js";', ["js/x.js"]),
+        ("import x from './x.js';", ["js/x.js"]),
+        ('import * as x from "../x.js";', ["x.js"]),
+        ('export { x } from "./x.js";', ["js/x.js"]),
+        ('await import("./x.js");', []),
+        ('import("./x.js");', []),
+        ('/** @typedef {import("./x.js").X} X */', []),
+        (' * import "./x.js";', []),
+        ('export const x = "./x.js";', []),
+        ('export function x() {}\nconst y = "./x.js";', []),
+        ('import "elsewhere";', []),
+        ("import.meta.url;", []),
+    ],
+)
+def test_imports_of(line: str, found: list[str]) -> None:
+    assert imports_of("js/main.js", line) == found
+
+
+def test_graph_has_each_module_once_nearest_first() -> None:
+    assert graph_of("js/main.js", CODES) == ["parts/a.js", "js/b.js", "js/c.js"]
+
+
+def test_graph_leaves_out_what_is_not_there() -> None:
+    assert graph_of("js/main.js", {"js/main.js": 'import "./gone.js";'}) == []
+    assert graph_of("js/gone.js", CODES) == []
+
+
+def test_a_page_names_its_version_and_preloads_its_modules() -> None:
+    page = (
+        '<meta name="languages" content="">\n<meta name="other" content="">\n<link href="/assets/a.css">\n'
+        '  <script type="module" src="/assets/js/b.js"></script>\n'
+    )
+    assert finished(page, CODES, "/assets/0f/", {"languages": 'en "fr'}) == (
+        '<meta name="languages" content="en &quot;fr">\n<meta name="other" content="">\n'
+        '<link href="/assets/0f/a.css">\n'
+        '  <link rel="modulepreload" href="/assets/0f/js/c.js">\n'
+        '  <link rel="modulepreload" href="/assets/0f/js/main.js">\n'
+        '  <link rel="modulepreload" href="/assets/0f/parts/a.js">\n'
+        '  <script type="module" src="/assets/0f/js/b.js"></script>\n'
+    )
+
+
+def test_everything_that_our_own_pages_name_is_there() -> None:
+    directory = find_assets()
+    assets = Assets(directory)
+    codes = {
+        path.relative_to(directory).as_posix(): path.read_text()
+        for path in directory.rglob("*.js")
+        if "node_modules" not in path.parts
+    }
+    for module, code in codes.items():
+        for name in imports_of(module, code):
+            assert name in codes, f"{module} imports {name}"
+        assert "/assets/" not in code, f"{module} names a file without its version: use assetUrl"
+    for style in directory.rglob("*.css"):
+        assert "/assets/" not in style.read_text(), f"{style} names a file without its version: let it be relative"
+    for page in directory.glob("*.html"):
+        text = assets.get(page.name).body.decode()  # type: ignore[union-attr]
+        named = [part.partition('"')[0] for part in text.split('="/assets/')[1:]]
+        assert named
+        for name in named:
+            assert assets.find(name) == (assets.get(name.partition("/")[2]), True), name
+            assert assets.find(name)[0] is not None, f"{page.name} names {name}"
