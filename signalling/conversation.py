@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from signalling.access import SourceLimiter
+from signalling.access import SourceLimiter, TokenBucket
 from signalling.audience import MAX_VIEWERS_LISTED
 from signalling.client_messages import (
     MAX_CHAT_LENGTH,
@@ -19,16 +19,20 @@ from signalling.client_messages import (
     MAX_TILES,
     RIGHTS,
     Answer,
+    Ask,
     Chat,
     ClientMessage,
     ErrorCode,
     Join,
     Leave,
+    MarkAnswered,
     Publish,
     Resubscribe,
     Stage,
     State,
     View,
+    Vote,
+    Withdraw,
 )
 from signalling.counters import Counters
 from signalling.hosts import HostAddresses, is_loopback
@@ -289,6 +293,7 @@ class Conversation:
                 password=seat.room.password.required,
                 rights=dict.fromkeys(RIGHTS, True),
             ),
+            questions=seat.room.questions.shown_to(seat.id),
             chat=seat.room.chat.shown_to(seat.id),
             ice_servers=reception.ice_servers(self._host, seat.id),
             heartbeat={"interval_ms": int(PING_SECONDS * 1000), "timeout_ms": int(TIMEOUT_SECONDS * 1000)},
@@ -344,17 +349,30 @@ class Conversation:
                 seat.room.set_stage(seat, participant, on, self._reception.clock())
             case Chat():
                 self._say(seat, message)
+            case Ask() | Vote() | MarkAnswered() | Withdraw():
+                self._question(seat, message)
             case Leave():
                 self._seat = None
                 self._reception.rooms.leave(seat, self._reception.clock())
 
     def _say(self, seat: Seat, message: Chat) -> None:
-        reception = self._reception
-        if seat.role is Role.VIEWER and not seat.room.viewers_chat.take(reception.clock()):
-            reception.counters.rate_limited["audience"] += 1
-            self._refuse("rate", "the viewers write too much", message.request)
-        else:
-            seat.room.chat.say(seat, message.text, message.to, reception.wall(), message.request)
+        if self._in_the_audiences_rate(seat, seat.room.viewers_chat, message):
+            seat.room.chat.say(seat, message.text, message.to, self._reception.wall(), message.request)
+
+    def _question(self, seat: Seat, message: Ask | Vote | MarkAnswered | Withdraw) -> None:
+        if not seat.room.broadcast:
+            raise ForbiddenError("in a meeting everybody can ask aloud")
+        rate = seat.room.questions.viewers_rate
+        if not isinstance(message, Ask) or self._in_the_audiences_rate(seat, rate, message):
+            seat.room.questions.serve(seat, message, self._reception.wall())
+
+    def _in_the_audiences_rate(self, seat: Seat, rate: TokenBucket, message: ClientMessage) -> bool:
+        """Whether a viewer may write now; refuses when all of them together write too much."""
+        if seat.role is not Role.VIEWER or rate.take(self._reception.clock()):
+            return True
+        self._reception.counters.rate_limited["audience"] += 1
+        self._refuse("rate", "the viewers write too much", message.request)
+        return False
 
     def _negotiate(self, seat: Seat, message: Publish | Answer | Resubscribe) -> None:
         match message:

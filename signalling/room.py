@@ -16,6 +16,7 @@ from signalling.audience import Audience as Viewers
 from signalling.chat import Chat
 from signalling.client_messages import Mode, RoomSettings
 from signalling.media import MediaRoom
+from signalling.questions import Questions
 from signalling.resume import Claim, ResumeTokens, new_room_id
 from signalling.seat import ForbiddenError, Seat, tell
 from signalling.server_messages import (
@@ -85,6 +86,7 @@ class Room:
         self.viewers_chat = TokenBucket(*VIEWERS_CHAT, now)
         """What all viewers together may write: all in the room hear it."""
         self.chat = Chat(self.seats)
+        self.questions = Questions(self.seats, now)
 
     @property
     def broadcast(self) -> bool:
@@ -247,9 +249,10 @@ class Room:
         tell(ParticipantEvent(event=event, participant=seat.view()), to)
 
     def handle_timer(self, now: float) -> None:
-        """Tells how many viewers there are, when that is due; a restored room whose host stays away gets another."""
+        """Tells how many viewers and votes there are, when due; a restored room whose host stays away gets another."""
         if not self._had_host and now >= self._restored_until:
             self._appoint_host()
+        self.questions.handle_timer(now)
         count = self.viewers.count_due(now)
         if count is not None:
             tell(Audience(count=count), self._all_but())

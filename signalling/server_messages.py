@@ -186,7 +186,7 @@ class Joined(ServerMessage):
     participants: Sequence[ParticipantView]
     rules: Rules
     moderation: ModerationView | None = field(default=None, metadata={"omit_none": True})
-    questions: Sequence[QuestionView] = ()
+    questions: Written
     chat: Written
     ice_servers: Sequence[Mapping[str, object]]
     heartbeat: Mapping[str, int]

@@ -39,6 +39,8 @@ RATES: Final[Mapping[str, tuple[float, float]]] = {
     "view": (20, 5),
     "stage": (20, 5),
     "chat": (10, 2),
+    "ask": (5, 0.2),
+    "vote": (30, 5),
 }
 # So many refused messages, won back slowly, and the socket is closed.
 REFUSALS = (60, 1.0)
@@ -53,6 +55,10 @@ _SCOPES: Final[Mapping[str, str]] = {
     "view": "view",
     "stage": "stage",
     "chat": "chat",
+    "ask": "ask",
+    "vote": "vote",
+    "answered": "vote",
+    "withdraw": "vote",
 }
 _FATAL: Final = frozenset({"version", "too-large", "password", "room-full", "draining"})
 

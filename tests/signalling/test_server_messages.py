@@ -50,7 +50,7 @@ def test_joined_is_written_as_documented() -> None:
     joined = Joined(
         room="garden", own_id="me", resumed=False, resume={"token": "t", "seconds": 60}, participants=[view],
         settings=RoomSettings(mode=Mode.BROADCAST, uplink_kbps=8), role=Role.VIEWER, audience=3,
-        rules=Rules(locked=False, lobby=False, password=False, rights={}),
+        rules=Rules(locked=False, lobby=False, password=False, rights={}), questions=Written("[]"),
         chat=Written(f"[{written(line).text}]"), ice_servers=[{"urls": ["turn:x"]}], heartbeat={}, limits={}, server={},
     )  # fmt: skip
     told = json.loads(encode(joined).text)
