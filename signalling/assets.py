@@ -17,7 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
-from signalling.documents import ASSETS, finished
+from signalling.documents import ASSETS, finished, joined_styles, styles_of, with_one_style
 
 CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -138,7 +138,9 @@ class Assets:
         languages = sorted(Path(path).stem for path in bodies if path.startswith("locales/"))
         self._metas = {"languages": " ".join(languages), **(metas or {})}
         self._codes = {path: body.decode() for path, body in bodies.items() if path.endswith(".js")}
-        self._by_path = {path: self._asset(path, body) for path, body in bodies.items()}
+        for path in [path for path in bodies if path.endswith(".html")]:
+            bodies.update(self._finished(path, bodies))
+        self._by_path = {path: Asset.of(Path(path).suffix, body) for path, body in bodies.items()}
 
     @staticmethod
     def _read(directory: Path) -> Iterator[tuple[str, bytes]]:
@@ -154,11 +156,15 @@ class Assets:
             digest.update(hashlib.sha256(path.encode()).digest() + hashlib.sha256(body).digest())
         return digest.hexdigest()[:VERSION_DIGITS]
 
-    def _asset(self, path: str, body: bytes) -> Asset:
-        suffix = Path(path).suffix
-        if suffix == ".html":
-            body = finished(body.decode(), self._codes, f"{ASSETS}{self.version}/", self._metas).encode()
-        return Asset.of(suffix, body)
+    def _finished(self, path: str, bodies: Mapping[str, bytes]) -> dict[str, bytes]:
+        """The page at `path` as it is served, and the one stylesheet it links."""
+        page, styles = bodies[path].decode(), {}
+        named = styles_of(page)
+        if named:
+            name = str(Path(path).with_suffix(".css"))
+            styles[name] = joined_styles({style: bodies[style].decode() for style in named}).encode()
+            page = with_one_style(page, name)
+        return {path: finished(page, self._codes, f"{ASSETS}{self.version}/", self._metas).encode(), **styles}
 
     def get(self, path: str) -> Asset | None:
         """The file of that path."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from signalling.assets import Assets, find_assets
-from signalling.documents import finished, graph_of, imports_of
+from signalling.documents import finished, graph_of, imports_of, joined_styles, styles_of, with_one_style
 
 CODES = {
     "js/main.js": 'import "../parts/a.js";\nimport { b } from "./b.js";\n',
@@ -56,6 +56,22 @@ def test_a_page_names_its_version_and_preloads_its_modules() -> None:
         '  <link rel="modulepreload" href="/assets/0f/js/main.js">\n'
         '  <link rel="modulepreload" href="/assets/0f/parts/a.js">\n'
         '  <script type="module" src="/assets/0f/js/b.js"></script>\n'
+    )
+
+
+def test_stylesheets_are_joined_in_order_and_find_their_files() -> None:
+    page = (
+        '<head>\n  <link rel="stylesheet" href="/assets/styles/base.css">\n'
+        '  <link rel="stylesheet" href="/assets/parts/a/a.css">\n</head>\n'
+    )
+    assert styles_of(page) == ["styles/base.css", "parts/a/a.css"]
+    assert with_one_style(page, "x.css") == '<head>\n    <link rel="stylesheet" href="/assets/x.css">\n</head>\n'
+    sheets = {
+        "styles/base.css": 'p { background: url("dot.svg") }',
+        "parts/a/a.css": 'b { background: url("../b/c.svg"), url("data:image/png,x") }',
+    }
+    assert joined_styles(sheets) == (
+        'p { background: url("styles/dot.svg") }\nb { background: url("parts/b/c.svg"), url("data:image/png,x") }'
     )
 
 
