@@ -5,11 +5,12 @@
 
 import { Publisher } from "./publisher.js";
 import { Subscriber } from "./subscriber.js";
-import { LocalMedia, captureReason } from "./local-media.js";
+import { Capture } from "./capture.js";
+import { LocalMedia } from "./local-media.js";
 import { SignallingClient } from "./protocol.js";
 import { ChatLog } from "./chat-log.js";
 import { Relays } from "./ice-servers.js";
-import { onStage } from "./state.js";
+import { mayUse, onStage } from "./state.js";
 import { ViewReport } from "./view-report.js";
 import { SilenceWatch } from "./silence.js";
 import { FileTransfer } from "./file-transfer.js";
@@ -21,6 +22,7 @@ import { remember } from "./preferences.js";
 /** @typedef {import("./protocol.js").Joined} Joined */
 /** @typedef {import("./protocol.js").Participant} Participant */
 /** @typedef {import("./state.js").Store} Store */
+/** @typedef {import("./preferences.js").Choices} Choices */
 /** @typedef {import("./protocol.js").Role} Role */
 /** @typedef {import("./protocol.js").ModerationAction} ModerationAction */
 /** @typedef {import("./protocol.js").RoomSettings} RoomSettings */
@@ -33,6 +35,8 @@ const SAY_STUCK_AFTER_MS = 15_000;
 const NOTICE_MS = 6000;
 /** Somebody playing with the buttons must not run into the server's bound, or the others would see an old state. */
 const STATE_INTERVAL_MS = 250;
+/** By then the server has heard what we said last. */
+const STATE_SETTLES_MS = 2000;
 
 export class Call {
   media = new LocalMedia();
@@ -74,6 +78,9 @@ export class Call {
     );
     this.#listenToServer();
     this.#listenToDevices();
+    const notify = (/** @type {string} */ key, /** @type {Record<string, string>} */ values = {}) => this.notify(key, values);
+    this.capture = new Capture(this.media, store, { notify, tell: () => this.#sendState() });
+    this.media.processing = store.state.choices;
   }
 
   /** @returns {RTCPeerConnection | null} */
@@ -120,85 +127,39 @@ export class Call {
     if (changed && this.signalling.status === "joined") this.#restartMedia();
   }
 
-  /** The page is looked at again: a telephone call or a locked screen may have taken the microphone away. */
+  /** The page is looked at again. */
   async pageShown() {
     this.networkMayHaveChanged(false);
-    this.showPanel(this.store.state.panel);
-    const track = this.media.track("microphone");
-    if (this.store.state.phase === "call" && this.store.state.microphone === "on" && track?.muted) await this.#start("microphone");
+    await this.capture.pageShown();
   }
 
-  /** Turns both on where that is possible. Says whether at least one is on. */
-  async startBoth() {
-    this.store.set({ microphone: "starting", camera: "starting", problem: null });
-    try {
-      await this.media.start({ microphone: true, camera: true });
-    } catch (error) {
-      const reason = captureReason(error);
-      if (reason === "NotAllowedError" || reason === "insecure") {
-        this.store.set({ microphone: "off", camera: "off", problem: { what: "both", reason } });
-        return false;
-      }
-      // One of the two is missing or taken: have the other.
-      await this.#start("microphone");
-      await this.#start("camera");
-    }
-    this.#readLocal();
-    return this.store.state.microphone === "on" || this.store.state.camera === "on";
+  startBoth() {
+    return this.capture.startBoth();
   }
 
-  /** Muting keeps the device, so that speaking again is instant; before the call it is let go. */
-  async toggleMicrophone() {
-    const { microphone, phase } = this.store.state;
-    if (microphone === "starting") return;
-    const track = this.media.track("microphone");
-    if (track && phase === "call") {
-      track.enabled = microphone === "off";
-      this.#readLocal();
-      this.#sendState();
-    } else if (track) this.media.stop("microphone");
-    else await this.#start("microphone");
-    if (phase === "lobby") remember({ microphone: this.store.state.microphone === "on" });
+  toggleMicrophone() {
+    return this.capture.toggleMicrophone();
   }
 
-  async toggleCamera() {
-    const { camera, phase } = this.store.state;
-    if (camera === "starting") return;
-    if (camera === "on") this.media.stop("camera");
-    else await this.#start("camera");
-    if (phase === "lobby") remember({ camera: this.store.state.camera === "on" });
+  toggleCamera() {
+    return this.capture.toggleCamera();
   }
 
-  async toggleScreen() {
-    const { screen } = this.store.state;
-    if (screen === "starting") return;
-    if (screen === "on") {
-      this.media.stop("screen");
-      this.media.stop("screen-audio");
-      return;
-    }
-    this.store.set({ screen: "starting", problem: null });
-    try {
-      await this.media.startScreen();
-    } catch (error) {
-      const reason = captureReason(error);
-      if (reason !== "NotAllowedError") this.store.set({ problem: { what: "screen", reason } });
-    }
-    this.#readLocal();
+  toggleScreen() {
+    return this.capture.toggleScreen();
   }
 
   /** @param {"microphone" | "camera" | "speaker"} what @param {string} deviceId */
-  async chooseDevice(what, deviceId) {
-    remember({ [`${what}Device`]: deviceId });
-    this.store.set({ [`${what}Device`]: deviceId });
-    if (what === "speaker") return;
-    this.media.choice = { ...this.media.choice, [what]: deviceId };
-    if (!this.media.track(what)) return;
-    const wasOn = this.store.state[what] === "on";
-    await this.#start(what);
-    const track = this.media.track(what);
-    if (track) track.enabled = wasOn;
-    this.#readLocal();
+  chooseDevice(what, deviceId) {
+    return this.capture.chooseDevice(what, deviceId);
+  }
+
+  /** Remembers how we like a call, and makes it so. @param {Partial<Choices>} change */
+  async choose(change) {
+    remember(change);
+    this.store.set({ choices: { ...this.store.state.choices, ...change } });
+    if (change.pushToTalk) this.capture.mute();
+    await this.capture.process(change);
   }
 
   /** @param {import("./state.js").Panel} panel */
@@ -222,7 +183,7 @@ export class Call {
   async answerInvitation({ microphone, camera }) {
     this.store.set({ invited: false });
     if (camera) await this.startBoth();
-    else if (microphone) await this.#start("microphone");
+    else if (microphone) await this.capture.start("microphone");
     else this.stage(this.store.state.self, false);
   }
 
@@ -274,11 +235,7 @@ export class Call {
     media.addEventListener("change", (event) => {
       const source = /** @type {CustomEvent<Source>} */ (event).detail;
       this.publisher.setTrack(source, media.track(source)).catch((error) => console.warn("turnd:", error));
-      this.#readLocal();
-      this.#sendState();
     });
-    media.addEventListener("lost", (event) => this.#lost(/** @type {CustomEvent<Source>} */ (event).detail));
-    media.addEventListener("devices", async () => this.store.set({ devices: await media.devices() }));
   }
 
   /** In the room: for the first time, or back after a break or after the server was restarted. @param {Joined} message */
@@ -291,14 +248,24 @@ export class Call {
     this.store.set({ rules, moderation, questions });
     if (!resumed) this.store.set({ speaker: null, role, invited: false });
     else if (role !== this.store.state.role) this.#roleChanged(role);
-    if (role === "viewer") this.media.stopAll();
+    if (role === "viewer") this.capture.stopAll();
     this.view.resend();
+    if (!resumed) this.#enterQuietly();
     this.chat.joined(message.chat ?? []);
     this.files.joined(message.limits?.file_bytes ?? 0);
     this.subscriber.joined(resumed);
     this.#sendState();
     this.publisher.joined(resumed);
     this.silence.start();
+  }
+
+  /** Who may not speak yet, or speaks by holding a key, comes in muted; the server forwards nothing else anyway. */
+  #enterQuietly() {
+    const { state } = this.store;
+    if (state.microphone !== "on") return;
+    const allowed = mayUse(state, "unmute");
+    if (!allowed || state.choices.pushToTalk) this.capture.mute();
+    if (!allowed) this.notify("microphone.not-allowed");
   }
 
   /** In a webinar: asked up to the stage, or sent back to the others who watch. @param {Role} role */
@@ -311,21 +278,16 @@ export class Call {
     if (role !== "host") this.store.set({ moderation: null });
     if (role !== "viewer" || before === "viewer") return;
     this.publisher.close();
-    this.media.stopAll();
+    this.capture.stopAll();
     this.notify("notice.sent-back");
   }
 
   /** A host did this to us: the server has done it already, and our devices follow. @param {ModerationAction} action @param {string} by */
   #moderated(action, by) {
-    const { media } = this;
-    const microphone = media.track("microphone");
-    if (action === "mute" && microphone) {
-      microphone.enabled = false;
-      this.#readLocal();
-      this.#sendState();
-    }
-    if (action === "stop-video") media.stop("camera");
-    if (action === "stop-share") for (const source of /** @type {Source[]} */ (["screen", "screen-audio"])) media.stop(source);
+    const { capture } = this;
+    if (action === "mute") capture.mute();
+    if (action === "stop-video") capture.stopCamera();
+    if (action === "stop-share") capture.stopScreen();
     this.notify(`moderated.${action}`, { by });
   }
 
@@ -339,6 +301,7 @@ export class Call {
     const { participants, self } = this.store.state;
     if (participant.id === self) {
       this.store.set({ hand: participant.hand ?? 0 });
+      this.#believe(participant);
       return;
     }
     const index = participants.findIndex(({ id }) => id === participant.id);
@@ -347,40 +310,13 @@ export class Call {
     else this.store.set({ participants: participants.map((each, at) => (at === index ? participant : each)) });
   }
 
-  /** @param {"microphone" | "camera"} what */
-  async #start(what) {
-    const { problem } = this.store.state;
-    this.store.set({ [what]: "starting", problem: problem?.what === what || problem?.what === "both" ? null : problem });
-    try {
-      await this.media.start({ [what]: true });
-      // Left while the browser was still asking: the light must not come on.
-      if (this.store.state.phase === "ended") this.media.stopAll();
-    } catch (error) {
-      this.store.set({ problem: { what, reason: captureReason(error) } });
-    }
-    this.#readLocal();
-  }
-
-  /** A device was unplugged, or the browser ended the share. @param {Source} source */
-  async #lost(source) {
-    this.#readLocal();
-    this.#sendState();
-    if (source === "screen") this.media.stop("screen-audio");
-    if (source !== "microphone" && source !== "camera") return;
-    await this.#start(source);
-    if (!this.media.track(source)) this.notify(`notice.${source}-lost`);
-  }
-
-  /** The store follows the tracks. */
-  #readLocal() {
-    const { media } = this;
-    const microphone = media.track("microphone")?.enabled ? "on" : "off";
-    this.store.set({
-      microphone,
-      camera: media.track("camera") ? "on" : "off",
-      screen: media.track("screen") ? "on" : "off",
-    });
-    if (media.track("microphone") || media.track("camera")) remember({ asked: true });
+  /** What the server holds of us is what the others hear and see, unless our last word is still under way. @param {Participant} ourselves */
+  #believe({ microphone, camera, screen }) {
+    if (performance.now() - this.#stateSentAt < STATE_SETTLES_MS) return;
+    const { state } = this.store;
+    if (!microphone && state.microphone === "on") this.capture.mute();
+    if (!camera && state.camera === "on") this.capture.stopCamera();
+    if (!screen && state.screen === "on") this.capture.stopScreen();
   }
 
   #sendState() {
@@ -424,7 +360,7 @@ export class Call {
   #end(reason) {
     this.publisher.close();
     this.subscriber.close();
-    this.media.stopAll();
+    this.capture.stopAll();
     this.view.close();
     this.silence.stop();
     this.files.end();

@@ -10,11 +10,16 @@ import { SCREEN_FRAMERATES } from "./layers.js";
 /** @typedef {"text" | "motion"} ScreenHint sharp letters, or moving pictures */
 
 const CAMERA = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
-const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
-/** @param {unknown} error @returns {string} */
+/**
+ * The name of the exception, more exact where only its message tells: `system` forbade it, or the question was `dismissed`.
+ * @param {unknown} error @returns {string}
+ */
 export function captureReason(error) {
-  return error instanceof DOMException || error instanceof Error ? error.name : "unknown";
+  if (!(error instanceof DOMException || error instanceof Error)) return "unknown";
+  if (error.name !== "NotAllowedError") return error.name;
+  if (/system/i.test(error.message)) return "system";
+  return /dismissed/i.test(error.message) ? "dismissed" : error.name;
 }
 
 class InsecureContext extends Error {
@@ -29,6 +34,8 @@ export class LocalMedia extends EventTarget {
   #tracks = new Map();
   /** @type {DeviceChoice} */
   choice = { microphone: "", camera: "" };
+  /** What the browser is to do with sound and picture. */
+  processing = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, blur: false };
   /** @type {ScreenHint} */
   screenHint = "text";
 
@@ -56,15 +63,51 @@ export class LocalMedia extends EventTarget {
     }
   }
 
-  /** Opens these, in one question of the browser. Throws what getUserMedia throws. @param {{microphone?: boolean, camera?: boolean}} wanted */
-  async start({ microphone = false, camera = false }) {
+  /**
+   * Opens these, in one question of the browser. Throws what getUserMedia throws.
+   * @param {{microphone?: boolean, camera?: boolean, muted?: boolean, device?: string}} wanted `muted` is the microphone; `device` comes before the choice
+   */
+  async start({ microphone = false, camera = false, muted = false, device }) {
     if (!navigator.mediaDevices) throw new InsecureContext();
     const stream = await navigator.mediaDevices.getUserMedia({
-      audio: microphone && { ...MICROPHONE, ...this.#device(this.choice.microphone) },
-      video: camera && { ...CAMERA, ...this.#device(this.choice.camera) },
+      audio: microphone && { ...this.#treatment(), ...this.#device(device ?? this.choice.microphone) },
+      video: camera && { ...CAMERA, ...this.#device(device ?? this.choice.camera) },
     });
-    for (const track of stream.getTracks()) this.#take(track.kind === "audio" ? "microphone" : "camera", track);
+    for (const track of stream.getTracks()) {
+      // Before anybody can hear it.
+      if (track.kind === "audio") track.enabled = !muted;
+      this.#take(track.kind === "audio" ? "microphone" : "camera", track);
+    }
+    if (camera && this.blur === !this.processing.blur) await this.applyBlur();
     this.dispatchEvent(new Event("devices"));
+  }
+
+  #treatment() {
+    const { echoCancellation, noiseSuppression, autoGainControl } = this.processing;
+    return { echoCancellation, noiseSuppression, autoGainControl };
+  }
+
+  /** Says whether the microphone is treated as asked now; otherwise it has to be opened anew. */
+  async applyProcessing() {
+    const track = this.track("microphone");
+    if (!track) return true;
+    const wanted = this.#treatment();
+    await track.applyConstraints({ ...wanted, ...this.#device(track.getSettings().deviceId ?? "") }).catch(() => {});
+    const settings = /** @type {Record<string, unknown>} */ (track.getSettings());
+    return Object.entries(wanted).every(([name, value]) => !(name in settings) || settings[name] === value);
+  }
+
+  /** Whether the background is blurred; null where this cannot be switched. It takes a browser that does it: we load no foreign code. */
+  get blur() {
+    const track = this.track("camera");
+    const able = /** @type {{backgroundBlur?: boolean[]} | undefined} */ (track?.getCapabilities?.())?.backgroundBlur ?? [];
+    if (!able.includes(true) || !able.includes(false)) return null;
+    return /** @type {{backgroundBlur?: boolean} | undefined} */ (track?.getSettings())?.backgroundBlur ?? false;
+  }
+
+  async applyBlur() {
+    const wanted = /** @type {MediaTrackConstraints} */ ({ backgroundBlur: this.processing.blur });
+    await this.track("camera")?.applyConstraints({ ...CAMERA, ...wanted }).catch(() => {});
   }
 
   /** Throws what getDisplayMedia throws; NotAllowedError means the person changed their mind. */
@@ -130,12 +173,15 @@ export class LocalMedia extends EventTarget {
     const old = this.#tracks.get(source);
     this.#tracks.set(source, track);
     old?.stop();
+    const device = track.getSettings().deviceId ?? "";
     track.addEventListener("ended", () => {
       if (this.#tracks.get(source) !== track) return;
       this.#tracks.delete(source);
       this.#changed(source);
-      this.dispatchEvent(new CustomEvent("lost", { detail: source }));
+      this.dispatchEvent(new CustomEvent("lost", { detail: { source, muted: !track.enabled, device } }));
     });
+    // The system's own switch for the blur, say.
+    track.addEventListener("configurationchange", () => this.dispatchEvent(new Event("processed")));
     this.#changed(source);
   }
 

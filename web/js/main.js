@@ -5,6 +5,7 @@ import { cleanRoomName } from "./room-name.js";
 import { Entry } from "./entry.js";
 import "../components/appearance/appearance.js";
 import "../components/device-picker/device-picker.js";
+import "../components/banner/problem.js";
 import "../components/preview/preview.js";
 import "../components/lobby/lobby.js";
 import "../components/password/password.js";

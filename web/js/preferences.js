@@ -11,12 +11,36 @@
  * @property {string} microphoneDevice
  * @property {string} cameraDevice
  * @property {string} speakerDevice
+ *
+ * How somebody likes a call to be.
+ * @typedef {object} Choices
+ * @property {boolean} echoCancellation
+ * @property {boolean} noiseSuppression
+ * @property {boolean} autoGainControl
+ * @property {boolean} blur the background, where the browser can
+ * @property {boolean} pushToTalk
+ * @property {boolean} shortcuts single keys do something
+ * @property {boolean} sounds short ones, when somebody comes or goes
+ * @property {boolean} mutedHint a word when we speak while muted
  */
 
 const KEY = "turnd";
 
-/** @type {Preferences} */
+/** @type {Choices} */
+export const DEFAULT_CHOICES = {
+  echoCancellation: true,
+  noiseSuppression: true,
+  autoGainControl: true,
+  blur: false,
+  pushToTalk: false,
+  shortcuts: true,
+  sounds: true,
+  mutedHint: true,
+};
+
+/** @type {Preferences & Choices} */
 const DEFAULTS = {
+  ...DEFAULT_CHOICES,
   name: "",
   language: "",
   theme: "",
@@ -28,12 +52,12 @@ const DEFAULTS = {
   speakerDevice: "",
 };
 
-/** @returns {Preferences} */
+/** @returns {Preferences & Choices} */
 export function preferences() {
   const result = { ...DEFAULTS };
   try {
     const stored = JSON.parse(localStorage.getItem(KEY) ?? "{}");
-    for (const key of /** @type {(keyof Preferences)[]} */ (Object.keys(DEFAULTS))) {
+    for (const key of /** @type {(keyof (Preferences & Choices))[]} */ (Object.keys(DEFAULTS))) {
       if (typeof stored[key] === typeof DEFAULTS[key]) Object.assign(result, { [key]: stored[key] });
     }
   } catch {
@@ -42,7 +66,14 @@ export function preferences() {
   return result;
 }
 
-/** @param {Partial<Preferences>} change */
+/** @returns {Choices} */
+export function choices() {
+  const all = preferences();
+  const names = /** @type {(keyof Choices)[]} */ (Object.keys(DEFAULT_CHOICES));
+  return /** @type {Choices} */ (Object.fromEntries(names.map((name) => [name, all[name]])));
+}
+
+/** @param {Partial<Preferences & Choices>} change */
 export function remember(change) {
   try {
     localStorage.setItem(KEY, JSON.stringify({ ...preferences(), ...change }));

@@ -3,6 +3,8 @@
  * anywhere about what is on the screen.
  */
 
+import { DEFAULT_CHOICES } from "./preferences.js";
+
 /** @typedef {import("./protocol.js").Participant} Participant */
 /** @typedef {import("./protocol.js").ChatMessage} ChatMessage */
 /** @typedef {import("./protocol.js").Role} Role */
@@ -67,6 +69,8 @@
  * @property {string} microphoneDevice
  * @property {string} cameraDevice
  * @property {string} speakerDevice
+ * @property {import("./preferences.js").Choices} choices how we like a call to be
+ * @property {boolean} speakingMuted we seem to speak although the microphone is off
  */
 
 /** @returns {State} */
@@ -115,6 +119,8 @@ export function initialState() {
     microphoneDevice: "",
     cameraDevice: "",
     speakerDevice: "",
+    choices: { ...DEFAULT_CHOICES },
+    speakingMuted: false,
   };
 }
 

@@ -4,7 +4,6 @@ import { View } from "../../js/view.js";
 import { make, setText } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
-import { captureHelp } from "./capture-help.js";
 import { Sound } from "../sound/sound.js";
 
 /** @typedef {import("../../js/state.js").State} State */
@@ -17,8 +16,7 @@ class Banner extends View {
   #reconnectingWords = make("span");
   #sound = make("button", { class: "banner is-call", type: "button", data: { action: "hear" } });
   #sharing = make("div", { class: "banner", role: "status", data: { banner: "sharing" } });
-  #problem = make("div", { class: "banner is-warning", role: "alert", data: { banner: "problem" } });
-  #problemWords = make("span", { class: "banner-words" });
+  #problem = document.createElement("turnd-problem");
   #notice = make("div", { class: "banner", role: "status", data: { banner: "notice" } });
 
   #hints = make("span", { class: "choice", role: "group", label: "share.shows" });
@@ -35,9 +33,7 @@ class Banner extends View {
     const stop = make("button", { class: "button small", type: "button", text: "share.stop", data: { action: "stop-share" }, on: { click: () => this.call.toggleScreen() } });
     this.#hints.append(...this.#hint.values());
     this.#sharing.append(icon("screen"), make("span", { class: "banner-words", text: "share.you" }), this.#hints, stop);
-    const dismiss = make("button", { class: "round quiet", type: "button", label: "dismiss", data: { action: "dismiss" }, on: { click: () => this.call.store.set({ problem: null }) } });
-    dismiss.append(icon("close"));
-    this.#problem.append(icon("warning"), this.#problemWords, dismiss);
+    this.#problem.className = "banner is-warning";
     this.append(this.#reconnecting, this.#sound, this.#problem, this.#sharing, this.#notice);
   }
 
@@ -48,8 +44,6 @@ class Banner extends View {
     this.#sound.hidden = !state.soundBlocked;
     this.#sharing.hidden = state.screen !== "on";
     for (const [hint, button] of this.#hint) button.setAttribute("aria-pressed", String(hint === state.screenHint));
-    this.#problem.hidden = state.problem === null;
-    if (state.problem) this.#problemWords.textContent = captureHelp(state.problem);
     this.#notice.hidden = state.notice === null;
     if (state.notice) this.#notice.textContent = t(state.notice.key, state.notice.values);
   }

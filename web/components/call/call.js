@@ -6,7 +6,7 @@ import { make } from "../../js/dom.js";
 import { t } from "../../js/language.js";
 import { relayChoice } from "../../js/ice-servers.js";
 import { roomSettings } from "../../js/room-settings.js";
-import { preferences } from "../../js/preferences.js";
+import { choices, preferences } from "../../js/preferences.js";
 import { Settings } from "../settings/settings.js";
 
 /** @typedef {import("../../js/state.js").State} State */
@@ -20,7 +20,14 @@ function socketUrl(room) {
 /** @param {string} room @param {URLSearchParams} query @param {Entry} [entry] */
 export function makeCall(room, query, entry) {
   const { name, microphoneDevice, cameraDevice, speakerDevice } = preferences();
-  const store = new Store({ room, name: (query.get("name") ?? name).slice(0, 64).trim(), microphoneDevice, cameraDevice, speakerDevice });
+  const store = new Store({
+    room,
+    name: (query.get("name") ?? name).slice(0, 64).trim(),
+    microphoneDevice,
+    cameraDevice,
+    speakerDevice,
+    choices: choices(),
+  });
   const call = new Call({ store, url: socketUrl(room), relay: relayChoice(query), settings: roomSettings(query), entry });
   call.media.choice = { microphone: microphoneDevice, camera: cameraDevice };
   return call;

@@ -2,7 +2,6 @@
 
 import { View } from "../../js/view.js";
 import { make, setText } from "../../js/dom.js";
-import { captureHelp } from "../banner/capture-help.js";
 import { preferences } from "../../js/preferences.js";
 
 /** @typedef {import("../../js/state.js").State} State */
@@ -13,7 +12,7 @@ class Lobby extends View {
   #room = make("p", { class: "lobby-room" });
   #name = make("input", { class: "field", id: "name", maxlength: String(MAX_NAME), autocomplete: "name", required: true, enterkeyhint: "go", data: { field: "name" } });
   #password = make("input", { class: "field", type: "password", autocomplete: "off", data: { field: "password" } });
-  #problem = make("p", { class: "lobby-note is-warning", role: "alert", data: { banner: "problem" } });
+  #problem = document.createElement("turnd-problem");
   #refused = make("p", { class: "lobby-note is-warning", role: "alert", data: { banner: "refused" } });
   #waiting = make("p", { class: "lobby-note", role: "status", data: { banner: "waiting" } });
   #about = make("p", { class: "lobby-note", text: "lobby.webinar" });
@@ -23,6 +22,7 @@ class Lobby extends View {
   /** @override */
   build() {
     const { store } = this.call;
+    this.#problem.className = "lobby-note is-warning";
     const protect = make("details", { class: "lobby-more" }, make("summary", { text: "lobby.password" }), make("p", { class: "hint", text: "lobby.password.hint" }), this.#password);
     this.#password.setAttribute("aria-labelledby", "lobby-password");
     protect.firstElementChild?.setAttribute("id", "lobby-password");
@@ -70,8 +70,6 @@ class Lobby extends View {
     // Whoever turned both on and sees themselves does not need the other way in.
     this.#silent.hidden = !nothing || refused || this.#webinar;
     this.#about.hidden = !this.#webinar;
-    this.#problem.hidden = state.problem === null;
-    if (state.problem) this.#problem.textContent = captureHelp(state.problem);
     this.#refused.hidden = state.refused === "" || state.refused === "password";
     if (state.refused) setText(this.#refused, this.#reason(state.refused));
     this.#waiting.hidden = !(joining && state.reconnecting);
@@ -107,7 +105,7 @@ class Lobby extends View {
       return;
     }
     const { microphone, camera, problem } = call.store.state;
-    if (!withDevices) call.media.stopAll();
+    if (!withDevices) call.capture.stopAll();
     else if (!this.#webinar && microphone === "off" && camera === "off" && !problem && !this.#declined()) {
       if (!(await call.startBoth()) && call.store.state.problem) return;
     }

@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+
+/** A track as the browser gives it, as far as capturing goes. */
+class Track extends EventTarget {
+  enabled = true;
+  readyState = "live";
+  constructor(kind, device, constraints) {
+    super();
+    this.kind = kind === "audioinput" ? "audio" : "video";
+    this.device = device;
+    this.label = device.label;
+    this.settings = { deviceId: device.deviceId, echoCancellation: constraints.echoCancellation, noiseSuppression: constraints.noiseSuppression };
+  }
+  getSettings() {
+    return this.settings;
+  }
+  getCapabilities() {
+    return {};
+  }
+  async applyConstraints() {}
+  stop() {
+    this.readyState = "ended";
+  }
+  unplug() {
+    this.readyState = "ended";
+    this.dispatchEvent(new Event("ended"));
+  }
+}
+
+/** The devices of a computer and what the browser says about them. */
+class Devices extends EventTarget {
+  present = [];
+  error = null;
+  opened = [];
+  async enumerateDevices() {
+    return this.present;
+  }
+  async getUserMedia({ audio, video }) {
+    if (this.error) throw Object.assign(new Error(this.error), { name: this.error });
+    const tracks = [];
+    for (const [kind, wanted] of [["audioinput", audio], ["videoinput", video]]) {
+      if (!wanted) continue;
+      const all = this.present.filter((each) => each.kind === kind);
+      const device = all.find(({ deviceId }) => deviceId === wanted.deviceId?.ideal) ?? all[0];
+      if (!device) throw Object.assign(new Error("none"), { name: "NotFoundError" });
+      tracks.push(new Track(kind, device, wanted));
+    }
+    this.opened.push(...tracks);
+    return { getTracks: () => tracks };
+  }
+  plug(kind, deviceId) {
+    this.present = [...this.present, { kind, deviceId, label: deviceId }];
+    this.dispatchEvent(new Event("devicechange"));
+  }
+  unplug(deviceId) {
+    this.present = this.present.filter((each) => each.deviceId !== deviceId);
+    for (const track of this.opened) if (track.device.deviceId === deviceId && track.readyState === "live") track.unplug();
+    this.dispatchEvent(new Event("devicechange"));
+  }
+}
+
+const devices = new Devices();
+const permissions = { microphone: new EventTarget(), camera: new EventTarget() };
+Object.defineProperty(globalThis, "navigator", {
+  configurable: true,
+  value: { mediaDevices: devices, permissions: { query: async ({ name }) => permissions[name] }, languages: ["en"] },
+});
+const { LocalMedia } = await import("../../web/js/local-media.js");
+const { Capture } = await import("../../web/js/capture.js");
+const { Store } = await import("../../web/js/state.js");
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+let media, store, capture, notices;
+
+beforeEach(async () => {
+  devices.present = [];
+  devices.error = null;
+  devices.opened = [];
+  devices.plug("audioinput", "built-in");
+  devices.plug("audioinput", "headset");
+  devices.plug("videoinput", "webcam");
+  media = new LocalMedia();
+  store = new Store({ phase: "call" });
+  notices = [];
+  capture = new Capture(media, store, { notify: (key) => notices.push(key), tell: () => {} });
+  media.choice = { microphone: "headset", camera: "" };
+  await capture.startBoth();
+  await settled();
+});
+
+const microphone = () => media.track("microphone");
+
+test("a muted microphone that is unplugged is replaced by a muted one, and comes back muted", async () => {
+  capture.mute();
+  devices.unplug("headset");
+  await settled();
+  assert.equal(microphone().device.deviceId, "built-in");
+  assert.equal(microphone().enabled, false);
+  devices.plug("audioinput", "headset");
+  await settled();
+  assert.equal(microphone().device.deviceId, "headset");
+  assert.equal(microphone().enabled, false);
+  assert.deepEqual(notices, ["notice.microphone-replaced", "notice.microphone-back"]);
+});
+
+test("the only camera comes back when it is plugged in again, unless it was turned off meanwhile", async () => {
+  devices.unplug("webcam");
+  await settled();
+  assert.equal(store.state.camera, "off");
+  assert.deepEqual(store.state.problem, { what: "camera", reason: "unplugged" });
+  devices.plug("videoinput", "webcam");
+  await settled();
+  assert.equal(store.state.camera, "on");
+  assert.equal(store.state.problem, null);
+  devices.unplug("webcam");
+  await settled();
+  capture.stopCamera();
+  devices.plug("videoinput", "webcam");
+  await settled();
+  assert.equal(store.state.camera, "off");
+});
+
+test("a host's mute holds although the microphone is gone just then", async () => {
+  devices.unplug("built-in");
+  devices.unplug("headset");
+  await settled();
+  capture.mute();
+  devices.plug("audioinput", "built-in");
+  await settled();
+  assert.equal(microphone().enabled, false);
+});
+
+test("what was refused starts by itself once it is allowed", async () => {
+  capture.stopAll();
+  devices.error = "NotAllowedError";
+  await capture.startBoth();
+  assert.deepEqual(store.state.problem, { what: "both", reason: "NotAllowedError" });
+  devices.error = null;
+  for (const status of Object.values(permissions)) {
+    status.state = "granted";
+    status.dispatchEvent(new Event("change"));
+  }
+  await settled();
+  assert.equal(store.state.microphone, "on");
+  assert.equal(store.state.camera, "on");
+  assert.equal(store.state.problem, null);
+});
+
+test("nothing starts by being allowed that nobody asked for", async () => {
+  capture.stopAll();
+  permissions.camera.state = "granted";
+  permissions.camera.dispatchEvent(new Event("change"));
+  await settled();
+  assert.equal(store.state.camera, "off");
+});
+
+test("another microphone during the call is as muted as the one before", async () => {
+  capture.mute();
+  await capture.chooseDevice("microphone", "built-in");
+  assert.equal(microphone().device.deviceId, "built-in");
+  assert.equal(microphone().enabled, false);
+});
+
+test("what a browser does not change on a running microphone is had by opening it anew", async () => {
+  capture.mute();
+  const before = microphone();
+  await capture.process({ noiseSuppression: false });
+  assert.notEqual(microphone(), before);
+  assert.equal(microphone().getSettings().noiseSuppression, false);
+  assert.equal(microphone().enabled, false);
+});
+
+test("talking by a key is heard while it is held, and stops when it is let go before the microphone has started", async () => {
+  capture.mute();
+  await capture.talk(true);
+  assert.equal(microphone().enabled, true);
+  await capture.talk(false);
+  assert.equal(microphone().enabled, false);
+  media.stop("microphone");
+  const starting = capture.talk(true);
+  await capture.talk(false);
+  await starting;
+  assert.equal(microphone().enabled, false);
+});
