@@ -16,6 +16,7 @@ import "../components/tile/tile.js";
 import "../components/quality/quality.js";
 import "../components/stage/stage.js";
 import "../components/chat/chat.js";
+import "../components/questions/questions.js";
 import "../components/people/people.js";
 import "../components/controls/controls.js";
 import "../components/sound/sound.js";

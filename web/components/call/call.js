@@ -102,9 +102,9 @@ export class CallPage extends HTMLElement {
     if (view === "lobby") this.append(part("turnd-lobby"));
     else if (view === "ended") this.append(part("turnd-ended"));
     else {
-      const body = make("main", { class: "call-room" }, part("turnd-stage"), part("turnd-chat"), part("turnd-people"));
+      const body = make("main", { class: "call-room" }, part("turnd-stage"), part("turnd-chat"), part("turnd-questions"), part("turnd-people"));
       const parts = ["turnd-header", "turnd-banner", "turnd-invitation"].map(part);
-      this.append(...parts, body, part("turnd-invite"), part("turnd-controls"), part("turnd-sound"), part("turnd-quality"), part("turnd-settings"));
+      this.append(...parts, body, part("turnd-invite"), part("turnd-controls"), part("turnd-drop"), part("turnd-sound"), part("turnd-quality"), part("turnd-settings"));
     }
   }
 }

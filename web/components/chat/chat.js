@@ -1,119 +1,121 @@
 /** The chat: beside the call on a wide page, below it on a phone, never over it, and only when asked for. */
 
 import { View } from "../../js/view.js";
-import { make, setLabel } from "../../js/dom.js";
+import { make, makeElement, setLabel } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
-import { currentLanguage, t } from "../../js/language.js";
-import { MAX_TEXT } from "../../js/chat-log.js";
+import { currentLanguage } from "../../js/language.js";
+import { chatText, exportName } from "../../js/chat-export.js";
+import { Composer } from "./composer.js";
+import { dayLine, messageLine } from "./message-line.js";
+import "./drop.js";
+import "./uploads.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 /** @typedef {import("../../js/state.js").ShownMessage} ShownMessage */
 
-const LINKS = /\bhttps?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]]/g;
+/** Lines of one person that follow each other so fast stand under one head. */
+const GOES_ON_SECONDS = 120;
 
-/** Text, with its web addresses made pressable. @param {string} text @returns {(Node | string)[]} */
-export function withLinks(text) {
-  /** @type {(Node | string)[]} */
-  const parts = [];
-  let end = 0;
-  for (const match of text.matchAll(LINKS)) {
-    parts.push(text.slice(end, match.index));
-    const link = make("a", { href: match[0], target: "_blank", rel: "noopener noreferrer" });
-    link.textContent = match[0];
-    parts.push(link);
-    end = match.index + match[0].length;
-  }
-  parts.push(text.slice(end));
-  return parts;
+/** @param {ShownMessage} message @param {ShownMessage} [before] */
+function goesOn(message, before) {
+  const same = before && before.participant === message.participant && before.to === message.to && before.own === message.own;
+  return Boolean(same && message.time - before.time < GOES_ON_SECONDS);
+}
+
+/** @param {ShownMessage} message @param {ShownMessage} [before] */
+function isAnotherDay(message, before) {
+  const day = (/** @type {number} */ ms) => new Date(ms).toDateString();
+  return day(message.time * 1000) !== day(before ? before.time * 1000 : Date.now());
 }
 
 class Chat extends View {
-  #list = make("ol", { class: "chat-list", role: "log", "aria-live": "polite", tabindex: "0" });
+  #list = make("ol", { class: "chat-list" });
+  #log = make("div", { class: "chat-log", role: "log", "aria-live": "polite", tabindex: "0", label: "chat.messages" }, this.#list);
   #empty = make("p", { class: "chat-empty", text: "chat.empty" });
-  #input = make("textarea", { class: "field chat-input", rows: "1", maxlength: String(MAX_TEXT), label: "chat.message", placeholder: "chat.message", data: { field: "message" } });
-  #send = make("button", { class: "round accent", type: "submit", label: "chat.send", data: { action: "send" } });
-  /** @type {ShownMessage[]} */
-  #shown = [];
-  #language = "";
+  #save = make("button", { class: "round", type: "button", label: "chat.save", data: { action: "save-chat" } }, icon("save"));
+  #composer = makeElement("turnd-composer", Composer);
+  /** Lines that are shown, by what they show. @type {Map<ShownMessage, {key: string, line: HTMLElement, day: HTMLElement | null}>} */
+  #lines = new Map();
+  /** @type {unknown[]} */
+  #drawn = [];
+  #to = "";
 
   /** @override */
   build() {
     this.setAttribute("role", "complementary");
-    const close = make("button", { class: "round quiet", type: "button", label: "panel.close", data: { action: "close-chat" }, on: { click: () => this.call.showPanel("") } });
-    close.append(icon("close"));
-    const head = make("header", { class: "panel-head" }, make("h2", { text: "controls.chat" }), close);
-    const form = make("form", { class: "chat-form", on: { submit: (/** @type {Event} */ event) => this.#submit(event) } }, this.#input, this.#send);
-    this.#send.append(icon("send"));
-    this.#input.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) this.#submit(event);
-    });
-    this.#input.addEventListener("input", () => this.#grow());
+    const close = () => this.call.showPanel("");
+    const back = make("button", { class: "round panel-back", type: "button", label: "panel.back", data: { action: "back-from-chat" }, on: { click: close } }, icon("back"));
+    const shut = make("button", { class: "round panel-close", type: "button", label: "panel.close", data: { action: "close-chat" }, on: { click: close } }, icon("close"));
+    this.#save.addEventListener("click", () => this.#export());
     this.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.call.showPanel("");
+      if (event.key === "Escape") close();
     });
-    this.append(head, this.#empty, this.#list, form);
+    this.addEventListener("sent", () => this.#toEnd());
+    const head = make("header", { class: "panel-head" }, back, make("h2", { text: "controls.chat" }), this.#save, shut);
+    this.append(head, this.#empty, this.#log, document.createElement("turnd-uploads"), this.#composer);
   }
 
   /** @override @param {State} state */
   update(state) {
     setLabel(this, "controls.chat");
-    const open = state.panel === "chat";
-    if (open === this.hidden) {
-      this.hidden = !open;
-      if (open && matchMedia("(min-width: 641px)").matches) this.#input.focus();
+    const { chat, role, chatTo, panel } = state;
+    const open = panel === "chat";
+    const opened = open && this.hidden;
+    this.hidden = !open;
+    this.#empty.hidden = chat.length > 0;
+    this.#log.hidden = this.#save.hidden = chat.length === 0;
+    // A telephone would bring its keyboard over half of the call.
+    if ((opened || (open && chatTo !== this.#to)) && matchMedia("(min-width: 641px)").matches) this.#composer.begin();
+    this.#to = chatTo;
+    const drawn = [chat, role, currentLanguage()];
+    if (drawn.every((each, at) => each === this.#drawn[at])) {
+      if (opened) this.#toEnd();
+      return;
     }
-    this.#empty.hidden = state.chat.length > 0;
-    this.#list.hidden = state.chat.length === 0;
-    if (state.chat === this.#shown && this.#language === currentLanguage()) return;
-    const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 48;
+    this.#drawn = drawn;
+    const atEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 48;
     this.#draw(state);
-    if (atEnd || !open) this.#toEnd();
+    if (atEnd || opened || !open) this.#toEnd();
   }
 
   #toEnd() {
-    requestAnimationFrame(() => this.#list.scrollTo({ top: this.#list.scrollHeight }));
+    requestAnimationFrame(() => this.#log.scrollTo({ top: this.#log.scrollHeight }));
   }
 
-  /** @param {State} state */
-  #draw({ chat, self, name }) {
-    this.#shown = chat;
-    this.#language = currentLanguage();
-    const clock = new Intl.DateTimeFormat(currentLanguage(), { hour: "2-digit", minute: "2-digit" });
-    let before = /** @type {ShownMessage | null} */ (null);
-    const items = chat.map((message) => {
-      const own = message.participant === self || (message.pending ?? false);
-      const goesOn = before?.participant === message.participant && message.time - before.time < 120;
-      before = message;
-      const item = make("li", { class: own ? "chat-item is-own" : "chat-item" });
-      item.classList.toggle("is-pending", message.pending ?? false);
-      if (!goesOn) {
-        const who = make("span", { class: "chat-who" });
-        who.textContent = own ? t("you") : message.name || name;
-        const when = make("time", { class: "chat-time" });
-        when.textContent = clock.format(message.time * 1000);
-        item.append(make("p", { class: "chat-head" }, who, when));
-      }
-      item.append(make("p", { class: "chat-text" }, ...withLinks(message.text)));
-      return item;
+  /** Lines that stay as they are stay in the page, so that a screen reader says only what is new. @param {State} state */
+  #draw({ chat, self, role }) {
+    const lines = new Map();
+    /** @type {HTMLElement[]} */
+    const children = [];
+    chat.forEach((message, at) => {
+      const before = chat[at - 1];
+      const anotherDay = isAnotherDay(message, before);
+      const place = { call: this.call, self, goesOn: !anotherDay && goesOn(message, before), mayDelete: Boolean(message.own || role === "host") };
+      const key = `${currentLanguage()} ${anotherDay} ${place.goesOn} ${place.mayDelete}`;
+      let known = this.#lines.get(message);
+      if (known?.key !== key) known = { key, line: messageLine(message, place), day: anotherDay ? dayLine(message.time * 1000) : null };
+      lines.set(message, known);
+      if (known.day) children.push(known.day);
+      children.push(known.line);
     });
-    this.#list.replaceChildren(...items);
+    this.#lines = lines;
+    this.#place(children);
   }
 
-  /** @param {Event} event */
-  #submit(event) {
-    event.preventDefault();
-    const text = this.#input.value.trim();
-    if (!text) return;
-    this.call.chat.write(text);
-    this.#input.value = "";
-    this.#grow();
-    this.#toEnd();
+  /** @param {HTMLElement[]} children */
+  #place(children) {
+    const wanted = new Set(children);
+    for (const child of [...this.#list.children]) if (!wanted.has(/** @type {HTMLElement} */ (child))) child.remove();
+    children.forEach((child, at) => {
+      if (this.#list.children[at] !== child) this.#list.insertBefore(child, this.#list.children[at] ?? null);
+    });
   }
 
-  #grow() {
-    const { style } = this.#input;
-    style.height = "auto";
-    style.height = `${Math.min(this.#input.scrollHeight + 2, 132)}px`;
+  #export() {
+    const { room, self, chat } = this.call.store.state;
+    const url = URL.createObjectURL(new Blob([chatText({ room, self, chat })], { type: "text/plain;charset=utf-8" }));
+    make("a", { href: url, download: exportName(room) }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }
 }
 

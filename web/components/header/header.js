@@ -15,14 +15,21 @@ class Header extends View {
   #count = make("span", { class: "header-count" });
   #people = make("button", { class: "button quiet header-people", type: "button", data: { action: "people" } });
 
+  #news = make("span", { class: "header-news", "aria-hidden": "true" });
+  #questions = make("button", { class: "button quiet header-questions", type: "button", data: { action: "questions" } });
+
   /** @override */
   build() {
+    this.#questions.append(icon("question"), make("span", { class: "header-word", text: "questions" }), this.#news);
+    this.#questions.addEventListener("click", () => {
+      this.call.showPanel(this.call.store.state.panel === "questions" ? "" : "questions");
+    });
     this.#people.append(icon("people"), make("span", { class: "header-word", text: "people" }), " ", this.#count);
     this.#people.addEventListener("click", () => {
       this.call.showPanel(this.call.store.state.panel === "people" ? "" : "people");
     });
     const mark = make("img", { class: "mark", src: assetUrl("styles/mark.svg"), alt: "", width: "28", height: "28" });
-    this.append(mark, this.#room, copyLinkButton(() => linkOf(this.call.store.state), "button quiet header-copy"), this.#people);
+    this.append(mark, this.#room, copyLinkButton(() => linkOf(this.call.store.state), "button quiet header-copy"), this.#questions, this.#people);
   }
 
   /** @override @param {State} state */
@@ -33,6 +40,11 @@ class Header extends View {
     this.#count.textContent = String(count);
     this.#people.title = t("people.count", { count });
     this.#people.setAttribute("aria-expanded", String(state.panel === "people"));
+    this.#questions.hidden = !state.broadcast;
+    this.#questions.setAttribute("aria-expanded", String(state.panel === "questions"));
+    this.#news.hidden = state.unseenQuestions === 0;
+    const words = state.unseenQuestions ? t("questions.new", { count: state.unseenQuestions }) : t("questions");
+    this.#questions.setAttribute("aria-label", words);
   }
 }
 
