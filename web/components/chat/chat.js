@@ -30,15 +30,17 @@ function isAnotherDay(message, before) {
 
 class Chat extends View {
   #list = make("ol", { class: "chat-list" });
-  #log = make("div", { class: "chat-log", role: "log", "aria-live": "polite", tabindex: "0", label: "chat.messages" }, this.#list);
+  #log = make("div", { role: "log", "aria-live": "polite", label: "chat.messages" }, this.#list);
   #empty = make("p", { class: "chat-empty", text: "chat.empty" });
   #save = make("button", { class: "round", type: "button", label: "chat.save", data: { action: "save-chat" } }, icon("save"));
   #composer = makeElement("turnd-composer", Composer);
+  #scroll = make("div", { class: "chat-scroll", role: "group", tabindex: "0", label: "controls.chat" }, this.#empty, this.#log, document.createElement("turnd-uploads"));
   /** Lines that are shown, by what they show. @type {Map<ShownMessage, {key: string, line: HTMLElement, day: HTMLElement | null}>} */
   #lines = new Map();
   /** @type {unknown[]} */
   #drawn = [];
   #to = "";
+  #atEnd = true;
 
   /** @override */
   build() {
@@ -51,8 +53,16 @@ class Chat extends View {
       if (event.key === "Escape") close();
     });
     this.addEventListener("sent", () => this.#toEnd());
+    this.#scroll.addEventListener("scroll", () => {
+      this.#atEnd = this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight < 48;
+    });
+    // Who reads the end goes on doing so when lines, files or the keyboard of a telephone take place; who reads above is left there.
+    const watch = new ResizeObserver(() => {
+      if (this.#atEnd) this.#toEnd();
+    });
+    for (const part of [this.#scroll, ...this.#scroll.children]) watch.observe(part);
     const head = make("header", { class: "panel-head" }, back, make("h2", { text: "controls.chat" }), this.#save, shut);
-    this.append(head, this.#empty, this.#log, document.createElement("turnd-uploads"), this.#composer);
+    this.append(head, this.#scroll, this.#composer);
   }
 
   /** @override @param {State} state */
@@ -67,19 +77,16 @@ class Chat extends View {
     // A telephone would bring its keyboard over half of the call.
     if ((opened || (open && chatTo !== this.#to)) && matchMedia("(min-width: 641px)").matches) this.#composer.begin();
     this.#to = chatTo;
+    if (opened) this.#toEnd();
     const drawn = [chat, role, currentLanguage()];
-    if (drawn.every((each, at) => each === this.#drawn[at])) {
-      if (opened) this.#toEnd();
-      return;
-    }
+    if (drawn.every((each, at) => each === this.#drawn[at])) return;
     this.#drawn = drawn;
-    const atEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 48;
     this.#draw(state);
-    if (atEnd || opened || !open) this.#toEnd();
   }
 
   #toEnd() {
-    requestAnimationFrame(() => this.#log.scrollTo({ top: this.#log.scrollHeight }));
+    this.#atEnd = true;
+    requestAnimationFrame(() => this.#scroll.scrollTo({ top: this.#scroll.scrollHeight }));
   }
 
   /** Lines that stay as they are stay in the page, so that a screen reader says only what is new. @param {State} state */

@@ -64,9 +64,8 @@ export class Composer extends View {
     this.#showHint(state);
     this.classList.toggle("is-private", chatTo !== "");
     this.#input.disabled = !mayUse(state, "chat");
-    const words = chatTo ? t("chat.message-to", { name: this.#nameOf(chatTo) }) : t("chat.message");
-    this.#input.setAttribute("aria-label", words);
-    this.#input.placeholder = this.#input.disabled ? "" : words;
+    this.#input.setAttribute("aria-label", chatTo ? t("chat.message-to", { name: this.#nameOf(chatTo) }) : t("chat.message"));
+    this.#input.placeholder = this.#input.disabled ? "" : t(chatTo ? "chat.message-private" : "chat.message");
     this.#attach.hidden = fileLimit === 0 || !mayUse(state, "files");
     this.#send.disabled = this.#input.disabled && state.attachments.length === 0;
   }

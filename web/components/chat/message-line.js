@@ -4,6 +4,7 @@ import { make } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { currentLanguage, t } from "../../js/language.js";
 import { audienceOf } from "../../js/chat-export.js";
+import { mayUse } from "../../js/state.js";
 import { fileSize, plainName } from "../../js/file-size.js";
 
 /** @typedef {import("../../js/state.js").ShownMessage} ShownMessage */
@@ -75,10 +76,17 @@ async function withdraw(button, file, call) {
 }
 
 /** @param {ShownMessage} message @param {Call} call */
-function failure({ id, failed, receiver }, call) {
-  const reason = failed === "forbidden" ? "chat.failed.forbidden" : failed === "unknown" ? "chat.failed.gone" : "chat.failed";
+function reasonOf({ failed, to }, call) {
+  if (failed === "unknown") return "chat.failed.gone";
+  if (failed !== "forbidden") return "chat.failed";
+  return mayUse(call.store.state, "chat") && to ? "chat.failed.unreachable" : "chat.failed.forbidden";
+}
+
+/** @param {ShownMessage} message @param {Call} call */
+function failure(message, call) {
+  const { id, receiver } = message;
   const words = make("p", { class: "chat-failure" });
-  words.textContent = t(reason, { name: receiver ?? "" });
+  words.textContent = t(reasonOf(message, call), { name: receiver ?? "" });
   const again = make("button", { class: "button small", type: "button", text: "again", data: { action: "again" }, on: { click: () => call.chat.again(id) } });
   const drop = make("button", { class: "button small quiet", type: "button", text: "chat.discard", data: { action: "discard" }, on: { click: () => call.chat.discard(id) } });
   return make("div", { class: "chat-failed" }, words, make("div", { class: "chat-failed-choice" }, again, drop));

@@ -23,8 +23,8 @@ class UploadLine {
     this.#bar.max = bytes;
     this.#cancel.addEventListener("click", () => files.cancel(id));
     this.#again.addEventListener("click", () => files.again(id));
-    const words = make("div", { class: "file-words" }, fileName(name), this.#bar, this.#about);
-    this.item.append(icon("file"), words, this.#again, this.#cancel);
+    const words = make("div", { class: "file-words" }, fileName(name), this.#bar, this.#about, this.#again);
+    this.item.append(icon("file"), words, this.#cancel);
   }
 
   /** @param {Upload} upload */
