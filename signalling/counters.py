@@ -14,7 +14,7 @@ JOIN_RESULTS: Final = ("ok", "resumed", "password", "room-full", "draining", "ra
 RECONNECT_RESULTS: Final = ("resumed", "unknown")
 CLOSE_CODES: Final = ("1000", "1001", "1002", "1003", "1006", "1007", "1008", "1009", "1011", "1012", "1013", "other")
 AUTH_FAILURES: Final = ("password", "origin")
-RATE_SCOPES: Final = ("join", "password", "sockets", "audience", "qr", *RATES)
+RATE_SCOPES: Final = ("join", "password", "sockets", "audience", "qr", "diag", *RATES)
 
 # The status codes that each route, named by its template, answers with.
 ROUTE_CODES: Final = {
@@ -50,6 +50,8 @@ ROUTE_CODES: Final = {
         )
         for kind in ("whip", "whep")
     },
+    "/diag": ("200", "304", "307", "400", "500", "other"),
+    "/diag/data": ("200", "307", "400", "408", "413", "429", "500", "503", "other"),
     "/qr.svg": ("200", "307", "400", "429", "500", "other"),
     "/assets/{path}": ("200", "304", "307", "400", "404", "500", "other"),
     "/{path}": ("200", "304", "307", "400", "404", "405", "500", "other"),
@@ -63,6 +65,8 @@ ROOM_SECONDS: Final = (10, 60, 300, 900, 1800, 3600, 7200, 14400, 43200)
 
 
 def _methods(route: str) -> tuple[str, ...]:
+    if route == "/diag/data":
+        return ("GET", "POST", "other")
     return SESSION_METHODS if "/whip" in route or "/whep" in route else METHODS
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -54,13 +55,14 @@ def not_found_page(request: web.Request) -> web.Response:
 class Pages:
     """Answers what a browser loads."""
 
-    def __init__(self, directory: Path) -> None:
-        """AssetsError when there is no page in `directory`."""
-        self._assets = Assets(directory)
+    def __init__(self, directory: Path, embed: Sequence[str] = ()) -> None:
+        """AssetsError when there is no page in `directory`. `embed` are the origins that a framed room listens to."""
+        self._assets = Assets(directory, {"embed": " ".join(embed)})
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the routes that end with `/{path}`, which takes all that is left."""
         router.add_get("/", self.home)
+        router.add_get("/diag", self.diag)
         router.add_get("/r/{room}", self.room)
         router.add_get("/r/{room}/", self.room_with_slash)
         router.add_get("/assets/{path:.*}", self.asset)
@@ -69,6 +71,11 @@ class Pages:
     async def home(self, request: web.Request) -> web.StreamResponse:
         """`/`"""
         return self._assets.home.response(request)
+
+    async def diag(self, request: web.Request) -> web.StreamResponse:
+        """`/diag`: what tells visitors what is wrong with their network or devices."""
+        asset = self._assets.get("diag.html")
+        return asset.response(request) if asset is not None else not_found_page(request)
 
     async def asset(self, request: web.Request) -> web.StreamResponse:
         """`/assets/{path}`"""

@@ -25,7 +25,8 @@ from signalling.access import source_of
 from signalling.assets import find_assets
 from signalling.conversation import Conversation, IceServers, Reception
 from signalling.counters import Counters
-from signalling.headers import EVERYWHERE, add_headers
+from signalling.diag import Throughput
+from signalling.headers import EVERYWHERE, Headers
 from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, parse_authority, same_origin
 from signalling.http_endpoint import HttpEndpoint
 from signalling.http_sessions import HttpSessions, Kind
@@ -93,6 +94,8 @@ class SignallingSettings:
     """WebSockets at a time from one IPv4 address or IPv6 /64; this machine itself has no limit."""
     origins: tuple[str, ...] = ()
     """Other pages that may use WHIP and WHEP, as browsers name them in Origin; `*`: all."""
+    embed: tuple[str, ...] = ()
+    """Other pages that may show rooms in a frame and speak to them; `*`: all."""
 
 
 class _ProtocolLog(logging.LoggerAdapter[logging.Logger]):
@@ -137,7 +140,8 @@ class SignallingService:
         self._loop = loop
         self._clock = clock or loop.time
         self._public_host = public_host
-        self.pages = Pages(assets or find_assets())
+        self.pages = Pages(assets or find_assets(), self.settings.embed)
+        self.throughput = Throughput(self.counters, loop)
         self._addresses = HostAddresses(loop, self._clock)
         self._rooms = Rooms(self.settings.limits, sfu, self.counters.room_seconds.observe, ResumeTokens(resume_key))
         self._turnstile = Turnstile(loop)
@@ -228,6 +232,7 @@ class SignallingService:
     def measures(self) -> Iterator[Measure]:
         """Everything countable about signalling."""
         yield from self.counters.measures()
+        yield from self.throughput.measures()
         yield Measure("rooms", {}, len(self._rooms))
         yield Measure("joins_waiting", {}, self._turnstile.waiting)
         roles = Counter(seat.role for seat in self._rooms.seats())
@@ -334,11 +339,12 @@ def build_app(service: SignallingService) -> web.Application:
         return await service.answer(request, handler)
 
     app = web.Application(middlewares=[answer], client_max_size=MAX_BODY_BYTES)
-    app.on_response_prepare.append(add_headers)
+    app.on_response_prepare.append(Headers(service.settings.embed).add)
     app.router.add_get("/r/{room}/ws", service.websocket, allow_head=False)
     for endpoint, kind in ((service.whip, Kind.WHIP), (service.whep, Kind.WHEP)):
         app.router.add_route("*", f"/r/{{room}}/{kind}", endpoint.endpoint)
         app.router.add_route("*", f"/r/{{room}}/{kind}/{{session}}", endpoint.session)
     app.router.add_get("/qr.svg", service.qr.respond)
+    service.throughput.add_routes(app.router)
     service.pages.add_routes(app.router)
     return app

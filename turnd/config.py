@@ -55,6 +55,8 @@ class HttpConfig:
     """The name visitors use, for printed links; no other name is served, addresses excepted. Empty: any is."""
     origins: tuple[str, ...] = field(default=(), metadata=_by(values.items(values.origin)))
     """Origins of other pages that may use WHIP and WHEP. `*`: all."""
+    embed: tuple[str, ...] = field(default=(), metadata=_by(values.items(values.origin)))
+    """Origins of other pages that may show a room in a frame. `*`: all."""
 
 
 @dataclass(frozen=True)

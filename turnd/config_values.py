@@ -206,7 +206,7 @@ def origin(value: object) -> str:
     """A page's origin as browsers write it (RFC 6454 §6.2), or `*`."""
     written = text(value)
     scheme, separator, rest = written.partition("://")
-    if written == "*" or (separator and scheme in ("http", "https") and rest and not set(rest) & set("/?#@ ")):
+    if written == "*" or (separator and scheme in ("http", "https") and rest and not set(rest) & set("/?#@ ,;'\"")):
         return written.lower()
     raise RefusedError('must be an origin without path, e.g. "https://example.org", or "*"')
 

@@ -275,7 +275,7 @@ class Daemon:
         tls_socket = tcp_listener("http.tls_listen", http.tls_listen) if http.tls_listen else None
         https_port = tls_socket.getsockname()[1] if tls_socket else None
         self.signalling = SignallingService(
-            SignallingSettings(https_port=https_port, origins=http.origins),
+            SignallingSettings(https_port=https_port, origins=http.origins, embed=http.embed),
             sfu=self.sfu,
             ice_servers=self.ice_servers,
             public_host=self._public_host,

@@ -115,6 +115,7 @@ METRICS: dict[str, Declaration] = {
     "http_request_seconds": _histogram("Duration of HTTP requests."),
     "auth_failures_total": _counter("Refused passwords and tokens.", "kind"),
     "rate_limited_total": _counter("What was refused because it came too often.", "scope"),
+    "diag_bytes_total": _counter("Bytes of visitors who measured their line.", "direction"),
     "signalling_errors_total": _counter("Exceptions nobody expected while answering clients."),
     # operations
     "certificate_expiry_timestamp_seconds": _gauge("When the TLS certificate expires."),

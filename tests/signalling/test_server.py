@@ -91,6 +91,13 @@ async def test_security_headers(house: House) -> None:
     assert headers["Server"] == "turnd"
 
 
+async def test_only_named_pages_may_frame_a_room_and_nothing_else(open_house: Callable[..., Any]) -> None:
+    house = await open_house(SignallingSettings(embed=("https://example.org", "http://localhost:8000")))
+    for path, ancestors in (("/r/garden", "'self' https://example.org http://localhost:8000"), ("/", "'self'")):
+        async with house.http.get(house.url + path) as response:
+            assert response.headers["Content-Security-Policy"].endswith(f"frame-ancestors {ancestors}")
+
+
 async def test_other_methods_are_refused(house: House) -> None:
     async with house.http.post(house.url, data=b"x" * 10_000) as response:
         assert response.status == 405

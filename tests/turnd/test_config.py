@@ -54,6 +54,7 @@ REFUSED = [
     ("http", "public_host", '"-"', "host name"),
     ("http", "origins", '["example.org"]', "an origin without path"),
     ("http", "origins", '["https://example.org/"]', "an origin without path"),
+    ("http", "embed", '["https://example.org;script-src *"]', "an origin without path"),
     ("http", "origins", '["wss://example.org"]', "an origin without path"),
     ("turn", "listen", "[]", "1 to 1024 items"),
     ("turn", "listen", '"0.0.0.0"', "must be a list"),
