@@ -1,47 +1,56 @@
 """What is done for one client: its session's effects carried out on the rooms.
 
-The `Reception` belongs to the service and is shared; a `Conversation` belongs to one socket's handler and is the
-connection that its seat sees.
+A `Conversation` belongs to one socket's handler and is the connection that its seat sees.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-from signalling.access import SourceLimiter, TokenBucket
+from signalling.access import TokenBucket
 from signalling.audience import MAX_VIEWERS_LISTED
 from signalling.client_messages import (
     MAX_CHAT_LENGTH,
     MAX_MESSAGE_BYTES,
     MAX_NAME_LENGTH,
     MAX_TILES,
-    RIGHTS,
+    Admit,
     Answer,
     Ask,
+    ChangeRules,
     Chat,
     ClientMessage,
+    EndRoom,
     ErrorCode,
+    Hand,
+    Invite,
     Join,
     Leave,
+    LiftBan,
     MarkAnswered,
+    Moderate,
     Publish,
+    React,
     Resubscribe,
+    Revoke,
     Stage,
     State,
     View,
     Vote,
     Withdraw,
 )
-from signalling.counters import Counters
-from signalling.hosts import HostAddresses, is_loopback
+from signalling.entry import JoinRefusedError
 from signalling.media import SdpError
+from signalling.moderation import HostRequest, moderate
+from signalling.reception import DRAINING_RETRY_MS, Reception
 from signalling.room import Room
-from signalling.rooms import JoinRefusedError, Rooms
+from signalling.rooms import MustWaitError
 from signalling.seat import ForbiddenError, Seat, UnknownError
-from signalling.server_messages import Closing, Error, Frame, Joined, Published, Role, Rules, ServerMessage, encode
+from signalling.server_messages import Closing, Error, Frame, Joined, Published, Role, ServerMessage, encode
 from signalling.session import (
+    CLOSE_NORMAL,
     CLOSE_RESTART,
     INVALID,
     PING_SECONDS,
@@ -53,80 +62,11 @@ from signalling.session import (
     Reply,
     Session,
 )
-from signalling.turnstile import Rank, Turnstile
+from signalling.turnstile import Rank
+from signalling.waiting import Visitor
 from signalling.websocket import Socket
 
 logger = logging.getLogger(__name__)
-
-IceServers = Callable[[str, str], Sequence[dict[str, object]]]
-
-# Burst and attempts per second for one source. A webinar's viewers behind one address all come at once, and again after
-# a restart. What a join costs is paced by the turnstile; this keeps one source from taking all the server's seats.
-JOINS: Final = (600, 10.0)
-WRONG_PASSWORDS: Final = (10, 0.1)
-SESSION_REQUESTS: Final = (100, 10.0)  # of WHIP and WHEP
-DRAINING_RETRY_MS: Final = 1000
-
-
-class Reception:
-    """What all conversations share."""
-
-    def __init__(
-        self,
-        rooms: Rooms,
-        counters: Counters,
-        ice_servers: IceServers,
-        addresses: HostAddresses,
-        turnstile: Turnstile,
-        version: str,
-        clock: Callable[[], float],
-        wall: Callable[[], float],
-    ) -> None:
-        self.rooms = rooms
-        self.counters = counters
-        self.ice_servers = ice_servers
-        self.addresses = addresses
-        self.turnstile = turnstile
-        self.version = version
-        self.clock = clock
-        self.wall = wall
-        self.leaving = False
-        """No newcomers; who has a seat can take it back."""
-        self.draining = False
-        """No joins at all."""
-        self.joins = SourceLimiter(*JOINS)
-        self.wrong_passwords = SourceLimiter(*WRONG_PASSWORDS)
-        self.session_requests = SourceLimiter(*SESSION_REQUESTS)
-
-    def check(self, source: str, *, returning: bool = False) -> None:
-        """JoinRefusedError when nobody may join now, or not so often from `source`; who is `returning` has a seat."""
-        if self.draining or (self.leaving and not returning):
-            raise JoinRefusedError("draining", "the server restarts", retry_ms=DRAINING_RETRY_MS)
-        if not is_loopback(source) and not self.joins.take(source, self.clock()):
-            self.counters.rate_limited["join"] += 1
-            raise JoinRefusedError("rate", "too many joins from this address", retry_ms=5000)
-
-    def check_guesses(self, room: Room | None, source: str) -> None:
-        """JoinRefusedError when the room has a password and `source` gave too many wrong ones."""
-        if room is not None and room.password.required and self.wrong_passwords.exhausted(source, self.clock()):
-            self.counters.rate_limited["password"] += 1
-            raise JoinRefusedError("rate", "too many wrong passwords from this address", retry_ms=10_000)
-
-    def wrong_password(self, source: str) -> None:
-        """Counts one against `source`."""
-        self.wrong_passwords.take(source, self.clock())
-        self.counters.auth_failures["password"] += 1
-
-    def take(
-        self, room_name: str, join: Join, source: str, addresses: Sequence[str], *, silent_as: Role | None = None
-    ) -> Seat:
-        """A new seat; JoinRefusedError. See `Rooms.take`."""
-        try:
-            return self.rooms.take(room_name, join, self.clock(), addresses, silent_as=silent_as)
-        except JoinRefusedError as error:
-            if error.code == "password":
-                self.wrong_password(source)
-            raise
 
 
 class Conversation:
@@ -140,6 +80,7 @@ class Conversation:
         self._source = source
         self._session = Session(reception.clock())
         self._seat: Seat | None = None
+        self._visit: tuple[Room, Visitor] | None = None
 
     # --- the seat's connection ---
 
@@ -188,9 +129,13 @@ class Conversation:
             self._carry_out(effect)
 
     def _release(self) -> None:
+        now = self._reception.clock()
         seat, self._seat = self._seat, None
         if seat is not None:
-            self._reception.rooms.detach(seat, self, self._reception.clock())
+            self._reception.rooms.detach(seat, self, now)
+        visit, self._visit = self._visit, None
+        if visit is not None:
+            self._reception.rooms.stop_waiting(*visit, now)
 
     # --- effects ---
 
@@ -199,7 +144,8 @@ class Conversation:
             if not isinstance(effect, Accepted):
                 self._carry_out(effect)
             elif isinstance(effect.message, Join):
-                await self._guarded_join(effect.message)
+                with self._guarding(effect.message):
+                    await self._join(effect.message)
             else:
                 await self._serve_in_turn(effect.message)
         counters = self._reception.counters
@@ -221,11 +167,11 @@ class Conversation:
 
     # --- joining ---
 
-    async def _guarded_join(self, join: Join) -> None:
+    @contextmanager
+    def _guarding(self, join: Join) -> Iterator[None]:
         """A fault of ours costs this client its socket and nobody anything else."""
-        started_at = self._reception.clock()
         try:
-            await self._join(join, started_at)
+            yield
         except JoinRefusedError as error:
             self._refuse_join(error.code, error.message, join.request, retry_ms=error.retry_ms)
         except Exception:
@@ -237,33 +183,63 @@ class Conversation:
         self._reception.counters.joins[code] += 1
         self._carry_out(self._session.refuse_join(code, message, request, retry_ms=retry_ms))
 
-    async def _join(self, join: Join, started_at: float) -> None:
-        reception = self._reception
+    async def _join(self, join: Join) -> None:
+        reception, started_at = self._reception, self._reception.clock()
         reception.check(self._source, returning=bool(join.resume))
-        room = reception.rooms.get(self._room_name)
+        room = reception.rooms.find(self._room_name, started_at)
         returning = room is not None and room.seat_of(join.resume) is not None
         addresses = () if returning else await reception.addresses.of(self._host)
-        audience = not returning and room is not None and room.broadcast and not room.was_host(join.resume)
-        rank = Rank.AUDIENCE if audience else Rank.STAGE
+        rank = Rank.STAGE if room is None or returning else room.rank_of_next(join)
         await reception.turnstile.run(rank, lambda: self._sit_down(join, addresses, started_at))
 
-    def _sit_down(self, join: Join, addresses: Sequence[str], started_at: float) -> None:
-        """Takes the seat or a new one and tells the client all it needs; JoinRefusedError."""
+    def _sit_down(
+        self, join: Join, addresses: Sequence[str], started_at: float, *, admitted_to: Room | None = None
+    ) -> None:
+        """Takes the seat or a new one and tells the client all it needs, or lets it wait; JoinRefusedError."""
         reception = self._reception
         if self._session.phase is Phase.ENDED:
             return
         seat = reception.rooms.resume(self._room_name, join) if join.resume else None
-        if join.resume:
+        if join.resume and admitted_to is None:
             reception.counters.reconnects["resumed" if seat is not None else "unknown"] += 1
         resumed = seat is not None
         if seat is None:
             if reception.leaving:
                 raise JoinRefusedError("draining", "the server restarts", retry_ms=DRAINING_RETRY_MS)
-            reception.check_guesses(reception.rooms.get(self._room_name), self._source)
-            seat = reception.take(self._room_name, join, self._source, addresses)
+            try:
+                admitted = admitted_to is not None
+                seat = reception.take(self._room_name, join, self._source, addresses, admitted=admitted)
+            except MustWaitError as error:
+                self._wait(error.room, join, addresses)
+                return
         self._welcome(seat, join, resumed)
         reception.counters.joins["resumed" if resumed else "ok"] += 1
         reception.counters.join_seconds.observe(reception.clock() - started_at)
+
+    def _wait(self, room: Room, join: Join, addresses: Sequence[str]) -> None:
+        """Until a host lets it in or says no, or the room ends; JoinRefusedError when too many do."""
+        reception = self._reception
+
+        def admit() -> None:
+            self._visit = None
+            reception.turnstile.put(room.rank_of_next(join), lambda: self._enter(room, join, addresses))
+
+        def deny() -> None:
+            self._refuse_join("denied", "a host did not let you in", join.request)
+
+        visitor = Visitor(join.name, self, admit, deny)
+        reception.rooms.wait(room, visitor, reception.clock())
+        self._visit = room, visitor
+        self._session.waiting()
+        reception.counters.joins["waiting"] += 1
+
+    def _enter(self, room: Room, join: Join, addresses: Sequence[str]) -> None:
+        """What a host has let in takes its seat, if the room still is there."""
+        if room.ended:
+            self.close(Closing(reason="ended"), CLOSE_NORMAL)
+            return
+        with self._guarding(join):
+            self._sit_down(join, addresses, self._reception.clock(), admitted_to=room)
 
     def _welcome(self, seat: Seat, join: Join, resumed: bool) -> None:
         reception = self._reception
@@ -287,12 +263,8 @@ class Conversation:
             role=seat.role,
             audience=len(seat.room.viewers),
             participants=seat.room.others(seat),
-            rules=Rules(
-                locked=False,
-                lobby=False,
-                password=seat.room.password.required,
-                rights=dict.fromkeys(RIGHTS, True),
-            ),
+            rules=seat.room.charter.rules.view(),
+            moderation=seat.room.moderation() if seat.role is Role.HOST else None,
             questions=seat.room.questions.shown_to(seat.id),
             chat=seat.room.chat.shown_to(seat.id),
             ice_servers=reception.ice_servers(self._host, seat.id),
@@ -345,17 +317,37 @@ class Conversation:
                     seat.room.announce("changed", seat)
             case View(tiles=tiles):
                 seat.set_view(tiles)
-            case Stage(participant=participant, on=on):
-                seat.room.set_stage(seat, participant, on, self._reception.clock())
-            case Chat():
-                self._say(seat, message)
+            case ChangeRules() | Admit() | Moderate() | LiftBan() | Invite() | Revoke() | EndRoom():
+                self._moderate(seat, message)
             case Ask() | Vote() | MarkAnswered() | Withdraw():
                 self._question(seat, message)
+            case _:
+                self._take_part(seat, message)
+
+    def _take_part(self, seat: Seat, message: ClientMessage) -> None:
+        match message:
+            case Stage(participant=participant, on=on):
+                seat.room.set_stage(seat, participant, on, self._reception.clock())
+            case Hand(up=up):
+                seat.room.set_hand(seat, up)
+            case React(reaction=reaction):
+                if self._in_the_audiences_rate(seat, seat.room.viewers_reactions, message):
+                    seat.room.react(seat, reaction)
+            case Chat():
+                self._say(seat, message)
             case Leave():
                 self._seat = None
                 self._reception.rooms.leave(seat, self._reception.clock())
 
+    def _moderate(self, seat: Seat, message: HostRequest) -> None:
+        reception = self._reception
+        reply = moderate(reception.rooms, seat, message, reception.clock(), reception.wall())
+        if reply is not None:
+            self.send(encode(reply))
+
     def _say(self, seat: Seat, message: Chat) -> None:
+        if not seat.room.may(seat, "chat"):
+            raise ForbiddenError("only hosts write in this room now")
         if self._in_the_audiences_rate(seat, seat.room.viewers_chat, message):
             seat.room.chat.say(seat, message.text, message.to, self._reception.wall(), message.request)
 

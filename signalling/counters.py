@@ -10,10 +10,13 @@ from signalling.server_messages import SERVER_TYPES
 from signalling.session import INVALID, RATES
 from wire.measure import Histogram, Measure
 
-JOIN_RESULTS: Final = ("ok", "resumed", "password", "room-full", "draining", "rate", "version", "internal")
+JOIN_RESULTS: Final = (
+    *("ok", "resumed", "waiting", "password", "locked", "banned", "denied", "invitation"),
+    *("room-full", "draining", "rate", "version", "internal"),
+)
 RECONNECT_RESULTS: Final = ("resumed", "unknown")
 CLOSE_CODES: Final = ("1000", "1001", "1002", "1003", "1006", "1007", "1008", "1009", "1011", "1012", "1013", "other")
-AUTH_FAILURES: Final = ("password", "origin")
+AUTH_FAILURES: Final = ("password", "invitation", "origin")
 RATE_SCOPES: Final = ("join", "password", "sockets", "audience", "qr", "diag", *RATES)
 
 # The status codes that each route, named by its template, answers with.

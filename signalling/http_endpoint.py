@@ -17,12 +17,13 @@ from aiohttp import web
 
 from signalling.access import source_of
 from signalling.client_messages import MAX_PASSWORD_LENGTH, VERSION, Join, MalformedMessage
-from signalling.conversation import Reception
+from signalling.entry import JoinRefusedError
 from signalling.hosts import is_loopback, parse_authority, same_origin
 from signalling.http_sessions import HttpSession, HttpSessions, Kind
 from signalling.media import SdpError, SessionDescription, parse_description, parse_fragment
 from signalling.message_reader import clean_name
-from signalling.rooms import JoinRefusedError
+from signalling.reception import Reception
+from signalling.rooms import MustWaitError
 from signalling.seat import Seat
 from signalling.turnstile import Rank
 
@@ -35,7 +36,13 @@ RETRY_SECONDS = 30
 SDP: Final = "application/sdp"
 FRAGMENT: Final = "application/trickle-ice-sdpfrag"
 
-_STATUS: Final = {"password": 401, "rate": 429, "room-full": 503, "draining": 503}
+_STATUS: Final = {
+    "password": 401,
+    "rate": 429,
+    "room-full": 503,
+    "draining": 503,
+    **dict.fromkeys(("locked", "banned", "denied", "invitation"), 403),
+}
 _EXPOSED: Final = "Location, Link, ETag, Accept-Post, Retry-After"
 _ASKED: Final = "Authorization, Content-Type, If-Match"
 _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
@@ -157,6 +164,8 @@ class HttpEndpoint:
         self._reception.counters.joins[error.code] += 1
         status = _STATUS[error.code]
         seconds = RETRY_SECONDS if error.retry_ms is None else math.ceil(error.retry_ms / 1000)
+        if status == 403:
+            return RefusedRequestError(status, error.message)
         challenge = {"WWW-Authenticate": 'Bearer realm="turnd"'} if status == 401 else {"Retry-After": str(seconds)}
         return RefusedRequestError(status, error.message, challenge)
 
@@ -182,7 +191,7 @@ class HttpEndpoint:
         text = await _body(request, SDP, MAX_OFFER_BYTES)
         self._check_offer(text, request.query)
         addresses = await reception.addresses.of(authority.host)
-        room = reception.rooms.get(room_name)
+        room = reception.rooms.find(room_name, started_at)
         rank = Rank.AUDIENCE if room is not None and room.broadcast else Rank.STAGE
         session, answer = await reception.turnstile.run(
             rank, lambda: self._open(request, room_name, join, text, addresses)
@@ -212,8 +221,11 @@ class HttpEndpoint:
     ) -> tuple[HttpSession, str]:
         """The session and our answer; without an answer there is no seat either."""
         reception, source = self._reception, source_of(request.remote or "")
-        reception.check_guesses(reception.rooms.get(room_name), source)
-        seat = self._exchange.take(reception, room_name, join, source, addresses)
+        try:
+            seat = self._exchange.take(reception, room_name, join, source, addresses)
+        except MustWaitError:
+            # Programs do not wait for somebody to let them in.
+            raise JoinRefusedError("locked", "only a host's token or an invitation opens this room") from None
         seat.media.client_address = _address(request.remote)
         try:
             answer = self._exchange.answer(seat, text, request.query)
@@ -283,7 +295,7 @@ def _matches(condition: str, etag: str) -> bool:
 
 
 def _join(request: web.Request, kind: Kind) -> Join:
-    """The bearer token is the room's password, or stands for a host; the name is `?name=` or the program's."""
+    """The bearer token is the room's password, an invitation, or a host's; the name is `?name=` or the program's."""
     agent = request.headers.get("User-Agent", "")
     known = next((name for mark, name in _AGENTS if mark in agent), kind.upper())
     try:
@@ -291,7 +303,9 @@ def _join(request: web.Request, kind: Kind) -> Join:
     except MalformedMessage as error:
         raise RefusedRequestError(400, error.message) from None
     token = _bearer(request)
-    return Join(version=VERSION, name=name, password=token, resume=token, subscribe=False)
+    return Join(
+        version=VERSION, name=name, password=token, resume=token, host_key=token, invitation=token, subscribe=False
+    )
 
 
 def _bearer(request: web.Request) -> str:

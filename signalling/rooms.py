@@ -7,26 +7,31 @@ are parameters (`now` monotonic seconds, `wall` seconds since 1970).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
-from signalling.client_messages import ErrorCode, Join, RoomSettings
+from signalling.charter import Charter, RecordError
+from signalling.client_messages import Join, RoomSettings
+from signalling.entry import FullError, JoinRefusedError
 from signalling.media import Kind, MediaFullError, MediaService
 from signalling.media import RoomSettings as MediaSettings
+from signalling.records import NoRecords, Records
 from signalling.resume import ResumeTokens
 from signalling.room import EMPTY_STAGE_SECONDS, Room, RoomLimits
 from signalling.seat import Connection, Seat
-from signalling.server_messages import Closing, Role
-from signalling.session import CLOSE_NORMAL
+from signalling.server_messages import Closing, ClosingReason, Role
+from signalling.session import CLOSE_NORMAL, CLOSE_POLICY
+from signalling.waiting import Visitor
+
+logger = logging.getLogger(__name__)
 
 
-class JoinRefusedError(Exception):
-    """There is no seat for this client; `code` is for the wire, `retry_ms` says when to come back if it makes sense."""
+class MustWaitError(Exception):
+    """A host of `room` has to let this client in."""
 
-    def __init__(self, code: ErrorCode, message: str, *, retry_ms: int | None = None) -> None:
-        super().__init__(message)
-        self.code: ErrorCode = code
-        self.message = message
-        self.retry_ms = retry_ms
+    def __init__(self, room: Room) -> None:
+        super().__init__("a host has to let in who comes here")
+        self.room = room
 
 
 class Rooms:
@@ -38,19 +43,37 @@ class Rooms:
         media: MediaService,
         ended: Callable[[float], None],
         tokens: ResumeTokens | None = None,
+        *,
+        wall: Callable[[], float],
+        records: Records | None = None,
     ) -> None:
         self.limits = limits
         self._media = media
         self._ended = ended
         self._tokens = tokens or ResumeTokens()
+        self._wall = wall
+        self._records = records or NoRecords()
+        self._stopping = False
         self._rooms: dict[str, Room] = {}
 
     def __len__(self) -> int:
         return len(self._rooms)
 
     def get(self, name: str) -> Room | None:
-        """The room of that name, if somebody holds a seat in it."""
+        """The room of that name, if somebody holds a seat in it or has come for one after a restart."""
         return self._rooms.get(name)
+
+    def find(self, name: str, now: float) -> Room | None:
+        """That room, or as it was stored before a restart: it lives on for RESTORE_SECONDS at least."""
+        room = self._rooms.get(name)
+        record = self._records.read(name) if room is None and len(self._rooms) < self.limits.rooms else None
+        if record is None:
+            return room
+        try:
+            return self._open(Charter.of_record(name, record, self._tokens, now), now)
+        except RecordError as error:
+            logger.warning("a stored room cannot be read: %s", error)
+            return None
 
     def is_resume_token(self, room_name: str, token: str) -> bool:
         """Whether we issued this for a room of that name, which may have ended."""
@@ -68,35 +91,51 @@ class Rooms:
         now: float,
         addresses: Sequence[str] = (),
         *,
+        source: str = "",
         silent_as: Role | None = None,
+        admitted: bool = False,
     ) -> Seat:
-        """A new seat, without a socket yet; JoinRefusedError. `addresses`: more candidate IPs for its client alone.
+        """A new seat, without a socket yet; JoinRefusedError, MustWaitError unless `admitted` by a host.
 
-        `silent_as` is for a client that does not speak this protocol: what it is in a broadcast room. The seat is its
-        caller's to `leave`, or to `attach` a connection to that hears of the seat's end.
+        `addresses`: more candidate IPs for its client alone; `source`: where it comes from. `silent_as` is for a client
+        that does not speak this protocol: what it is in a broadcast room. The seat is its caller's to `leave`, or to
+        `attach` a connection to that hears of the seat's end.
         """
-        room = self._rooms.get(room_name)
-        if room is None:
-            if len(self._rooms) >= self.limits.rooms:
-                raise JoinRefusedError("room-full", "there are too many rooms")
-            room = self._rooms[room_name] = self._begin(room_name, join, now)
-        elif not room.is_host(join.resume) and not room.password.admits(join.password):
-            raise JoinRefusedError("password", "wrong room password" if join.password else "this room has a password")
+        found = self.find(room_name, now)
+        room = found or self._begin(room_name, join, now)
         try:
-            role = room.role_of_next(join.resume, silent_as, now)
+            if found is not None and not admitted and room.must_wait(join, source, now, self._wall()):
+                raise MustWaitError(room)
+            role = room.charter.role_of_next(join, silent_as, now)
             if not room.has_place(role):
                 raise JoinRefusedError("room-full", "this room is full")
-            return room.add(join.name, role, addresses, silent=silent_as is not None)
+            silent, claim = silent_as is not None, room.charter.claim(join.resume)
+            return room.add(
+                join.name,
+                role,
+                addresses,
+                participant_id=claim.participant if claim is not None and not silent else "",
+                source=source,
+                silent=silent,
+                of_host=silent and room.is_host(join.resume),
+            )
         except MediaFullError as error:
             raise JoinRefusedError("room-full", str(error)) from None
         finally:
             self._end_if_empty(room, now)
+            if found is None and not room.ended:
+                self._records.changed(room)
 
     def _begin(self, room_name: str, join: Join, now: float) -> Room:
-        restored = self._tokens.read(room_name, join.resume)
-        settings = restored.settings if restored is not None else join.settings
-        media = self._media.room(_media_settings(settings))
-        return Room(room_name, join.password, settings, self.limits, media, self._tokens, now, restored=restored)
+        if len(self._rooms) >= self.limits.rooms:
+            raise JoinRefusedError("room-full", "there are too many rooms")
+        return self._open(Charter.of_join(room_name, join, self._tokens, now), now)
+
+    def _open(self, charter: Charter, now: float) -> Room:
+        media = self._media.room(_media_settings(charter.settings))
+        room = Room(charter, self.limits, media, now, changed=self._records.changed)
+        self._rooms[room.name] = room
+        return room
 
     def resume(self, room_name: str, join: Join) -> Seat | None:
         """The seat that the token stands for, under its perhaps new name."""
@@ -110,6 +149,7 @@ class Rooms:
         """Gives the seat its socket and tells the others."""
         seat.attach(connection)
         seat.room.announce("changed" if resumed else "joined", seat)
+        seat.room.host_came_or_went()
 
     def detach(self, seat: Seat, connection: Connection, now: float) -> None:
         """Keeps the seat for its client to come back, if `connection` still was its socket."""
@@ -118,6 +158,7 @@ class Rooms:
         seat.connection = None
         seat.kept_until = now + self.limits.keep_seconds
         seat.room.announce("changed", seat)
+        seat.room.host_came_or_went()
 
     def leave(self, seat: Seat, now: float) -> None:
         """Ends the seat, and the room with its last one."""
@@ -128,33 +169,79 @@ class Rooms:
         finally:
             self._end_if_empty(seat.room, now)
 
+    def eject(self, seat: Seat, reason: ClosingReason, now: float) -> None:
+        """Ends the seat against its client's will: its tokens are worth nothing."""
+        connection = seat.connection
+        seat.room.charter.entry.remove(seat.id, told=connection is not None)
+        self.leave(seat, now)
+        if connection is not None:
+            connection.close(Closing(reason=reason), CLOSE_POLICY)
+
+    # --- those who wait ---
+
+    def wait(self, room: Room, visitor: Visitor, now: float) -> None:
+        """Lets somebody wait for a host; JoinRefusedError."""
+        try:
+            room.waiting.add(visitor)
+        except FullError as error:
+            raise JoinRefusedError("room-full", str(error)) from None
+        room.waiting_changed(now)
+
+    def stop_waiting(self, room: Room, visitor: Visitor, now: float) -> None:
+        """They went away."""
+        if room.waiting.remove(visitor):
+            room.waiting_changed(now)
+
+    def visitors(self) -> int:
+        """How many wait in all rooms."""
+        return sum(len(room.waiting) for room in self._rooms.values())
+
+    # --- the end ---
+
     def _end_if_empty(self, room: Room, now: float) -> None:
-        if not room.seats:
-            del self._rooms[room.name]
-            room.media.close()
-            self._ended(now - room.began_at)
+        if room.seats or room.ended or now < room.charter.restored_until:
+            return
+        room.ended = True
+        del self._rooms[room.name]
+        for visitor in room.waiting.take():
+            visitor.connection.close(Closing(reason="ended"), CLOSE_NORMAL)
+        room.media.close()
+        self._ended(now - room.began_at)
+        if room.was_entered and not self._stopping:
+            self._records.ended(room)
 
     def handle_timer(self, now: float) -> None:
-        """Ends the seats nobody came back to and the rooms nobody sends in, and tells how many viewers there are."""
+        """Ends the seats nobody came back to and the rooms nobody sends in, and tells what is due."""
         for seat in list(self.seats()):
             if seat.kept_until is not None and now >= seat.kept_until:
                 self.leave(seat, now)
         for room in list(self._rooms.values()):
-            if room.stage_empty_at is not None and now >= room.stage_empty_at + EMPTY_STAGE_SECONDS:
-                self._end(room, now)
+            if room.broadcast and room.stage_empty_at is not None and now >= room.stage_empty_at + EMPTY_STAGE_SECONDS:
+                self.end(room, now)
+            elif room.seats:
+                room.handle_timer(now, self._wall())
             else:
-                room.handle_timer(now)
+                self._end_if_empty(room, now)
 
-    def _end(self, room: Room, now: float) -> None:
+    def end(self, room: Room, now: float) -> None:
+        """Ends it for all."""
+        room.charter.restored_until = now
         for seat in list(room.seats.values()):
-            if seat.connection is not None:
-                seat.connection.close(Closing(reason="ended"), CLOSE_NORMAL)
+            connection = seat.connection
             self.leave(seat, now)
+            if connection is not None:
+                connection.close(Closing(reason="ended"), CLOSE_NORMAL)
+        self._end_if_empty(room, now)
+
+    def stop(self) -> None:
+        """What ends from now on is to be there again after the restart."""
+        self._stopping = True
 
     def close(self, now: float) -> None:
         """Ends every room."""
-        for seat in list(self.seats()):
-            self.leave(seat, now)
+        self.stop()
+        for room in list(self._rooms.values()):
+            self.end(room, now)
 
 
 def _media_settings(settings: RoomSettings) -> MediaSettings:

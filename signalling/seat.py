@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from signalling.client_messages import State, Tile
+from signalling.client_messages import Moderation, State, Tile
 from signalling.media import MediaPeer, SlotView, Source
 from signalling.media import ReceivedStream as MediaStream
 from signalling.media import Tile as SeenTile
@@ -18,6 +18,7 @@ from signalling.server_messages import (
     Closing,
     Frame,
     MediaLost,
+    Moderated,
     Offer,
     ParticipantView,
     Received,
@@ -43,6 +44,15 @@ _SOURCES_OF = {
     "microphone": (Source.MICROPHONE,),
     "camera": (Source.CAMERA,),
     "screen": (Source.SCREEN, Source.SCREEN_AUDIO),
+}
+
+
+# What those who are not hosts may lack, and how a host turns off what they have on.
+_RIGHT_TO = {"microphone": "unmute", "screen": "share"}
+MODERATION_OF = {
+    "microphone": Moderation.MUTE,
+    "camera": Moderation.STOP_VIDEO,
+    "screen": Moderation.STOP_SHARE,
 }
 
 
@@ -82,7 +92,9 @@ class Seat:
         role: Role,
         addresses: Sequence[str],
         *,
+        source: str = "",
         silent: bool = False,
+        of_host: bool = False,
     ) -> None:
         self.room = room
         self.id = participant_id
@@ -93,12 +105,19 @@ class Seat:
         self.role = role
         self.silent = silent
         """Its client does not speak this protocol, so it is nobody's host."""
+        self.of_host = of_host
+        """It is a host's program, which may send what a host may."""
+        self.source = source
+        """What a ban keeps out: see `signalling.access.source_of`."""
+        self.hand = 0
+        """0: down; otherwise the smaller the longer it is up."""
         self.connection: Connection | None = None
         self.kept_until: float | None = None
         self.ended = False
         self._on = dict.fromkeys(_SOURCES_OF, False)
         self._said: set[str] = set()
         self._muted: set[Source] = set()
+        self._published: frozenset[Source] = frozenset()
         self._offer: Offer | None = None
         self._slots: Slots | None = None
         self._speaker: str | None = None
@@ -110,7 +129,9 @@ class Seat:
     def view(self) -> ParticipantView:
         """This participant as others see it."""
         connected = self.connection is not None
-        return ParticipantView(id=self.id, name=self.name, role=self.role, connected=connected, **self._on)
+        return ParticipantView(
+            id=self.id, name=self.name, role=self.role, connected=connected, hand=self.hand, **self._on
+        )
 
     def set_role(self, role: Role) -> None:
         """Tells the client, with its new token; who becomes a viewer publishes nothing from now on."""
@@ -120,6 +141,7 @@ class Seat:
         if role is Role.VIEWER:
             self._on = dict.fromkeys(_SOURCES_OF, False)
             self._said.clear()
+            self._published = frozenset()
             self._lost.discard("publish")
         self.send(RoleChange(role=role, resume={"token": self.token}))
 
@@ -150,16 +172,46 @@ class Seat:
         """The answer, and whether anything others see has changed; SdpError, ForbiddenError."""
         if self.role is Role.VIEWER:
             raise ForbiddenError("viewers do not publish")
+        was_on = {flag for flag in _SOURCES_OF if self._is_on(flag)}
         answer = self.media.publish(sdp, tracks)
         self._lost.discard("publish")
-        for source in tracks.values():
-            if source in self._muted:
-                self.media.set_muted(source, True)
+        self._published = frozenset(tracks.values())
         before = dict(self._on)
-        for flag in self._on.keys() - self._said:
-            source = _SOURCES_OF[flag][0]
-            self._on[flag] = source in tracks.values() and source not in self._muted
+        for flag, sources in _SOURCES_OF.items():
+            if flag not in was_on and self._is_on(flag) and not self._may_turn_on(flag):
+                self._withhold(flag)
+            for source in self._published.intersection(sources, self._muted):
+                self.media.set_muted(source, True)
+            if flag not in self._said:
+                self._on[flag] = sources[0] in self._published - self._muted
         return answer, self._on != before
+
+    def _is_on(self, flag: str) -> bool:
+        """Whether anything of it is, or would be, forwarded."""
+        return self._on[flag] or not self._published.isdisjoint(set(_SOURCES_OF[flag]) - self._muted)
+
+    def _may_turn_on(self, flag: str) -> bool:
+        right = _RIGHT_TO.get(flag)
+        return right is None or self.room.may(self, right)
+
+    def _withhold(self, flag: str) -> None:
+        """What was turned on without the right is off, which the client has to hear: it believes that it is on."""
+        self._turn_off(flag)
+        self.send(Moderated(action=MODERATION_OF[flag].value, by=""))
+
+    def _turn_off(self, flag: str) -> None:
+        self._said.add(flag)
+        self._on[flag] = False
+        for source in _SOURCES_OF[flag]:
+            self._muted.add(source)
+            self.media.set_muted(source, True)
+
+    def turn_off(self, flag: str) -> bool:
+        """What a host turns off stays off until the client turns it on again; whether it was on."""
+        if self.role is Role.VIEWER or not self._is_on(flag):
+            return False
+        self._turn_off(flag)
+        return True
 
     def subscribe(self, *, fresh: bool, restart: bool) -> None:
         """Asks the media side for an offer."""
@@ -176,13 +228,16 @@ class Seat:
             self._offer = None
 
     def set_state(self, state: State) -> bool:
-        """Turns sources on and off; whether anything others see has changed."""
+        """Turns sources on and off, as far as the client may; whether anything others see has changed."""
         before = dict(self._on)
         for flag, sources in _SOURCES_OF.items():
             on: bool | None = getattr(state, flag)
             if on is None:
                 continue
             if self.role is not Role.VIEWER:
+                if on and not self._is_on(flag) and not self._may_turn_on(flag):
+                    self._withhold(flag)
+                    continue
                 self._said.add(flag)
                 self._on[flag] = on
             for source in sources:

@@ -23,7 +23,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from signalling.access import source_of
 from signalling.assets import find_assets
-from signalling.conversation import Conversation, IceServers, Reception
+from signalling.conversation import Conversation
 from signalling.counters import Counters
 from signalling.diag import Throughput
 from signalling.headers import EVERYWHERE, Headers
@@ -33,6 +33,8 @@ from signalling.http_sessions import HttpSessions, Kind
 from signalling.media import MediaService
 from signalling.pages import Pages, is_room_name
 from signalling.qr import QrCodes
+from signalling.reception import IceServers, Reception
+from signalling.records import Records
 from signalling.resume import ResumeTokens
 from signalling.room import RoomLimits
 from signalling.rooms import Rooms
@@ -124,6 +126,7 @@ class SignallingService:
         ice_servers: IceServers,
         public_host: Callable[[], str] = lambda: "",
         resume_key: bytes | None = None,
+        records: Records | None = None,
         assets: Path | None = None,
         loop: asyncio.AbstractEventLoop,
         version: str,
@@ -133,7 +136,7 @@ class SignallingService:
         """`ice_servers(host, name)` makes what RTCPeerConnection takes; AssetsError when the page is not found.
 
         `public_host` tells the one name that is served; empty: every name is. `resume_key` signs resume tokens; None:
-        they say nothing to the next service.
+        they say nothing to the next service. `records` keeps rooms until then; None: nothing does.
         """
         self.settings = settings or SignallingSettings()
         self.counters = Counters()
@@ -143,7 +146,14 @@ class SignallingService:
         self.pages = Pages(assets or find_assets(), self.settings.embed)
         self.throughput = Throughput(self.counters, loop)
         self._addresses = HostAddresses(loop, self._clock)
-        self._rooms = Rooms(self.settings.limits, sfu, self.counters.room_seconds.observe, ResumeTokens(resume_key))
+        self._rooms = Rooms(
+            self.settings.limits,
+            sfu,
+            self.counters.room_seconds.observe,
+            ResumeTokens(resume_key),
+            wall=wall,
+            records=records,
+        )
         self._turnstile = Turnstile(loop)
         self._reception = Reception(
             self._rooms, self.counters, ice_servers, self._addresses, self._turnstile, version, self._clock, wall
@@ -188,6 +198,7 @@ class SignallingService:
     def drain(self) -> None:
         """Refuses joins and sends everybody away to come back a little later."""
         self._reception.draining = True
+        self._rooms.stop()
         conversations = list(self._conversations)
         spread_ms = max(DRAIN_SPREAD_MS, len(conversations) * DRAIN_EACH_MS)
         for index, conversation in enumerate(conversations):
@@ -234,6 +245,7 @@ class SignallingService:
         yield from self.counters.measures()
         yield from self.throughput.measures()
         yield Measure("rooms", {}, len(self._rooms))
+        yield Measure("lobby_visitors", {}, self._rooms.visitors())
         yield Measure("joins_waiting", {}, self._turnstile.waiting)
         roles = Counter(seat.role for seat in self._rooms.seats())
         for role in Role:

@@ -41,6 +41,9 @@ RATES: Final[Mapping[str, tuple[float, float]]] = {
     "chat": (10, 2),
     "ask": (5, 0.2),
     "vote": (30, 5),
+    "hand": (10, 1),
+    "reaction": (10, 2),
+    "moderation": (20, 5),
 }
 # So many refused messages, won back slowly, and the socket is closed.
 REFUSALS = (60, 1.0)
@@ -59,6 +62,9 @@ _SCOPES: Final[Mapping[str, str]] = {
     "vote": "vote",
     "answered": "vote",
     "withdraw": "vote",
+    "hand": "hand",
+    "reaction": "reaction",
+    **dict.fromkeys(("rules", "admit", "moderate", "lift-ban", "invite", "revoke", "end"), "moderation"),
 }
 _FATAL: Final = frozenset({"version", "too-large", "password", "room-full", "draining"})
 
@@ -67,6 +73,8 @@ class Phase(Enum):
     """How far the socket has come."""
 
     NEW = auto()
+    WAITING = auto()
+    """For a host to let it in."""
     JOINED = auto()
     ENDED = auto()
 
@@ -157,12 +165,12 @@ class Session:
 
     def _in_order(self, message: ClientMessage, now: float) -> Iterator[Effect]:
         if isinstance(message, Join):
-            if self.phase is Phase.JOINED:
-                yield from self.refuse("already-joined", "this socket has a seat", now, message.request)
-            else:
+            if self.phase is Phase.NEW:
                 yield Accepted(message)
+            else:
+                yield from self.refuse("already-joined", "this socket has joined", now, message.request)
             return
-        if self.phase is Phase.NEW:
+        if self.phase is not Phase.JOINED and not self._while_waiting(message):
             yield from self.refuse("not-joined", "join first", now, message.request)
             return
         scope = _SCOPES.get(message.type)
@@ -174,6 +182,9 @@ class Session:
             yield Accepted(message)
             if isinstance(message, Leave):
                 yield self._end(Closing(reason="left", request=message.request), CLOSE_NORMAL)
+
+    def _while_waiting(self, message: ClientMessage) -> bool:
+        return self.phase is Phase.WAITING and isinstance(message, Ping | Pong | Leave)
 
     # --- what is answered ---
 
@@ -203,6 +214,10 @@ class Session:
         """The end after a message over the limit."""
         limit = f"messages are at most {MAX_MESSAGE_BYTES} bytes"
         return self._end(Error(code="too-large", message=limit, fatal=True), CLOSE_TOO_LARGE)
+
+    def waiting(self) -> None:
+        """A host has to let it in, who may take their time."""
+        self.phase = Phase.WAITING
 
     def joined(self) -> None:
         """The seat is taken."""

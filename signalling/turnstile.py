@@ -51,9 +51,13 @@ class Turnstile:
     async def run(self, rank: Rank, work: Callable[[], Result]) -> Result:
         """What `work` returns or raises, in a later turn of the loop. Who is cancelled meanwhile is passed over."""
         done: asyncio.Future[Result] = self._loop.create_future()
-        self._queues[rank].append(lambda: _settle(done, work))
-        self._schedule()
+        self.put(rank, lambda: _settle(done, work))
         return await done
+
+    def put(self, rank: Rank, work: Callable[[], None]) -> None:
+        """Has `work`, which does not fail, done in a later turn of the loop."""
+        self._queues[rank].append(work)
+        self._schedule()
 
     async def turn(self, rank: Rank, seconds: float) -> None:
         """Waits for a turn of the loop in which there is time for what the caller does next, some `seconds` long."""

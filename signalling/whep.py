@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from signalling.client_messages import Join
-from signalling.conversation import Reception
 from signalling.http_endpoint import RefusedRequestError
 from signalling.http_sessions import Kind
 from signalling.media import SessionDescription, agree_to_view
+from signalling.reception import Reception
 from signalling.seat import Seat
 from signalling.server_messages import Role
 
@@ -31,7 +31,7 @@ class Whep:
 
     def take(self, reception: Reception, room_name: str, join: Join, source: str, addresses: Sequence[str]) -> Seat:
         """See Exchange."""
-        if reception.rooms.get(room_name) is None:
+        if reception.rooms.find(room_name, reception.clock()) is None:
             raise RefusedRequestError(409, "nobody is in this room", {"Retry-After": str(EMPTY_SECONDS)})
         return reception.take(room_name, join, source, addresses, silent_as=Role.VIEWER)
 

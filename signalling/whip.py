@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from signalling.client_messages import Join
-from signalling.conversation import Reception
 from signalling.http_endpoint import RefusedRequestError
 from signalling.http_sessions import Kind
 from signalling.media import SdpError, SessionDescription, Source, agree_to_publish, parse_description
+from signalling.reception import Reception
 from signalling.seat import Seat
 from signalling.server_messages import Role
 
@@ -36,7 +36,7 @@ class Whip:
 
     def take(self, reception: Reception, room_name: str, join: Join, source: str, addresses: Sequence[str]) -> Seat:
         """See Exchange."""
-        room = reception.rooms.get(room_name)
+        room = reception.rooms.find(room_name, reception.clock())
         if room is None and reception.rooms.is_resume_token(room_name, join.resume):
             raise RefusedRequestError(503, "the host has not come back yet", {"Retry-After": str(HOST_SECONDS)})
         if room is not None and room.broadcast and not room.is_host(join.resume):

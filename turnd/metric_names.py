@@ -102,6 +102,7 @@ METRICS: dict[str, Declaration] = {
     "rooms": _gauge("Rooms now."),
     "room_seconds": _histogram("How long rooms existed."),
     "participants": _gauge("Participants now.", "role"),
+    "lobby_visitors": _gauge("People who wait for a host to let them in."),
     "joins_waiting": _gauge("Joins and negotiations waiting for their turn."),
     "whip_sessions": _gauge("Participants who send over WHIP now."),
     "whep_sessions": _gauge("Participants who receive over WHEP now."),

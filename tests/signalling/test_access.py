@@ -18,8 +18,23 @@ def test_no_password_admits_anything() -> None:
 
 def test_password_is_not_kept_in_the_clear() -> None:
     password = RoomPassword("s3cret")
-    assert b"s3cret" not in password._digest
-    assert password._digest != RoomPassword("s3cret")._digest
+    assert "s3cret" not in str(password.record())
+    assert password.record() != RoomPassword("s3cret").record()
+
+
+def test_password_is_known_again_from_its_record() -> None:
+    password = RoomPassword.restored(RoomPassword("s3cret").record())
+    assert password.required
+    for _ in range(2):
+        assert not password.admits("S3cret")
+        assert not password.admits("")
+        assert password.admits("s3cret")
+
+
+def test_no_password_is_none_after_its_record_too() -> None:
+    password = RoomPassword.restored(RoomPassword("").record())
+    assert not password.required
+    assert password.admits("anything")
 
 
 def test_tokens_differ_and_fit_the_protocol() -> None:

@@ -83,14 +83,14 @@ def test_votes_are_told_together_once_a_second(webinar: Webinar) -> None:
     assert webinar.told(webinar.host, "votes") == []
     assert webinar.told(webinar.his, "votes") == [{"type": "votes", "request": "r", "votes": {first: 1}}]
     room = webinar.ada.room
-    room.handle_timer(10)
+    room.handle_timer(10, 0)
     assert [frame["votes"] for frame in webinar.told(webinar.host, "votes")] == [{first: 2, second: 1}]
     webinar.questions.vote(webinar.bob, second, True, None)
-    room.handle_timer(10.9)
+    room.handle_timer(10.9, 0)
     assert len(webinar.told(webinar.host, "votes")) == 1
-    room.handle_timer(11)
+    room.handle_timer(11, 0)
     assert webinar.told(webinar.host, "votes")[-1]["votes"] == {second: 2}
-    room.handle_timer(12)
+    room.handle_timer(12, 0)
     assert len(webinar.told(webinar.host, "votes")) == 2
 
 
@@ -141,7 +141,7 @@ def test_no_votes_are_told_of_a_question_that_is_gone(webinar: Webinar) -> None:
     question = webinar.ask(webinar.bob)
     webinar.questions.vote(webinar.eve, question, True, None)
     webinar.questions.withdraw(webinar.bob, question)
-    webinar.ada.room.handle_timer(10)
+    webinar.ada.room.handle_timer(10, 0)
     assert webinar.told(webinar.host, "votes") == []
 
 

@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from signalling.access import new_id
 from signalling.client_messages import MAX_TOKEN_LENGTH, MAX_UPLINK_KBPS, Mode, RoomSettings, VideoCodec
 from signalling.resume import KEY_BYTES, Claim, ResumeTokens, new_room_id
 from signalling.server_messages import Role
 
 KEY = bytes(range(KEY_BYTES))
-CLAIM = Claim(b"12345678", RoomSettings(mode=Mode.BROADCAST, video=VideoCodec.AV1, uplink_kbps=8000), Role.HOST)
+CLAIM = Claim(
+    b"12345678", RoomSettings(mode=Mode.BROADCAST, video=VideoCodec.AV1, uplink_kbps=8000), Role.HOST, "0123456789ab"
+)
 
 
 def test_tokens_differ_and_fit_the_protocol() -> None:
@@ -25,7 +28,7 @@ def test_tokens_differ_and_fit_the_protocol() -> None:
 def test_what_a_token_says_is_read_by_the_next_process(
     mode: Mode, video: VideoCodec, uplink_kbps: int, role: Role
 ) -> None:
-    claim = Claim(new_room_id(), RoomSettings(mode=mode, video=video, uplink_kbps=uplink_kbps), role)
+    claim = Claim(new_room_id(), RoomSettings(mode=mode, video=video, uplink_kbps=uplink_kbps), role, new_id())
     assert ResumeTokens(KEY).read("garden", ResumeTokens(KEY).issue("garden", claim)) == claim
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from signalling.client_messages import Join, Mode, RoomSettings, State
+from signalling.entry import JoinRefusedError
 from signalling.media import SdpError, Source
 from signalling.resume import ResumeTokens
 from signalling.room import RoomLimits
-from signalling.rooms import JoinRefusedError, Rooms
+from signalling.rooms import Rooms
 from signalling.seat import Seat
 from signalling.server_messages import Frame, Role, ServerMessage
 from tests.signalling.media import Media, Peer
@@ -39,7 +40,8 @@ class Building:
     def __init__(self, limits: RoomLimits | None = None) -> None:
         self.media = Media()
         self.lengths: list[float] = []
-        self.rooms = Rooms(limits or RoomLimits(), self.media, self.lengths.append, self.tokens)
+        self.wall = 1_700_000_000.0
+        self.rooms = Rooms(limits or RoomLimits(), self.media, self.lengths.append, self.tokens, wall=lambda: self.wall)
 
     def enter(self, name: str, room: str = "garden", now: float = 0, **fields: Any) -> tuple[Seat, Recorder]:
         seat = self.rooms.take(room, Join(version=1, name=name, **fields), now)

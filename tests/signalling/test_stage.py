@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from signalling.audience import COUNT_SECONDS, MAX_VIEWERS_LISTED
+from signalling.charter import MAX_FORMER_HOSTS, RESTORE_SECONDS
 from signalling.client_messages import Join, Mode, RoomSettings, State
+from signalling.entry import JoinRefusedError
 from signalling.media import Source
-from signalling.room import EMPTY_STAGE_SECONDS, MAX_FORMER_HOSTS, RESTORE_SECONDS, RoomLimits
-from signalling.rooms import JoinRefusedError
+from signalling.room import EMPTY_STAGE_SECONDS, RoomLimits
 from signalling.seat import ForbiddenError, Seat
 from signalling.server_messages import Role
 from tests.signalling.test_rooms import Building, Recorder
@@ -184,13 +185,16 @@ def test_host_whose_seat_ended_is_host_again_with_the_token(hall: Hall) -> None:
 def test_former_hosts_are_remembered_in_bounded_number(hall: Hall) -> None:
     ada, _ = hall.enter("Ada")
     hall.enter("Bob")
-    hosts = [ada]
-    for _ in range(MAX_FORMER_HOSTS):
-        hall.rooms.leave(hosts[-1], 1)
-        hosts.append(hall.enter("Ada", resume=hosts[-1].token)[0])
-    assert hall.enter("Ada", resume=hosts[0].token)[0].role is Role.HOST
+    key = ada.room.charter.entry.host_key
+    hosts = [ada, *(hall.enter(str(number), host_key=key)[0] for number in range(MAX_FORMER_HOSTS))]
+    for host in hosts[:MAX_FORMER_HOSTS]:
+        hall.rooms.leave(host, 1)
+    again, _ = hall.enter("Ada", resume=ada.token)
+    assert again.role is Role.HOST
     hall.rooms.leave(hosts[-1], 1)
-    assert hall.enter("Ada", resume=hosts[0].token)[0].role is Role.VIEWER
+    hall.rooms.leave(again, 1)
+    assert hall.enter("0", resume=hosts[1].token)[0].role is Role.VIEWER
+    assert hall.enter("1", resume=hosts[2].token)[0].role is Role.HOST
 
 
 def test_room_with_nobody_on_stage_ends_after_its_time(hall: Hall) -> None:
