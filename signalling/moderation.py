@@ -105,9 +105,12 @@ class _Measure:
                     self._room.set_hand(seat, False)
                     self._tell(seat)
             case Moderation.PROMOTE:
-                self._room.promote(seat)
+                if seat.role is not Role.HOST:
+                    self._room.promote(seat)
+                    self._tell(seat)
             case Moderation.DEMOTE:
-                self._demote(seat)
+                if seat.role is Role.HOST:
+                    self._demote(seat)
             case Moderation.REMOVE | Moderation.BAN:
                 self._eject(seat)
 
@@ -116,9 +119,9 @@ class _Measure:
             seat.send(Moderated(action=self._action.value, by=self._by.name))
 
     def _demote(self, seat: Seat) -> None:
-        was_host = seat.role is Role.HOST
         self._room.demote(seat)
-        if was_host and seat is not self._by:
+        if seat is not self._by:
+            self._tell(seat)
             self._room.distrust(seat)
 
     def _eject(self, seat: Seat) -> None:

@@ -282,13 +282,13 @@ export class Call {
     this.notify("notice.sent-back");
   }
 
-  /** A host did this to us: the server has done it already, and our devices follow. @param {ModerationAction} action @param {string} by */
+  /** A host did this to us, or (`by` is empty) the rules: it is done already, and our devices follow. @param {ModerationAction} action @param {string} by */
   #moderated(action, by) {
     const { capture } = this;
     if (action === "mute") capture.mute();
     if (action === "stop-video") capture.stopCamera();
     if (action === "stop-share") capture.stopScreen();
-    this.notify(`moderated.${action}`, { by });
+    this.notify(by ? `moderated.${action}` : `not-allowed.${action}`, { by });
   }
 
   #restartMedia() {
