@@ -178,8 +178,8 @@ test("a file that is gone says so, told at once or found out after a break", () 
   log.receive(file(2));
   log.fileGone("f1");
   assert.deepEqual(store.state.chat.map(({ gone }) => gone), [true, undefined]);
-  log.joined([message(1, ""), message(2, "")]);
-  assert.deepEqual(store.state.chat.map(({ gone }) => gone), [true, true]);
+  log.joined([message(1, ""), { ...file(2), file: { ...file(2).file, expires: 5 } }]);
+  assert.deepEqual(store.state.chat.map((each) => each.file.expires), [9, 5]);
 });
 
 test("a long text is cut between characters, not inside of one", () => {

@@ -1,6 +1,6 @@
 /** The chat as a text to keep: who wrote what to whom and when, in the words of the reader's language. */
 
-import { currentLanguage, t } from "./language.js";
+import { currentLanguage, currentLocale, t } from "./language.js";
 import { fileSize, plainName } from "./file-size.js";
 
 /** @typedef {import("./state.js").ShownMessage} ShownMessage */
@@ -21,10 +21,9 @@ function words({ text, file, gone }) {
 
 /** @param {{room: string, self: string, chat: ShownMessage[], now?: number}} call @returns {string} */
 export function chatText({ room, self, chat, now = Date.now() }) {
-  const language = currentLanguage();
-  const day = new Intl.DateTimeFormat(language, { dateStyle: "full" });
-  const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
-  const lines = [`${t("chat.of-room", { room })} – ${new Intl.DateTimeFormat(language, { dateStyle: "long", timeStyle: "short" }).format(now)}`];
+  const day = new Intl.DateTimeFormat(currentLocale(), { dateStyle: "full" });
+  const clock = new Intl.DateTimeFormat(currentLocale(), { hour: "2-digit", minute: "2-digit" });
+  const lines = [`${t("chat.of-room", { room })} – ${new Intl.DateTimeFormat(currentLocale(), { dateStyle: "long", timeStyle: "short" }).format(now)}`];
   let today = "";
   for (const message of chat.filter(({ pending, failed }) => !pending && failed === undefined)) {
     const date = day.format(message.time * 1000);

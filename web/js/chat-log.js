@@ -112,7 +112,7 @@ export class ChatLog {
     const first = this.#selves.size === 0;
     this.#selves.add(self);
     const remembered = new Map(history.map((message) => [keyOf(message), message]));
-    let shown = this.store.state.chat.map((each) => lostFile(each, remembered.get(keyOf(each))));
+    let shown = this.store.state.chat.map((each) => corrected(each, remembered.get(keyOf(each))));
     const known = new Set(shown.map(keyOf));
     const news = history.filter((message) => !known.has(keyOf(message))).map((message) => this.#shown(message));
     for (const message of news) if (message.own) shown = withoutPending(shown, message);
@@ -170,9 +170,10 @@ export class ChatLog {
   }
 }
 
-/** A line of ours whose file the server has no more. @param {ShownMessage} ours @param {ChatMessage} [theirs] */
-function lostFile(ours, theirs) {
-  return ours.file && theirs && !theirs.file ? { ...ours, gone: true } : ours;
+/** What the server now says of a line that we have: its file may be gone. @param {ShownMessage} ours @param {ChatMessage} [theirs] */
+function corrected(ours, theirs) {
+  if (!theirs || ours.file?.expires === theirs.file?.expires) return ours;
+  return theirs.file ? { ...ours, file: theirs.file } : { ...ours, gone: true };
 }
 
 /** Without the first of ours that this one confirms. @param {ShownMessage[]} chat @param {ChatMessage} confirmed */

@@ -39,6 +39,11 @@ export function currentLanguage() {
   return language;
 }
 
+/** The language with the region that the browser names for it, which writes times and numbers its own way. */
+export function currentLocale() {
+  return navigator.languages.find((tag) => tag.slice(0, 2).toLowerCase() === language) ?? language;
+}
+
 /** @param {string} wanted */
 export async function useLanguage(wanted) {
   const response = await fetch(assetUrl(`locales/${wanted}.json`));

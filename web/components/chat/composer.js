@@ -84,7 +84,7 @@ export class Composer extends View {
   #showReceivers(state) {
     const { chatTo } = state;
     const people = receivers(state);
-    this.#to.hidden = people.length === 0 && chatTo === "";
+    this.#to.hidden = (people.length === 0 && chatTo === "") || !(mayUse(state, "chat") || mayUse(state, "files"));
     const options = [{ id: "", name: t("chat.everybody") }, ...people];
     if (!this.#receiverIsThere(state)) options.push({ id: chatTo, name: t("chat.has-left", { name: this.#nameOf(chatTo) }) });
     const drawn = JSON.stringify(options);

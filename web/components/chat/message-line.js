@@ -2,7 +2,7 @@
 
 import { make } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
-import { currentLanguage, t } from "../../js/language.js";
+import { currentLanguage, currentLocale, t } from "../../js/language.js";
 import { audienceOf } from "../../js/chat-export.js";
 import { mayUse } from "../../js/state.js";
 import { fileSize, plainName } from "../../js/file-size.js";
@@ -44,7 +44,7 @@ export function fileName(name) {
 function until({ file, gone }) {
   const expires = (file?.expires ?? 0) * 1000;
   if (gone || expires <= Date.now()) return t("file.gone");
-  return t("file.until", { date: new Intl.DateTimeFormat(currentLanguage(), { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }).format(expires) });
+  return t("file.until", { date: new Intl.DateTimeFormat(currentLocale(), { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }).format(expires) });
 }
 
 /** @param {ShownMessage} message @param {Call} call @param {boolean} mayDelete */
@@ -97,7 +97,7 @@ function head(message, self) {
   const who = make("bdi", { class: "chat-who" });
   who.textContent = message.own ? t("you") : message.name;
   const when = make("time", { class: "chat-time", datetime: new Date(message.time * 1000).toISOString() });
-  when.textContent = new Intl.DateTimeFormat(currentLanguage(), { hour: "2-digit", minute: "2-digit" }).format(message.time * 1000);
+  when.textContent = new Intl.DateTimeFormat(currentLocale(), { hour: "2-digit", minute: "2-digit" }).format(message.time * 1000);
   const line = make("p", { class: "chat-head" }, who, when);
   const whom = audienceOf(message, self);
   if (!whom) return line;
@@ -128,7 +128,7 @@ export function messageLine(message, { call, self, goesOn, mayDelete }) {
 function dayName(time, now) {
   const days = Math.round((new Date(time).setHours(0, 0, 0, 0) - new Date(now).setHours(0, 0, 0, 0)) / 86_400_000);
   const language = currentLanguage();
-  if (days < -1) return new Intl.DateTimeFormat(language, { weekday: "long", day: "numeric", month: "long" }).format(time);
+  if (days < -1) return new Intl.DateTimeFormat(currentLocale(), { weekday: "long", day: "numeric", month: "long" }).format(time);
   return new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(days, "day");
 }
 

@@ -130,7 +130,9 @@ class Questions extends View {
   #choices({ id, text, answered }, host, own) {
     /** @param {string} action @param {string} words @param {() => void} press */
     const choice = (action, words, press) => {
-      const button = make("button", { class: "button small quiet", type: "button", text: words, data: { action }, on: { click: press } });
+      const button = make("button", { class: "button small quiet", type: "button", data: { action }, on: { click: press } });
+      if (action === "answered" && !answered) button.append(icon("check"));
+      button.append(make("span", { text: words }));
       button.setAttribute("aria-label", `${t(words)}: ${text}`);
       return button;
     };
