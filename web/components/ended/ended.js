@@ -5,22 +5,26 @@ import { make, setText } from "../../js/dom.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 
+const REASONS = ["left", "replaced", "removed", "banned", "ended"];
+
 class Ended extends View {
   #title = make("h1");
   #text = make("p", { class: "hint" });
+  #again = make("button", { class: "button primary", type: "button", text: "ended.again", data: { action: "rejoin" }, on: { click: () => this.call.store.set({ phase: "lobby", ended: "" }) } });
 
   /** @override */
   build() {
-    const again = make("button", { class: "button primary", type: "button", text: "ended.again", data: { action: "rejoin" }, on: { click: () => this.call.store.set({ phase: "lobby", ended: "" }) } });
     const home = make("a", { class: "button", href: "/", text: "ended.home", data: { action: "home" } });
-    this.append(make("main", { class: "card ended-card" }, this.#title, this.#text, make("div", { class: "ended-buttons" }, again, home)));
+    this.append(make("main", { class: "card ended-card" }, this.#title, this.#text, make("div", { class: "ended-buttons" }, this.#again, home)));
   }
 
   /** @override @param {State} state */
   update(state) {
-    const why = state.ended === "replaced" || state.ended === "ended" ? state.ended : "left";
+    const why = REASONS.includes(state.ended) ? state.ended : "left";
     setText(this.#title, `ended.${why}`);
-    setText(this.#text, `ended.${why}.text`);
+    setText(this.#text, why === "ended" && state.broadcast ? "ended.ended.webinar" : `ended.${why}.text`);
+    // Who may not come again is not asked to.
+    this.#again.hidden = why === "banned";
   }
 }
 

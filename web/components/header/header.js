@@ -6,7 +6,6 @@ import { make } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
 import { onStage } from "../../js/state.js";
-import { copyLinkButton, linkOf } from "../invite/invite.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 
@@ -29,7 +28,9 @@ class Header extends View {
       this.call.showPanel(this.call.store.state.panel === "people" ? "" : "people");
     });
     const mark = make("img", { class: "mark", src: assetUrl("styles/mark.svg"), alt: "", width: "28", height: "28" });
-    this.append(mark, this.#room, copyLinkButton(() => linkOf(this.call.store.state), "button quiet header-copy"), this.#questions, this.#people);
+    const invite = make("button", { class: "button quiet header-invite", type: "button", data: { action: "invite" } }, icon("invite"), make("span", { text: "invite" }));
+    invite.addEventListener("click", () => this.dispatchEvent(new Event("openinvite", { bubbles: true })));
+    this.append(mark, this.#room, invite, this.#questions, this.#people);
   }
 
   /** @override @param {State} state */

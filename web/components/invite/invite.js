@@ -1,54 +1,16 @@
-/** The link to this room: a button that copies it, and the card shown while nobody else has come. */
+/** The card shown while nobody else has come: the link to this room, and the way to more. */
 
 import { View } from "../../js/view.js";
-import { make, setText } from "../../js/dom.js";
-import { draw, icon } from "../../js/icons.js";
+import { make } from "../../js/dom.js";
+import { icon } from "../../js/icons.js";
 import { invitationLink } from "../../js/room-settings.js";
+import { copyLinkButton } from "./copy-link.js";
 
 /** @typedef {import("../../js/state.js").State} State */
-
-const SAY_COPIED_MS = 2500;
-
-/** @param {string} text @returns {Promise<boolean>} */
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // No clipboard outside https: the old way still works.
-    const area = make("textarea", { class: "off-screen", readonly: true });
-    area.value = text;
-    (document.querySelector("dialog[open]") ?? document.body).append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    return done;
-  }
-}
 
 /** @param {State} state */
 export function linkOf({ room, broadcast }) {
   return invitationLink(room, broadcast);
-}
-
-/** @param {() => string} link @param {string} className */
-export function copyLinkButton(link, className) {
-  const symbol = icon("link");
-  const words = make("span", { text: "link.copy", "aria-live": "polite" });
-  const button = make("button", { class: className, type: "button", data: { action: "copy-link" } }, symbol, words);
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  button.addEventListener("click", async () => {
-    const done = await copy(link());
-    draw(symbol, done ? "check" : "warning");
-    setText(words, done ? "link.copied" : "link.not-copied");
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      draw(symbol, "link");
-      setText(words, "link.copy");
-    }, SAY_COPIED_MS);
-  });
-  return button;
 }
 
 class Invite extends View {
@@ -57,7 +19,10 @@ class Invite extends View {
   /** @override */
   build() {
     const words = make("div", { class: "invite-words" }, make("h2", { text: "invite.title" }), make("p", { text: "invite.text" }));
-    this.append(words, this.#link, copyLinkButton(() => linkOf(this.call.store.state), "button primary"));
+    const more = make("button", { class: "button", type: "button", data: { action: "invite" } }, icon("qr"), make("span", { text: "invite.more" }));
+    more.addEventListener("click", () => this.dispatchEvent(new Event("openinvite", { bubbles: true })));
+    const buttons = make("div", { class: "invite-buttons" }, copyLinkButton(() => linkOf(this.call.store.state), "button primary"), more);
+    this.append(words, this.#link, buttons);
   }
 
   /** @override @param {State} state */

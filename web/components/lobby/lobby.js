@@ -53,7 +53,8 @@ class Lobby extends View {
     const picker = document.createElement("turnd-device-picker");
     const side = make("div", { class: "lobby-side" }, document.createElement("turnd-preview"), picker);
     const foot = make("footer", { class: "lobby-foot" }, make("a", { class: "home-link", href: "/", text: "lobby.other-room" }), document.createElement("turnd-appearance"));
-    this.append(make("main", { class: "lobby-columns" }, side, form), foot);
+    const door = make("div", { class: "lobby-door" }, form, document.createElement("turnd-waiting"));
+    this.append(make("main", { class: "lobby-columns" }, side, door), foot);
     this.#prepare();
   }
 
@@ -78,7 +79,7 @@ class Lobby extends View {
 
   /** @param {string} code */
   #reason(code) {
-    return ["name", "room-full", "version"].includes(code) ? `refused.${code}` : "refused.other";
+    return ["name", "room-full", "version", "locked", "denied", "banned", "invitation"].includes(code) ? `refused.${code}` : "refused.other";
   }
 
   /** Turns on what was on last time, if that asks no question; not for who probably comes to watch. */

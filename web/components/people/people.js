@@ -1,33 +1,53 @@
-/** Who is here, and who can be heard and seen; in a webinar also who watches, whom hosts bring to the stage and send back. */
+/** Who is here, and who can be heard and seen, who waits to come in, who watches; and what hosts can do with them. */
 
 import { View } from "../../js/view.js";
 import { make, setLabel } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
-import { maySend, onStage } from "../../js/state.js";
-import { hueOf, initials } from "../tile/tile.js";
+import { mayUse } from "../../js/state.js";
+import { isMeant, peopleInOrder } from "../../js/people-order.js";
+import { opensMenu } from "../menu/menu.js";
+import { everybodyItems } from "./moderation.js";
+import { PersonRow } from "./person-row.js";
+import { WaitingList } from "./waiting-list.js";
 
 /** @typedef {import("../../js/state.js").State} State */
-/** @typedef {import("../../js/protocol.js").Participant & {shown: string}} Person */
+/** @typedef {import("../../js/people-order.js").Person} Person */
 
 /** A hall of a thousand is not read to its end. */
 const MAX_VIEWERS_LISTED = 200;
+/** Fewer are seen at a glance. */
+const SEARCH_ABOVE = 12;
 
 class People extends View {
+  #waiting = new WaitingList();
+  #hosts = make("div", { class: "people-hosts" });
+  #search = make("input", { class: "field", type: "search", autocomplete: "off", spellcheck: "false", label: "people.search", placeholder: "people.search", data: { field: "people-search" } });
+  #searching = make("div", { class: "people-search" }, icon("search"), this.#search);
   #list = make("ul", { class: "people-list" });
   #audience = make("h3", { class: "people-part" });
   #viewers = make("ul", { class: "people-list" });
   #more = make("p", { class: "hint people-more" });
+  #nobody = make("p", { class: "hint people-more", text: "people.nobody" });
+  /** @type {Map<string, PersonRow>} */
+  #rows = new Map();
 
   /** @override */
   build() {
     this.setAttribute("role", "complementary");
-    const close = make("button", { class: "round quiet", type: "button", label: "panel.close", data: { action: "close-people" }, on: { click: () => this.call.showPanel("") } });
-    close.append(icon("close"));
+    const close = make("button", { class: "round quiet", type: "button", label: "panel.close", data: { action: "close-people" }, on: { click: () => this.call.showPanel("") } }, icon("close"));
     this.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.call.showPanel("");
     });
-    this.append(make("header", { class: "panel-head" }, make("h2", { text: "people" }), close), make("div", { class: "people-scroll" }, this.#list, this.#audience, this.#viewers, this.#more));
+    const all = make("button", { class: "button small", type: "button", data: { action: "everybody-menu" } }, make("span", { text: "people.everybody" }), icon("more"));
+    opensMenu(all, () => everybodyItems(this.call), "people.everybody");
+    const rules = make("button", { class: "button small", type: "button", data: { action: "rules" } }, icon("rules"), make("span", { text: "rules" }));
+    rules.addEventListener("click", () => this.dispatchEvent(new Event("openrules", { bubbles: true })));
+    this.#hosts.append(all, rules);
+    this.#search.addEventListener("input", () => this.update(this.call.store.state));
+    this.#waiting.answer = (on, id) => this.call.room.admit(on, id);
+    const scroll = make("div", { class: "people-scroll" }, this.#waiting.element, this.#searching, this.#list, this.#audience, this.#viewers, this.#more, this.#nobody);
+    this.append(make("header", { class: "panel-head" }, make("h2", { text: "people" }), close), this.#hosts, scroll);
   }
 
   /** @override @param {State} state */
@@ -35,90 +55,44 @@ class People extends View {
     setLabel(this, "people");
     this.hidden = state.panel !== "people";
     if (this.hidden) return;
-    const others = onStage(state).map((person) => ({ ...person, shown: person.name }));
-    others.sort((a, b) => a.name.localeCompare(b.name));
-    const people = maySend(state) ? [this.#self(state), ...others] : others;
-    this.#list.replaceChildren(...people.map((person) => this.#item(person, state)));
-    this.#showAudience(state);
+    this.#hosts.hidden = state.role !== "host";
+    this.#waiting.update(state.moderation?.waiting ?? []);
+    const { stage, audience } = peopleInOrder(state);
+    const typed = this.#search.value;
+    this.#searching.hidden = stage.length + audience.length <= SEARCH_ABOVE && !typed;
+    const meant = (/** @type {Person[]} */ people) => (typed ? people.filter(({ name }) => isMeant(name, typed)) : people);
+    const [speakers, listed] = [meant(stage), meant(audience)];
+    const shown = listed.slice(0, MAX_VIEWERS_LISTED);
+    this.#fill(this.#list, speakers, state);
+    this.#fill(this.#viewers, shown, state);
+    this.#showAudience(state, Math.max(state.audience, audience.length), listed.length - shown.length);
+    this.#nobody.hidden = !typed || speakers.length + shown.length > 0;
+    this.#forget(new Set([...speakers, ...shown].map(({ id }) => id)));
   }
 
-  /** @param {State} state @returns {Person} */
-  #self(state) {
-    return {
-      id: state.self,
-      name: state.name,
-      shown: `${state.name} (${t("you").toLocaleLowerCase()})`,
-      microphone: state.microphone === "on",
-      camera: state.camera === "on",
-      screen: state.screen === "on",
-      connected: true,
-      role: state.role,
-    };
-  }
-
-  /** Only hosts are told who watches; everybody is told how many. @param {State} state */
-  #showAudience(state) {
-    const viewers = state.participants.filter(({ role }) => role === "viewer");
-    const count = Math.max(state.audience, viewers.length);
-    this.#audience.hidden = !state.broadcast;
+  /** Only hosts are told who watches; everybody is told how many. @param {State} state @param {number} count @param {number} more not listed */
+  #showAudience({ broadcast }, count, more) {
+    this.#audience.hidden = !broadcast;
     this.#audience.textContent = t("people.watching", { count });
-    viewers.sort((a, b) => a.name.localeCompare(b.name));
-    const listed = viewers.slice(0, MAX_VIEWERS_LISTED);
-    this.#viewers.hidden = listed.length === 0;
-    this.#viewers.replaceChildren(...listed.map((viewer) => this.#viewer(viewer)));
-    this.#more.hidden = listed.length === viewers.length;
-    this.#more.textContent = t("people.more", { count: viewers.length - listed.length });
+    this.#more.hidden = more <= 0;
+    this.#more.textContent = t("people.more", { count: more });
   }
 
-  /** @param {import("../../js/protocol.js").Participant} viewer */
-  #viewer(viewer) {
-    const item = this.#named({ ...viewer, shown: viewer.name });
-    if (viewer.connected) item.append(this.#stageButton(viewer, true, "people.bring"));
-    return item;
+  /** Rows move only where the order changed: one that stays keeps its focus. @param {HTMLElement} list @param {Person[]} people @param {State} state */
+  #fill(list, people, state) {
+    people.forEach((person, index) => {
+      let row = this.#rows.get(person.id);
+      if (!row) this.#rows.set(person.id, (row = new PersonRow(this.call)));
+      row.update(person, state);
+      if (list.children[index] !== row.element) list.insertBefore(row.element, list.children[index] ?? null);
+    });
+    while (list.children.length > people.length) list.lastElementChild?.remove();
+    list.classList.toggle("has-buttons", state.role === "host" || mayUse(state, "chat"));
   }
 
-  /** @param {{id: string, name: string}} person @param {boolean} on @param {string} words */
-  #stageButton({ id, name }, on, words) {
-    const button = make("button", { class: "button small people-stage", type: "button", text: words, data: { action: on ? "bring" : "send-back", participant: id }, on: { click: () => this.call.stage(id, on) } });
-    button.setAttribute("aria-label", `${t(words)}: ${name}`);
-    return button;
-  }
-
-  /** Hosts send speakers back; a speaker steps down. @param {Person} person @param {State} state */
-  #back(person, { broadcast, role, self }) {
-    if (!broadcast || person.role !== "speaker") return [];
-    if (person.id === self) return [this.#stageButton(person, false, "people.step-down")];
-    return role === "host" ? [this.#stageButton(person, false, "people.send-back")] : [];
-  }
-
-  /** @param {Person} person */
-  #named(person) {
-    const avatar = make("span", { class: "people-avatar", "aria-hidden": "true", data: { hue: String(hueOf(person.name)) } });
-    avatar.textContent = initials(person.name);
-    const name = make("span", { class: "people-name" });
-    name.textContent = person.shown;
-    const item = make("li", { class: "people-item" }, avatar, name);
-    if (!person.connected) item.append(make("span", { class: "people-away", text: "tile.away" }));
-    return item;
-  }
-
-  /** @param {Person} person @param {State} state */
-  #item(person, state) {
-    const item = this.#named(person);
-    item.append(...this.#back(person, state));
-    if (person.screen) item.append(this.#sign("screen", "share.is-on", false));
-    item.append(
-      this.#sign(person.camera ? "camera" : "camera-off", person.camera ? "camera.is-on" : "camera.is-off", !person.camera),
-      this.#sign(person.microphone ? "microphone" : "microphone-off", person.microphone ? "microphone.is-on" : "microphone.is-off", !person.microphone),
-    );
-    return item;
-  }
-
-  /** @param {import("../../js/icons.js").IconName} name @param {string} words @param {boolean} off */
-  #sign(name, words, off) {
-    const sign = make("span", { class: off ? "people-sign is-off" : "people-sign", role: "img", label: words });
-    sign.append(icon(name));
-    return sign;
+  /** @param {Set<string>} present */
+  #forget(present) {
+    for (const id of this.#rows.keys()) if (!present.has(id)) this.#rows.delete(id);
   }
 }
 
