@@ -4,19 +4,19 @@ import { currentLanguage } from "./language.js";
 
 const WORDS = {
   en: `amber anchor apple april arrow autumn badge bamboo basil beacon birch bottle breeze bridge bronze button cabin candle
-canyon castle cedar cherry circle cloud clover coast comet copper coral cotton creek crystal daisy delta desert dolphin eagle
-ember falcon feather fern field forest fountain garden ginger glacier granite harbor harvest hazel honey horizon island
+canyon castle cedar cherry circle cloud clover coast comet copper coral cotton cricket crystal daisy delta desert dolphin eagle
+ember falcon feather fern field forest fountain garden ginger glacier granite hammock harvest hazel honey horizon island
 ivory jasmine juniper kettle lagoon lantern lemon lily linen lunar maple marble meadow melon mint mirror morning mountain
 nectar needle oasis ocean olive onyx orange orchard oxygen paper pearl pebble pepper piano planet plum pocket prairie quartz
 rabbit rainbow raven ribbon river robin rocket saddle saffron sailor sandal season shadow silver singer summer sunset
 temple thunder tiger timber topaz tulip tunnel valley velvet violet walnut water willow window winter wonder yellow zebra`,
-  fr: `abeille abricot agate ancre argent automne avril balcon bambou banane baril bateau bouton branche brise bronze cabane
+  fr: `abeille abricot agate amande argent automne avril balcon bambou banane baril bateau bouton branche brise bronze cabane
 calme canal canard canyon caramel cascade castor cerise chalet chemin cigale cirque citron clairon colline comete compas
 corail coton cuivre dauphin desert dune ecorce etoile fanal faucon fleur fontaine foret fougere galet garage girafe glacier
-granite grenade grotte harpe horizon iris ivoire jardin jasmin jonquille lagune lanterne lavande lezard lilas lune magnolia
+grelot grenade grotte harpe horizon iris ivoire jardin jasmin jonquille lagune lanterne lavande lezard lilas lune magnolia
 marbre marin matin melon menthe miel miroir mistral montagne moulin muguet nacre navire neige nuage oasis ocean olive orage
 orange papier pastel perle phare piano planete pluie poivre prairie prune quartz renard riviere rocher roseau ruban sable
-safran sapin saule savane soleil sorbet tambour tigre tilleul topaze torrent tulipe vallon velours verger violet voilier`,
+safran sapin sauge savane soleil sorbet tambour tigre tilleul topaze torrent tulipe vallon velours verger violet voilier`,
 };
 
 /** @type {number} as in PROTOCOL.md */

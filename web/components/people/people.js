@@ -41,7 +41,7 @@ class People extends View {
     });
     const all = make("button", { class: "button small", type: "button", data: { action: "everybody-menu" } }, make("span", { text: "people.everybody" }), icon("more"));
     opensMenu(all, () => everybodyItems(this.call), "people.everybody");
-    const rules = make("button", { class: "button small", type: "button", data: { action: "rules" } }, icon("rules"), make("span", { text: "rules" }));
+    const rules = make("button", { class: "button small", type: "button", text: "rules", data: { action: "rules" } });
     rules.addEventListener("click", () => this.dispatchEvent(new Event("openrules", { bubbles: true })));
     this.#hosts.append(all, rules);
     this.#search.addEventListener("input", () => this.update(this.call.store.state));

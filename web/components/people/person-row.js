@@ -29,7 +29,7 @@ export class PersonRow {
   #name = make("span", { class: "people-name" });
   #about = make("span", { class: "people-about" });
   #rank = make("span", { class: "people-rank", "aria-hidden": "true" });
-  #hand = make("span", { class: "people-sign people-hand", role: "img" }, icon("hand"), this.#rank);
+  #hand = make("span", { class: "people-hand", role: "img" }, icon("hand"), this.#rank);
   #screen = make("span", { class: "people-sign", role: "img", label: "share.is-on" }, icon("screen"));
   #cameraSign = icon("camera");
   #camera = make("span", { class: "people-sign", role: "img" }, this.#cameraSign);
@@ -48,8 +48,8 @@ export class PersonRow {
     this.#stage.addEventListener("click", () => {
       if (this.#person) this.#call.stage(this.#person.id, !this.#person.self);
     });
-    const words = make("span", { class: "people-words" }, this.#name, this.#about);
-    this.element.append(this.#avatar, words, this.#stage, this.#hand, this.#screen, this.#camera, this.#microphone, this.#write, this.#menu);
+    const below = make("span", { class: "people-below" }, this.#hand, this.#about);
+    this.element.append(this.#avatar, make("span", { class: "people-words" }, this.#name, below), this.#stage, this.#screen, this.#camera, this.#microphone, this.#write, this.#menu);
   }
 
   /** @param {Person} person @param {State} state */
