@@ -188,6 +188,7 @@ async def words(person: Person, selector: str, pattern: str) -> str:
 
 async def test_the_bars_of_a_tile_say_what_comes_and_why(pair: tuple[Person, Person]) -> None:
     for person, scheme in zip(pair, ("light", "dark"), strict=True):
+        await person.browser.resize(600, 700)  # where the middle layer is enough
         await person.browser.click("turnd-tile:not(.is-self) [data-action='quality']")
         await words(person, ".quality-picture", r"\d+×\d+, \d+ frames/s")
         await words(person, ".quality-reason", "As large as shown here: more would not be seen.")

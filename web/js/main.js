@@ -11,6 +11,8 @@ import "../components/waiting/waiting.js";
 import "../components/lobby/lobby.js";
 import "../components/password/password.js";
 import "../components/header/header.js";
+import "../components/view-switch/view-switch.js";
+import "../components/self-view/self-view.js";
 import "../components/banner/banner.js";
 import "../components/admission/admission.js";
 import "../components/invitation/invitation.js";

@@ -11,6 +11,9 @@
  * @property {string} microphoneDevice
  * @property {string} cameraDevice
  * @property {string} speakerDevice
+ * @property {string} view `grid` or `speaker`
+ * @property {string} selfView `grid`, `floating`, `hidden`, or empty: as suits the view
+ * @property {string} selfCorner
  *
  * How somebody likes a call to be.
  * @typedef {object} Choices
@@ -50,6 +53,9 @@ const DEFAULTS = {
   microphoneDevice: "",
   cameraDevice: "",
   speakerDevice: "",
+  view: "grid",
+  selfView: "",
+  selfCorner: "bottom-end",
 };
 
 /** @returns {Preferences & Choices} */

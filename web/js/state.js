@@ -43,6 +43,12 @@ import { DEFAULT_CHOICES } from "./preferences.js";
  * @property {{host: boolean} | null} waiting for a host to let us in, who is there or not
  * @property {import("./protocol.js").Question[]} questions to the stage
  * @property {number} hand ours: 0 down, otherwise the smaller the longer it is up
+ * @property {import("./seating.js").ViewMode} view everybody of one size, or who speaks large
+ * @property {boolean} screensAside shared screens are tiles among the others
+ * @property {string} pinned key of the tile that stands large whoever speaks; empty: none
+ * @property {number} page of the tiles, from 0
+ * @property {import("./seating.js").SelfView} selfView where our own picture is
+ * @property {import("./layout.js").Corner} selfCorner where it floats
  * @property {Received} received how the pictures of others arrive, as the server sees it
  * @property {number} tracks rises when the tracks or slots of others changed
  * @property {string | null} speaker
@@ -93,6 +99,12 @@ export function initialState() {
     waiting: null,
     questions: [],
     hand: 0,
+    view: "grid",
+    screensAside: false,
+    pinned: "",
+    page: 0,
+    selfView: "",
+    selfCorner: "bottom-end",
     received: { estimate_kbps: 0, streams: [] },
     tracks: 0,
     speaker: null,

@@ -42,6 +42,18 @@ function differs(before, after) {
   return Math.abs(after - before) > before * MATTERS;
 }
 
+/** What is seen twice, as beside a small window of its own, counts where it is larger. @param {SeenTile[]} seen @returns {SeenTile[]} */
+export function largestOfEach(seen) {
+  /** @type {Map<string, SeenTile>} */
+  const largest = new Map();
+  for (const tile of seen) {
+    const key = `${tile.participant}/${tile.source}`;
+    const other = largest.get(key);
+    if (!other || other.width < tile.width) largest.set(key, tile);
+  }
+  return [...largest.values()];
+}
+
 /** Whether the server should hear of the change. @param {ViewTile[]} before @param {ViewTile[]} after */
 export function viewChanged(before, after) {
   if (before.length !== after.length) return true;

@@ -7,6 +7,7 @@ import { t } from "../../js/language.js";
 import { relayChoice } from "../../js/ice-servers.js";
 import { roomSettings } from "../../js/room-settings.js";
 import { choices, preferences } from "../../js/preferences.js";
+import { rememberedChoices } from "../../js/stage-choices.js";
 import { Settings } from "../settings/settings.js";
 
 /** @typedef {import("../../js/state.js").State} State */
@@ -27,6 +28,7 @@ export function makeCall(room, query, entry) {
     cameraDevice,
     speakerDevice,
     choices: choices(),
+    ...rememberedChoices(),
   });
   const call = new Call({ store, url: socketUrl(room), relay: relayChoice(query), settings: roomSettings(query), entry });
   call.media.choice = { microphone: microphoneDevice, camera: cameraDevice };

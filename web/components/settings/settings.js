@@ -16,6 +16,7 @@ export class Settings extends View {
       make("header", { class: "dialog-head" }, make("h2", { text: "controls.settings" }), close),
       document.createElement("turnd-device-picker"),
       make("p", { class: "hint", text: "settings.hint", data: { shown: "without-devices" } }),
+      document.createElement("turnd-self-view"),
       look,
     );
     this.#dialog.addEventListener("click", (event) => {

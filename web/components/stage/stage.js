@@ -1,63 +1,93 @@
-/** The people: a grid, or a shared screen with a filmstrip beside it. Places the tiles; a tile lives as long as its person. */
+/**
+ * The people: all of one size, or one large and the others in a strip, or shared screens with the people beside. Decides who is
+ * seen where; the geometry is in layout.js, the seats in seating.js. A tile lives as long as its person is here.
+ */
 
 import { View } from "../../js/view.js";
-import { arrangeGrid, inSight } from "../../js/layout.js";
-import { maySend, onStage } from "../../js/state.js";
-import { viewTiles } from "../../js/view-report.js";
-import { make, makeElement } from "../../js/dom.js";
+import { USUAL_RATIO, arrangeGrid, floatBox, moved, planStage } from "../../js/layout.js";
+import { BRING_AFTER_MS, LARGE_AFTER_MS, SELF, Seating, Talk, pageOf, setScene, whoGivesWay } from "../../js/seating.js";
+import { chooseSelfView, SELF_VIEWS, togglePin } from "../../js/stage-choices.js";
+import { largestOfEach, viewTiles } from "../../js/view-report.js";
+import { make, makeElement, setText } from "../../js/dom.js";
+import { opensMenu } from "../menu/menu.js";
+import { Quality } from "../quality/quality.js";
 import { Tile } from "../tile/tile.js";
-import { Quality, barsFor } from "../quality/quality.js";
+import { CalledOut } from "./called-out.js";
+import { Carrying, runsFromRight } from "./carrying.js";
+import { isScreen, stageContents } from "./contents.js";
+import { Pager } from "./pager.js";
+import { Placing } from "./placing.js";
+import { SmallWindow } from "./small-window.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 /** @typedef {import("../../js/layout.js").Box} Box */
+/** @typedef {import("../../js/seating.js").Scene} Scene */
 /** @typedef {import("../../js/view-report.js").SeenTile} SeenTile */
-/** @typedef {Omit<import("../tile/tile.js").TileContent, "bars"> & {key: string}} TileContent */
-
-const GAP = 10;
-const MIN_WIDTH = 156;
-const SCREEN_RATIO = 16 / 9;
-/** A picture this near to being scrolled to is asked for already. */
-const NEAR = 120;
-/** Browsers make it a quarter of the screen; who draws it larger loses little. */
-const PICTURE_IN_PICTURE = { width: 480, height: 270 };
+/** @typedef {import("../tile/tile.js").TileContent} TileContent */
+/** @typedef {{boxes: Map<string, Box>, scene: Scene, page: number, pages: number, pager: Box | null}} Picture */
 
 class Stage extends View {
   /** @type {Map<string, Tile>} */
   #tiles = new Map();
-  #focus = make("div", { class: "stage-focus" });
-  #grid = make("div", { class: "stage-grid" });
-  #inner = make("div", { class: "stage-inner" });
-  #observer = new ResizeObserver(() => this.#arrange());
-  #known = new Set();
-  /** @type {Map<string, Box>} */
-  #boxes = new Map();
+  /** @type {TileContent[]} */
+  #contents = [];
+  #area = make("div", { class: "stage-area" });
   #empty = make("p", { class: "stage-empty hint", text: "stage.empty" });
+  #showSelf = make("button", { class: "button stage-show-self", type: "button", text: "self-view.show", hidden: true, data: { action: "show-self" } });
+  #space = { width: 0, height: 0 };
+  #observer = new ResizeObserver(([{ contentRect }]) => this.#resized(contentRect));
+  #placing = new Placing();
+  #pager = new Pager((page) => this.call.store.set({ page }));
+  #called = new CalledOut();
+  #small = new SmallWindow(() => this.call, () => this.#look());
+  #seating = new Seating();
+  #talk = new Talk();
+  #spotlight = "";
+  /** @type {ReturnType<typeof setTimeout>[]} */
+  #talkTimers = [];
+  /** @type {(() => void)[]} */
+  #stops = [];
 
   /** @override */
   build() {
-    this.#grid.append(this.#inner);
-    this.append(this.#focus, this.#grid, this.#empty);
-    this.addEventListener("ratio", () => this.#arrange());
+    this.append(this.#area);
+    this.#area.append(this.#empty, this.#showSelf, this.#pager.element, this.#called.element);
+    this.#pager.swipes(this.#area);
+    this.#showSelf.addEventListener("click", () => chooseSelfView(this.call.store, "grid"));
+    new Carrying(this.#area, { placing: this.#placing, store: () => this.call.store, space: () => this.#space, dropped: () => this.#arrange(true) });
+    this.addEventListener("ratio", () => this.#arrange(true));
     this.addEventListener("quality", (event) => this.#showQuality(/** @type {Tile} */ (event.target)));
-    this.#grid.addEventListener("scroll", this.#look, { passive: true });
+    this.addEventListener("pin", (event) => togglePin(this.call.store, /** @type {Tile} */ (event.target).key));
     for (const type of ["enterpictureinpicture", "leavepictureinpicture"]) this.addEventListener(type, this.#look, true);
+    if (SmallWindow.possible) this.dataset.opens = "openpip";
   }
 
   /** @override */
   connectedCallback() {
     super.connectedCallback();
-    this.#observer.observe(this.#focus);
-    this.#observer.observe(this.#grid);
-    document.addEventListener("visibilitychange", this.#resume);
-    document.addEventListener("fullscreenchange", this.#look);
+    this.#observer.observe(this.#area);
+    const page = /** @type {HTMLElement} */ (this.closest("turnd-call"));
+    this.#listen(document, "visibilitychange", this.#resume);
+    this.#listen(document, "fullscreenchange", this.#look);
+    this.#listen(document, "keydown", (event) => this.#pager.key(/** @type {KeyboardEvent} */ (event)));
+    this.#listen(page, "openpip", () => this.#small.toggle(this.#tiles.get(this.#foremost()?.key ?? "")?.video));
+    const { signalling } = this.call;
+    this.#stops.push(signalling.on("reaction", (reaction) => this.#called.show(reaction, this.#seen(reaction.participant))));
   }
 
   /** @override */
   disconnectedCallback() {
     super.disconnectedCallback();
     this.#observer.disconnect();
-    document.removeEventListener("visibilitychange", this.#resume);
-    document.removeEventListener("fullscreenchange", this.#look);
+    for (const stop of this.#stops.splice(0)) stop();
+    for (const timer of this.#talkTimers.splice(0)) clearTimeout(timer);
+    this.#small.close();
+  }
+
+  /** @param {EventTarget} target @param {string} type @param {(event: Event) => void} handler */
+  #listen(target, type, handler) {
+    target.addEventListener(type, handler);
+    this.#stops.push(() => target.removeEventListener(type, handler));
   }
 
   #resume = () => {
@@ -67,97 +97,143 @@ class Stage extends View {
 
   /** @override @param {State} state */
   update(state) {
-    const contents = this.#contents(state);
-    const wanted = new Set(contents.map(({ key }) => key));
+    this.#contents = stageContents(state, this.call);
+    const here = new Set(this.#contents.map(({ key }) => key));
     for (const [key, tile] of this.#tiles) {
-      if (wanted.has(key)) continue;
+      if (here.has(key)) continue;
       tile.remove();
       this.#tiles.delete(key);
     }
-    for (const content of contents) {
-      let tile = this.#tiles.get(content.key);
-      if (!tile) {
-        tile = makeElement("turnd-tile", Tile);
-        this.#tiles.set(content.key, tile);
-        (content.source === "screen" ? this.#focus : this.#inner).append(tile);
-      }
-      const { participant, source, self } = content;
-      const mid = this.call.subscriber.slot(participant, source)?.mid;
-      tile.show({ ...content, bars: barsFor(state, { participant, source, self }, mid) });
-    }
-    const sharing = contents.some(({ source }) => source === "screen");
-    this.toggleAttribute("data-sharing", sharing);
-    this.#empty.hidden = contents.length > 0;
-    this.#known = wanted;
-    this.#arrange();
+    for (const content of this.#contents) (this.#tiles.get(content.key) ?? this.#makeTile(content)).show(content);
+    this.#seating.seat([...here]);
+    this.#talk.forgetOthers(here);
+    this.#hear(state);
+    this.#arrange(true);
   }
 
-  /** @param {State} state @returns {TileContent[]} */
-  #contents(state) {
-    const { call } = this;
-    const { speaker } = state;
-    const people = onStage(state);
-    /** @type {TileContent[]} */
-    const contents = people.map((person) => ({
-      key: person.id,
-      participant: person.id,
-      source: /** @type {const} */ ("camera"),
-      name: person.name,
-      self: false,
-      microphone: person.microphone,
-      picture: person.camera,
-      connected: person.connected,
-      speaking: speaker === person.id && person.microphone,
-      track: call.subscriber.track(person.id, "camera"),
+  /** @param {TileContent} content */
+  #makeTile({ key }) {
+    const tile = makeElement("turnd-tile", Tile);
+    tile.key = key;
+    tile.hidden = true;
+    this.#tiles.set(key, tile);
+    this.#area.append(tile);
+    if (key === SELF) opensMenu(tile.menu, () => this.#selfMenu(), "self-view");
+    return tile;
+  }
+
+  /** @returns {import("../menu/menu.js").MenuItem[]} */
+  #selfMenu() {
+    const { store } = this.call;
+    const { floating } = this.#scene(store.state);
+    const now = floating ? "floating" : "grid";
+    return SELF_VIEWS.map((each) => ({
+      text: `self-view.${each}`,
+      icon: each === now ? "check" : undefined,
+      action: `self-view-${each}`,
+      press: () => chooseSelfView(store, each),
     }));
-    if (maySend(state)) contents.push(this.#ownContent(state));
-    for (const person of people.filter(({ screen }) => screen)) {
-      contents.push({
-        key: `${person.id}/screen`,
-        participant: person.id,
-        source: "screen",
-        name: person.name,
-        self: false,
-        microphone: true,
-        picture: true,
-        connected: person.connected,
-        speaking: false,
-        track: call.subscriber.track(person.id, "screen"),
-      });
+  }
+
+  /** @param {State} state */
+  #hear({ speaker, self }) {
+    const key = speaker === self && self !== "" ? SELF : (speaker ?? "");
+    if (!this.#talk.hear(key, performance.now())) return;
+    for (const timer of this.#talkTimers.splice(0)) clearTimeout(timer);
+    if (key && key !== SELF) this.#talkTimers = [setTimeout(() => this.#enlarge(), LARGE_AFTER_MS), setTimeout(() => this.#bring(), BRING_AFTER_MS)];
+  }
+
+  /** Whoever has the floor stands large from now on, where the view has somebody large; the one before takes the seat. */
+  #enlarge() {
+    const speaker = this.#talk.steady(LARGE_AFTER_MS, performance.now());
+    if (!this.#tiles.has(speaker) || speaker === this.#spotlight) return;
+    const { large } = this.#scene(this.call.store.state);
+    if (large.length === 1 && large[0] === this.#spotlight) this.#seating.swap(speaker, this.#spotlight);
+    this.#spotlight = speaker;
+    this.#arrange(true);
+  }
+
+  /** Whoever has the floor and sits on another page changes seats with somebody of this one. */
+  #bring() {
+    const speaker = this.#talk.steady(BRING_AFTER_MS, performance.now());
+    const { rest } = this.#scene(this.call.store.state);
+    const { page, perPage } = this.#perPage;
+    const away = whoGivesWay({ keys: rest, page, perPage, speaker, talk: this.#talk });
+    if (!away) return;
+    this.#seating.swap(speaker, away);
+    this.#arrange(true);
+  }
+
+  #perPage = { page: 0, perPage: 1 };
+
+  /** @param {State} state @returns {Scene} */
+  #scene(state) {
+    const people = this.#seating.order(this.#contents.filter((content) => !isScreen(content)).map(({ key }) => key));
+    const screens = this.#contents.filter(isScreen).map(({ key }) => key);
+    return setScene({ people, screens, mode: state.view, spotlight: this.#spotlight || people.find((key) => key !== SELF) || "", screensAside: state.screensAside, pinned: state.pinned, selfView: state.selfView });
+  }
+
+  /** @param {DOMRectReadOnly} rectangle */
+  #resized({ width, height }) {
+    this.#space = { width, height };
+    this.#arrange(false);
+  }
+
+  /** @param {boolean} glide */
+  #arrange(glide) {
+    const { state } = this.call.store;
+    const picture = this.#compose(state);
+    this.#placing.place(this.#tiles, picture.boxes, glide);
+    this.#pager.show(picture.page, picture.pages, picture.pager);
+    const { large, rest, floating } = picture.scene;
+    const pinnable = large.length + rest.length > 1;
+    for (const [key, tile] of this.#tiles) {
+      if (picture.boxes.has(key)) tile.stand({ pinned: state.pinned === key, pinnable, large: large.includes(key), floating: floating && key === SELF });
     }
-    return contents;
-  }
-
-  /** @param {State} state @returns {TileContent} */
-  #ownContent(state) {
-    const { self, speaker } = state;
-    return {
-      key: "self",
-      participant: self,
-      source: "camera",
-      name: state.name,
-      self: true,
-      microphone: state.microphone === "on",
-      picture: state.camera === "on",
-      connected: true,
-      speaking: speaker === self && self !== "" && state.microphone === "on",
-      track: this.call.media.track("camera"),
-    };
-  }
-
-  #arrange() {
-    const screens = [...this.#known].filter((key) => key.endsWith("/screen"));
-    const people = [...this.#known].filter((key) => !key.endsWith("/screen"));
-    // Held upright, a shared screen takes the height it needs and no more.
-    const ratio = this.#tiles.get(screens[0])?.ratio || SCREEN_RATIO;
-    const enough = screens.length === 1 && this.clientHeight > this.clientWidth;
-    this.#focus.style.maxHeight = enough ? `${Math.ceil(this.#focus.clientWidth / ratio)}px` : "";
-    this.#place(screens, this.#focus, SCREEN_RATIO, 0);
-    const { clientWidth, clientHeight } = this.#grid;
-    const upright = clientHeight > clientWidth;
-    const strip = this.hasAttribute("data-sharing");
-    this.#place(people, this.#grid, upright && !strip ? 4 / 3 : 16 / 9, strip ? 132 : MIN_WIDTH);
+    const nobody = large.length + rest.length === 0;
+    const hidden = nobody && this.#tiles.has(SELF);
+    this.#empty.hidden = !nobody;
+    this.#showSelf.hidden = !hidden;
+    setText(this.#empty, hidden ? "self-view.is-hidden" : "stage.empty");
+    this.#small.show(this.#foremost());
     this.#look();
+  }
+
+  /** @param {State} state @returns {Picture} */
+  #compose(state) {
+    const scene = this.#scene(state);
+    const { large, rest, floating } = scene;
+    const ratio = (/** @type {string} */ key) => this.#tiles.get(key)?.ratio || USUAL_RATIO;
+    const plan = planStage(this.#space, { ratios: large.map(ratio), count: rest.length });
+    const page = Math.min(state.page, plan.pages - 1);
+    this.#perPage = { page, perPage: plan.perPage };
+    const shown = pageOf(rest, page, plan.perPage);
+    /** @type {Map<string, Box>} */
+    const boxes = new Map();
+    /** @param {string[]} keys @param {Box | null} area @param {number} seats */
+    const fill = (keys, area, seats) => {
+      if (!area) return;
+      moved(arrangeGrid(keys.map(ratio), area, seats), area).forEach((box, index) => boxes.set(keys[index], box));
+    };
+    fill(large, plan.large, 0);
+    fill(shown, plan.people, plan.pages > 1 ? plan.perPage : 0);
+    const area = plan.large ?? plan.people;
+    const alone = large.length ? large : shown;
+    if (floating && area && area.width > 0) boxes.set(SELF, floatBox(area, ratio(SELF), state.selfCorner, alone.length === 1 ? boxes.get(alone[0]) : undefined));
+    return { boxes: this.#turned(boxes), scene, page, pages: plan.pages, pager: plan.pager };
+  }
+
+  /** Pages that run from the right have the stage mirrored. @param {Map<string, Box>} boxes */
+  #turned(boxes) {
+    if (!runsFromRight()) return boxes;
+    return new Map([...boxes].map(([key, box]) => [key, { ...box, x: this.#space.width - box.x - box.width }]));
+  }
+
+  /** The one to see when there is room for one: a screen, or who is large, or who spoke last. */
+  #foremost() {
+    const { large, rest } = this.#scene(this.call.store.state);
+    const key = large[0] ?? (rest.includes(this.#spotlight) ? this.#spotlight : (rest.find((each) => each !== SELF) ?? SELF));
+    return this.#contents.find((content) => content.key === key);
   }
 
   /** @param {Tile} tile */
@@ -169,59 +245,32 @@ class Stage extends View {
     quality.show(button, { participant, source, self: tile.classList.contains("is-self") });
   }
 
+  /** This person's camera tile, if it is on the page. @param {string} participant */
+  #seen(participant) {
+    const key = participant === this.call.store.state.self ? SELF : participant;
+    return this.#placing.box(key) && this.#tiles.get(key);
+  }
+
   /** Says what of the others is seen now, and how large. */
   #look = () => {
-    const seen = document.hidden ? [] : [...this.#known].map((key) => this.#seen(key));
-    this.call.view.update(viewTiles([...seen, this.#pictured()].filter((tile) => tile !== null), devicePixelRatio));
+    const seen = document.hidden ? [] : [...this.#tiles.values()].map((tile) => this.#sight(tile));
+    const windows = [this.#small.seen(), SmallWindow.pictured(this.#inWindow?.shown)];
+    this.call.view.update(viewTiles(largestOfEach([...windows, ...seen].filter((each) => each !== null)), devicePixelRatio));
   };
 
-  /** @param {string} key @returns {SeenTile | null} */
-  #seen(key) {
-    const tile = this.#tiles.get(key);
-    const box = this.#boxes.get(key);
-    if (!tile || !box || !tile.shown || tile === this.#inWindow) return null;
+  /** @param {Tile} tile @returns {SeenTile | null} */
+  #sight(tile) {
+    const box = this.#placing.box(tile.key);
+    if (!box || !tile.shown || tile === this.#inWindow) return null;
     const whole = document.fullscreenElement;
     if (whole instanceof Tile) return whole === tile ? { ...tile.shown, width: innerWidth, height: innerHeight, pinned: true } : null;
-    const pinned = tile.shown.source === "screen";
-    const { scrollTop, clientHeight } = this.#grid;
-    if (!pinned && !inSight(box, scrollTop - NEAR, clientHeight + 2 * NEAR)) return null;
-    return { ...tile.shown, width: box.width, height: box.height, pinned };
+    return { ...tile.shown, width: box.width, height: box.height, pinned: tile.classList.contains("is-large") };
   }
 
   /** The tile whose picture has a small window of its own, which stays when the page is hidden. */
   get #inWindow() {
-    return document.pictureInPictureElement?.closest("turnd-tile") ?? null;
-  }
-
-  /** @returns {SeenTile | null} */
-  #pictured() {
-    const tile = this.#inWindow;
-    if (!(tile instanceof Tile) || !tile.shown) return null;
-    return { ...tile.shown, ...PICTURE_IN_PICTURE, pinned: true };
-  }
-
-  /** @param {string[]} keys @param {HTMLElement} container @param {number} usual ratio of a tile without picture @param {number} minWidth */
-  #place(keys, container, usual, minWidth) {
-    const tiles = keys.map((key) => /** @type {Tile} */ (this.#tiles.get(key)));
-    const space = { width: container.clientWidth, height: container.clientHeight, gap: GAP, minWidth };
-    const known = tiles.map(({ ratio }) => ratio).filter((ratio) => ratio > 1);
-    // A tile without picture looks like those with one.
-    const blank = known.length > 0 ? known.reduce((sum, ratio) => sum + ratio, 0) / known.length : usual;
-    const { boxes, height } = arrangeGrid(tiles.map((tile) => tile.ratio || blank), space);
-    if (container === this.#grid) {
-      // Half a pixel must not bring a scroll bar, which would change the width, and so on.
-      const scrolls = height > container.clientHeight + 1;
-      container.classList.toggle("scrolls", scrolls);
-      this.#inner.style.height = scrolls ? `${Math.ceil(height)}px` : "100%";
-    }
-    for (const key of keys) this.#boxes.delete(key);
-    boxes.forEach((box, index) => {
-      this.#boxes.set(keys[index], box);
-      const { style } = tiles[index];
-      style.width = `${Math.floor(box.width)}px`;
-      style.height = `${Math.floor(box.height)}px`;
-      style.transform = `translate(${Math.round(box.x)}px, ${Math.floor(box.y)}px)`;
-    });
+    const tile = document.pictureInPictureElement?.closest("turnd-tile");
+    return tile instanceof Tile ? tile : null;
   }
 }
 

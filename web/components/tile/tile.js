@@ -1,8 +1,8 @@
 /** One person's camera, or one shared screen: the picture uncropped, or initials; always a name and the microphone's state. */
 
-import { make, setText } from "../../js/dom.js";
+import { make } from "../../js/dom.js";
 import { draw, icon } from "../../js/icons.js";
-import { t } from "../../js/language.js";
+import { currentLanguage, t } from "../../js/language.js";
 
 /**
  * @typedef {object} TileContent
@@ -16,8 +16,20 @@ import { t } from "../../js/language.js";
  * @property {boolean} connected
  * @property {boolean} speaking
  * @property {MediaStreamTrack | null} track
+ * @property {number} hand the place among the raised hands; 0: down
  * @property {import("../../js/quality.js").Bars} bars how well the picture or our own connection does
+ *
+ * @typedef {object} Place how the tile stands on the stage
+ * @property {boolean} pinned
+ * @property {boolean} pinnable whether there is anybody else to be larger than
+ * @property {boolean} large
+ * @property {boolean} floating
  */
+
+/** Layers of one camera differ by a row of pixels; that is no other picture. */
+const SAME_RATIO = 0.02;
+const REACTION_MS = 4000;
+const MAX_REACTIONS = 4;
 
 /** @param {string} name @returns {string} */
 export function initials(name) {
@@ -34,29 +46,47 @@ export function hueOf(name) {
 }
 
 export class Tile extends HTMLElement {
-  /** Width by height of the picture; 0 while there is none. */
+  /** Width by height of the last picture; 0 before there was one. A camera that is turned off leaves its shape behind. */
   ratio = 0;
   /** @type {{participant: string, source: "camera" | "screen"} | null} whose picture of the others is meant to be seen here */
   shown = null;
+  /** @type {string} of the stage */
+  key = "";
   /** @type {MediaStreamTrack | null} */
   #track = null;
+  /** @type {TileContent | null} */
+  #content = null;
+  #drawn = "";
+  /** @type {Place} */
+  #place = { pinned: false, pinnable: false, large: false, floating: false };
   #video = make("video", { autoplay: true, playsinline: true, muted: true });
   #avatar = make("span", { class: "tile-avatar" });
   #name = make("span", { class: "tile-name" });
   #microphone = icon("microphone-off");
   #status = make("span", { class: "tile-status" });
-  #expand = make("button", { class: "round quiet tile-expand", type: "button", label: "tile.full-screen", data: { action: "full-screen" } });
+  #hand = make("span", { class: "tile-hand" });
+  #handNumber = make("span");
+  #expand = make("button", { class: "tile-button", type: "button", label: "tile.full-screen", data: { action: "full-screen" } }, icon("expand"));
+  #pin = make("button", { class: "tile-button", type: "button", data: { action: "pin" } }, icon("pin"));
+  /** The way to where our own picture stands. */
+  menu = make("button", { class: "tile-button", type: "button", data: { action: "self-view" } }, icon("dots"));
   #quality = make("button", { class: "tile-quality", type: "button", "aria-haspopup": "dialog", "aria-expanded": "false", data: { action: "quality" } });
+  #reactions = make("div", { class: "tile-reactions", "aria-hidden": "true" });
 
   connectedCallback() {
     if (this.childElementCount > 0) return;
-    const label = make("div", { class: "tile-label" });
-    label.append(this.#microphone, this.#name);
-    this.#expand.append(icon("expand"));
-    const bars = make("span", { class: "bars", "aria-hidden": "true" }, make("span"), make("span"), make("span"));
-    this.#quality.append(bars);
-    this.append(this.#avatar, this.#video, this.#status, label, this.#quality, this.#expand);
-    this.#quality.addEventListener("click", () => this.dispatchEvent(new Event("quality", { bubbles: true })));
+    const label = make("div", { class: "tile-label" }, this.#microphone, this.#name);
+    this.#quality.append(make("span", { class: "bars", "aria-hidden": "true" }, make("span"), make("span"), make("span")));
+    this.#hand.append(icon("hand"), this.#handNumber);
+    const signs = make("div", { class: "tile-signs" }, this.#hand, this.#status);
+    const tools = make("div", { class: "tile-tools" }, this.menu, this.#expand, this.#pin);
+    this.append(this.#avatar, this.#video, this.#reactions, signs, label, this.#quality, tools);
+    this.setAttribute("role", "group");
+    this.#quality.addEventListener("click", () => this.#say("quality"));
+    this.#pin.addEventListener("click", () => this.#say("pin"));
+    this.addEventListener("dblclick", (event) => {
+      if (this.#place.pinnable && !(/** @type {Element} */ (event.target).closest("button"))) this.#say("pin");
+    });
     this.#video.muted = true;
     this.#video.addEventListener("resize", () => this.#measure());
     this.#video.addEventListener("loadeddata", () => this.#measure());
@@ -68,31 +98,15 @@ export class Tile extends HTMLElement {
 
   /** @param {TileContent} content */
   show(content) {
-    this.dataset.participant = content.participant;
-    this.dataset.source = content.source;
-    this.dataset.hue = String(hueOf(content.name));
-    this.classList.toggle("is-self", content.self);
-    this.classList.toggle("is-speaking", content.speaking);
-    this.classList.toggle("is-away", !content.connected);
-    this.classList.toggle("is-muted", !content.microphone);
-    this.#video.dataset.participant = content.participant;
-    this.#video.dataset.source = content.source;
-    const name = content.self ? t("you") : content.name;
-    this.#name.textContent = content.source === "screen" ? t("tile.screen-of", { name: content.name }) : name;
-    this.#avatar.textContent = initials(content.name);
-    draw(this.#microphone, content.source === "screen" ? "screen" : content.microphone ? "microphone" : "microphone-off");
-    this.#expand.hidden = content.source !== "screen" || !this.requestFullscreen;
-    this.setAttribute("role", "group");
-    this.setAttribute("aria-label", this.#describe(content, name));
-    if (content.connected) this.#status.textContent = "";
-    else setText(this.#status, "tile.away");
-    this.#status.hidden = content.connected;
-    this.#quality.hidden = !content.picture && !content.self;
-    this.#quality.dataset.bars = String(content.bars);
-    this.#quality.setAttribute("aria-label", content.self ? t("quality.of-own") : t("quality.of", { name: content.name }));
-    const { participant, source } = content;
-    this.shown = content.picture && !content.self ? { participant, source } : null;
+    this.#content = content;
     this.#play(content.picture ? content.track : null);
+    this.#draw();
+  }
+
+  /** @param {Place} place */
+  stand(place) {
+    this.#place = place;
+    this.#draw();
   }
 
   /** Starts again what the browser paused, as iOS does behind a locked screen. */
@@ -100,10 +114,89 @@ export class Tile extends HTMLElement {
     if (this.#track && this.#video.paused) this.#video.play().catch(() => {});
   }
 
-  /** @param {TileContent} content @param {string} name */
-  #describe(content, name) {
-    if (content.source === "screen") return t("tile.screen-of", { name });
-    return `${name}, ${t(content.microphone ? "microphone.is-on" : "microphone.is-off")}`;
+  get video() {
+    return this.#video;
+  }
+
+  /** Lets a reaction rise over the picture for a moment. @param {string} glyph */
+  react(glyph) {
+    const rising = make("span", { class: "tile-reaction" }, glyph);
+    rising.style.insetInlineStart = `${20 + Math.random() * 60}%`;
+    this.#reactions.append(rising);
+    while (this.#reactions.childElementCount > MAX_REACTIONS) this.#reactions.firstElementChild?.remove();
+    setTimeout(() => rising.remove(), REACTION_MS);
+  }
+
+  /** @param {string} type */
+  #say(type) {
+    this.dispatchEvent(new Event(type, { bubbles: true }));
+  }
+
+  /** Touches the page only when something is to look different. */
+  #draw() {
+    const content = this.#content;
+    if (!content) return;
+    const drawn = JSON.stringify([currentLanguage(), content, this.#place], (name, value) => (name === "track" ? undefined : value));
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
+    this.#drawPerson(content);
+    this.#drawSigns(content);
+    this.#drawTools(content);
+  }
+
+  /** @param {TileContent} content */
+  #drawPerson(content) {
+    const { participant, source, self } = content;
+    for (const { dataset } of [this, this.#video]) Object.assign(dataset, { participant, source });
+    this.dataset.hue = String(hueOf(content.name));
+    this.#name.textContent = this.#title(content);
+    this.#avatar.textContent = initials(content.name);
+    this.setAttribute("aria-label", this.#describe(content));
+    for (const [name, on] of Object.entries({ "is-self": self, "is-speaking": content.speaking, "is-away": !content.connected, "is-muted": !content.microphone, "is-floating": this.#place.floating, "is-large": this.#place.large })) {
+      this.classList.toggle(name, on);
+    }
+    this.shown = content.picture && !self ? { participant, source } : null;
+  }
+
+  /** @param {TileContent} content */
+  #drawSigns(content) {
+    draw(this.#microphone, content.source === "screen" ? "screen" : content.microphone ? "microphone" : "microphone-off");
+    this.#status.hidden = content.connected;
+    this.#status.textContent = content.connected ? "" : t("tile.away");
+    this.#hand.hidden = content.hand === 0;
+    this.#handNumber.textContent = content.hand ? String(content.hand) : "";
+    this.#quality.hidden = !content.picture && !content.self;
+    this.#quality.dataset.bars = String(content.bars);
+    this.#quality.setAttribute("aria-label", content.self ? t("quality.of-own") : t("quality.of", { name: content.name }));
+  }
+
+  /** @param {TileContent} content */
+  #drawTools(content) {
+    const { pinned, pinnable, large, floating } = this.#place;
+    this.menu.hidden = !content.self || content.source === "screen";
+    label(this.menu, t("self-view"));
+    this.#expand.hidden = !large || !content.picture || !this.requestFullscreen;
+    this.#pin.hidden = floating || !(pinnable || pinned);
+    this.#pin.setAttribute("aria-pressed", String(pinned));
+    label(this.#pin, t(pinned ? "tile.unpin" : "tile.pin", { name: this.#title(content) }));
+    // Who floats can be moved, by keys too.
+    if (floating) this.tabIndex = 0;
+    else this.removeAttribute("tabindex");
+  }
+
+  /** @param {TileContent} content */
+  #title({ source, self, name }) {
+    if (source === "screen") return self ? t("tile.own-screen") : t("tile.screen-of", { name });
+    return self ? t("you") : name;
+  }
+
+  /** @param {TileContent} content */
+  #describe(content) {
+    if (content.source === "screen") return this.#title(content);
+    const parts = [this.#title(content), t(content.microphone ? "microphone.is-on" : "microphone.is-off")];
+    if (content.hand) parts.push(t("tile.hand", { number: content.hand }));
+    if (this.#place.floating) parts.push(t("self-view.move"));
+    return parts.join(", ");
   }
 
   /** @param {MediaStreamTrack | null} track */
@@ -120,10 +213,16 @@ export class Tile extends HTMLElement {
     const { videoWidth, videoHeight } = this.#video;
     const ratio = this.#track && videoHeight ? videoWidth / videoHeight : 0;
     this.classList.toggle("has-picture", ratio > 0);
-    if (ratio === this.ratio) return;
+    if (ratio === 0 || Math.abs(ratio / this.ratio - 1) < SAME_RATIO) return;
     this.ratio = ratio;
-    this.dispatchEvent(new Event("ratio", { bubbles: true }));
+    this.#say("ratio");
   }
+}
+
+/** @param {HTMLButtonElement} button @param {string} words */
+function label(button, words) {
+  button.setAttribute("aria-label", words);
+  button.title = words;
 }
 
 customElements.define("turnd-tile", Tile);
