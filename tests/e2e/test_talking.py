@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.e2e.axe import nothing_serious
 from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
 from tests.e2e.conftest import People
@@ -110,6 +111,7 @@ async def test_chat_to_all_and_to_one(room: str, person: PersonFactory, tmp_path
     assert (await lines(bob, 4))[2] == ["Ada", "privately to you", "Tu m’entends ?"]
     for one, name in (ada, "fr"), (bob, "phone"):
         await both_themes(one, f"chat-{name}")
+        await nothing_serious(one.browser, f"chat-{name}")
 
     # Unread while the chat is closed: what was for another is not counted, nor seen by who comes later.
     assert await zoe.browser.evaluate(f"{STATE}.unread") == 2
@@ -191,6 +193,8 @@ async def test_questions_of_a_webinar(daemon: Daemon, person: PersonFactory) -> 
     assert await bob.browser.evaluate("document.querySelectorAll('[data-action=\"answered\"]').length") == 0
     await both_themes(host, "questions-host-fr")
     await both_themes(zoe, "questions-viewer-phone")
+    for one in host, zoe:
+        await nothing_serious(one.browser, "questions")
     await host.browser.click('[data-question]:has-text("assemblée") [data-action="answered"]')
     await see(host, [[first, "0", False], [second, "2", True]])
     await zoe_page.wait_for_selector(".questions-answered summary")

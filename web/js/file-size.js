@@ -11,7 +11,7 @@ export function fileSize(bytes, language) {
     unit += 1;
   }
   const options = { style: "unit", unit: UNITS[unit], unitDisplay: "short", maximumFractionDigits: unit > 0 && value < 10 ? 1 : 0 };
-  return new Intl.NumberFormat(language, /** @type {Intl.NumberFormatOptions} */ (options)).format(unit === 0 ? Math.ceil(value) : value);
+  return new Intl.NumberFormat(language, /** @type {Intl.NumberFormatOptions} */ (options)).format(unit === 0 ? Math.max(1, value) : value);
 }
 
 /**
