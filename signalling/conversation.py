@@ -277,6 +277,7 @@ class Conversation:
                 "viewers": limits.viewers,
                 "viewers_listed": MAX_VIEWERS_LISTED,
                 "tiles": MAX_TILES,
+                "file_bytes": reception.file_bytes,
             },
             server={"version": reception.version},
         )

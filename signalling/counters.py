@@ -16,8 +16,8 @@ JOIN_RESULTS: Final = (
 )
 RECONNECT_RESULTS: Final = ("resumed", "unknown")
 CLOSE_CODES: Final = ("1000", "1001", "1002", "1003", "1006", "1007", "1008", "1009", "1011", "1012", "1013", "other")
-AUTH_FAILURES: Final = ("password", "invitation", "origin")
-RATE_SCOPES: Final = ("join", "password", "sockets", "audience", "qr", "diag", *RATES)
+AUTH_FAILURES: Final = ("password", "invitation", "origin", "token")
+RATE_SCOPES: Final = ("join", "password", "sockets", "audience", "qr", "diag", "files", *RATES)
 
 # The status codes that each route, named by its template, answers with.
 ROUTE_CODES: Final = {
@@ -55,12 +55,20 @@ ROUTE_CODES: Final = {
     },
     "/diag": ("200", "304", "307", "400", "500", "other"),
     "/diag/data": ("200", "307", "400", "408", "413", "429", "500", "503", "other"),
+    "/r/{room}/files": (
+        *("201", "204", "307", "400", "401", "403", "404", "405", "412", "413", "429", "500", "507", "other"),
+    ),
+    "/r/{room}/files/{file}": (
+        *("200", "204", "206", "304", "307", "400", "401", "403", "404", "405", "408", "409", "410", "412"),
+        *("413", "415", "416", "429", "500", "507", "other"),
+    ),
     "/qr.svg": ("200", "307", "400", "429", "500", "other"),
     "/assets/{path}": ("200", "304", "307", "400", "404", "500", "other"),
     "/{path}": ("200", "304", "307", "400", "404", "405", "500", "other"),
 }
 METHODS: Final = ("GET", "HEAD", "other")
 SESSION_METHODS: Final = ("POST", "PATCH", "DELETE", "OPTIONS", "other")
+FILE_METHODS: Final = ("GET", "HEAD", *SESSION_METHODS)
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 JOIN_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -70,6 +78,8 @@ ROOM_SECONDS: Final = (10, 60, 300, 900, 1800, 3600, 7200, 14400, 43200)
 def _methods(route: str) -> tuple[str, ...]:
     if route == "/diag/data":
         return ("GET", "POST", "other")
+    if "/files" in route:
+        return FILE_METHODS
     return SESSION_METHODS if "/whip" in route or "/whep" in route else METHODS
 
 
@@ -101,12 +111,14 @@ class Counters:
         label = str(code or 1006)
         self.closes[label if label in self.closes else "other"] += 1
 
-    def request(self, route: str, method: str, status: int) -> None:
-        """Counts one HTTP answer."""
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Counts one HTTP answer; how long it took says nothing where that is as long as the client likes."""
         known = route if route in ROUTE_CODES else "/{path}"
         code = str(status)
         key = (known, method if method in _methods(known) else "other", code if code in ROUTE_CODES[known] else "other")
         self.requests[key] += 1
+        if status != 101 and "/files" not in known:
+            self.request_seconds.observe(seconds)
 
     def measures(self) -> Iterator[Measure]:
         """Everything counted here."""

@@ -38,6 +38,8 @@ class Headers:
         if response.content_type in _NO_DOCUMENTS:
             return
         response.headers.update(_DOCUMENT)
+        if "Content-Security-Policy" in response.headers:
+            return
         authority = parse_authority(request.host)
         if authority is not None:
             port = "" if authority.port is None else f":{authority.port}"

@@ -50,6 +50,8 @@ class Reception:
         self.version = version
         self.clock = clock
         self.wall = wall
+        self.file_bytes = 0
+        """How large a file may be."""
         self.leaving = False
         """No newcomers; who has a seat can take it back."""
         self.draining = False

@@ -22,10 +22,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from signalling.access import source_of
+from signalling.archive import Archive
 from signalling.assets import find_assets
 from signalling.conversation import Conversation
 from signalling.counters import Counters
 from signalling.diag import Throughput
+from signalling.file_disk import FileDisk
+from signalling.file_endpoint import FileEndpoint
+from signalling.file_exchange import FileExchange
+from signalling.files import FileLimits, Files
 from signalling.headers import EVERYWHERE, Headers
 from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, parse_authority, same_origin
 from signalling.http_endpoint import HttpEndpoint
@@ -34,9 +39,8 @@ from signalling.media import MediaService
 from signalling.pages import Pages, is_room_name
 from signalling.qr import QrCodes
 from signalling.reception import IceServers, Reception
-from signalling.records import Records
 from signalling.resume import ResumeTokens
-from signalling.room import RoomLimits
+from signalling.room import Room, RoomLimits
 from signalling.rooms import Rooms
 from signalling.server_messages import Role
 from signalling.turnstile import Rank, Turnstile
@@ -56,6 +60,7 @@ OPENING_SECONDS = 0.0005
 # A browser loads the page over six connections: where hundreds come at once, they must not be kept for long.
 CROWDED_CONNECTIONS = 256
 CROWDED_IDLE_SECONDS = 5.0
+LINGERING_SECONDS = 1.0
 # Over how long the clients of a draining server are asked to come back: at least, and for each.
 DRAIN_SPREAD_MS = 2000
 DRAIN_EACH_MS = 5
@@ -88,6 +93,12 @@ class SignallingSettings:
     """Where plain HTTP from another machine is sent; None: it is served."""
     limits: RoomLimits = field(default_factory=RoomLimits)
     """How many rooms and participants, and how long seats are kept."""
+    files: FileLimits = field(default_factory=FileLimits)
+    """How much of files is taken and kept."""
+    download_bps: int = 0
+    """What all downloads of files together may take; 0: a share of `uplink_bps`."""
+    uplink_bps: int = 0
+    """What media may take of this machine's uplink; 0: unlimited."""
     max_sockets: int = 4000
     """WebSockets at a time."""
     idle_seconds: float = 75.0
@@ -110,7 +121,7 @@ class _ProtocolLog(logging.LoggerAdapter[logging.Logger]):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """As in logging."""
         if isinstance(kwargs.get("exc_info"), HttpProcessingError):
-            self._counters.request("/{path}", "other", 400)
+            self._counters.request("/{path}", "other", 400, 0.0)
         else:
             super().log(level, msg, *args, **kwargs)
 
@@ -126,8 +137,8 @@ class SignallingService:
         ice_servers: IceServers,
         public_host: Callable[[], str] = lambda: "",
         resume_key: bytes | None = None,
-        records: Records | None = None,
         assets: Path | None = None,
+        state: Path | None = None,
         loop: asyncio.AbstractEventLoop,
         version: str,
         clock: Callable[[], float] | None = None,
@@ -136,7 +147,7 @@ class SignallingService:
         """`ice_servers(host, name)` makes what RTCPeerConnection takes; AssetsError when the page is not found.
 
         `public_host` tells the one name that is served; empty: every name is. `resume_key` signs resume tokens; None:
-        they say nothing to the next service. `records` keeps rooms until then; None: nothing does.
+        they say nothing to the next service. `state` is the directory of rooms and files; None: neither is kept.
         """
         self.settings = settings or SignallingSettings()
         self.counters = Counters()
@@ -146,19 +157,22 @@ class SignallingService:
         self.pages = Pages(assets or find_assets(), self.settings.embed)
         self.throughput = Throughput(self.counters, loop)
         self._addresses = HostAddresses(loop, self._clock)
+        self._turnstile = Turnstile(loop)
+        self.exchange = self._build_exchange(state, wall)
         self._rooms = Rooms(
             self.settings.limits,
             sfu,
             self.counters.room_seconds.observe,
             ResumeTokens(resume_key),
             wall=wall,
-            records=records,
+            records=Archive(self.exchange),
         )
-        self._turnstile = Turnstile(loop)
         self._reception = Reception(
             self._rooms, self.counters, ice_servers, self._addresses, self._turnstile, version, self._clock, wall
         )
+        self._reception.file_bytes = self.exchange.files.limits.max_bytes
         self._sessions = HttpSessions(self._rooms)
+        self.files = FileEndpoint(self.exchange, self._reception, is_room_name)
         self.qr = QrCodes(self.counters, self._clock)
         self.whip, self.whep = (
             HttpEndpoint(exchange, self._reception, self._sessions, is_room_name, self.settings.origins)
@@ -173,7 +187,19 @@ class SignallingService:
             "access_log": None,
             "auto_decompress": False,
             "logger": _ProtocolLog(logger, self.counters),
+            # Of a body that was refused: so that its sender can read why, and not much of it.
+            "lingering_time": LINGERING_SECONDS,
         }
+
+    def _build_exchange(self, state: Path | None, wall: Callable[[], float]) -> FileExchange:
+        limits = self.settings.files if state is not None else FileLimits(max_bytes=0)
+        disk = FileDisk((state or Path()) / "files", self._loop)
+        exchange = FileExchange(Files(limits), disk, self._room, self._turnstile, self._clock, wall)
+        exchange.set_rate(self.settings.download_bps, self.settings.uplink_bps)
+        return exchange
+
+    def _room(self, name: str) -> Room | None:
+        return self._rooms.get(name)
 
     # --- life ---
 
@@ -213,6 +239,7 @@ class SignallingService:
         self._rooms.close(self._clock())
         await self._addresses.close()
         await self._runner.cleanup()
+        self.exchange.close()
 
     def _schedule(self) -> None:
         self._timer = self._loop.call_later(TICK_SECONDS / TICK_PARTS, self._handle_timer)
@@ -239,11 +266,13 @@ class SignallingService:
         now = self._clock()
         self._sessions.handle_timer(now)
         self._rooms.handle_timer(now)
+        self.exchange.handle_timer()
 
     def measures(self) -> Iterator[Measure]:
         """Everything countable about signalling."""
         yield from self.counters.measures()
         yield from self.throughput.measures()
+        yield from self.exchange.measures()
         yield Measure("rooms", {}, len(self._rooms))
         yield Measure("lobby_visitors", {}, self._rooms.visitors())
         yield Measure("joins_waiting", {}, self._turnstile.waiting)
@@ -330,9 +359,7 @@ class SignallingService:
             logger.exception("answering a request failed")
             self.counters.internal_errors += 1
             response = web.Response(status=500, text="Internal Server Error\n")
-        self.counters.request(_route_of(request), request.method, response.status)
-        if response.status != 101:
-            self.counters.request_seconds.observe(self._clock() - started_at)
+        self.counters.request(_route_of(request), request.method, response.status, self._clock() - started_at)
         return response
 
 
@@ -356,6 +383,8 @@ def build_app(service: SignallingService) -> web.Application:
     for endpoint, kind in ((service.whip, Kind.WHIP), (service.whep, Kind.WHEP)):
         app.router.add_route("*", f"/r/{{room}}/{kind}", endpoint.endpoint)
         app.router.add_route("*", f"/r/{{room}}/{kind}/{{session}}", endpoint.session)
+    app.router.add_route("*", "/r/{room}/files", service.files.collection)
+    app.router.add_route("*", "/r/{room}/files/{file}", service.files.item)
     app.router.add_get("/qr.svg", service.qr.respond)
     service.throughput.add_routes(app.router)
     service.pages.add_routes(app.router)

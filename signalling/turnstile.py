@@ -30,6 +30,8 @@ class Rank(IntEnum):
     """Viewers of broadcast rooms."""
     ARRIVAL = 3
     """Sockets that open."""
+    FILES = 4
+    """Pieces of files, which can wait for everybody."""
 
 
 class Turnstile:

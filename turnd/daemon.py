@@ -280,6 +280,7 @@ class Daemon:
             ice_servers=self.ice_servers,
             public_host=self._public_host,
             resume_key=self._resume_key,
+            state=self._state.path,
             loop=self._loop,
             version=__version__,
         )

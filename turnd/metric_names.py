@@ -117,6 +117,13 @@ METRICS: dict[str, Declaration] = {
     "auth_failures_total": _counter("Refused passwords and tokens.", "kind"),
     "rate_limited_total": _counter("What was refused because it came too often.", "scope"),
     "diag_bytes_total": _counter("Bytes of visitors who measured their line.", "direction"),
+    "files": _gauge("Files in rooms now."),
+    "files_stored_bytes": _gauge("Bytes of files and of uploads under way."),
+    "files_bytes_total": _counter("Bytes of files that came and went.", "direction"),
+    "files_errors_total": _counter("Writes of files that the disk refused."),
+    "uploads": _gauge("Uploads under way now."),
+    "uploads_total": _counter("Uploads by what became of them.", "result"),
+    "downloads": _gauge("Downloads under way now."),
     "signalling_errors_total": _counter("Exceptions nobody expected while answering clients."),
     # operations
     "certificate_expiry_timestamp_seconds": _gauge("When the TLS certificate expires."),

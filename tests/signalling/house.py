@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ PATIENCE_SECONDS = 5.0
 class House:
     def __init__(self, web_directory: Path, settings: SignallingSettings) -> None:
         self.now = 1000.0
+        self.wall = 1_700_000_000.0
+        self.clock: Callable[[], float] | None = None
+        self.files_directory = web_directory.parent / "state" / "files"
         self.media = Media()
         self.public_host = ""
         self.service = SignallingService(
@@ -26,10 +30,11 @@ class House:
             ice_servers=lambda host, name: [{"urls": [f"turn:{host}:3478"], "username": name, "credential": "c"}],
             public_host=lambda: self.public_host,
             assets=web_directory,
+            state=web_directory.parent / "state",
             loop=asyncio.get_running_loop(),
             version="1.2.3",
-            clock=lambda: self.now,
-            wall=lambda: 1_700_000_000.0,
+            clock=lambda: self.clock() if self.clock is not None else self.now,
+            wall=lambda: self.wall,
         )
         self.url = ""
         self._clients: list[Client] = []

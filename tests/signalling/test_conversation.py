@@ -64,6 +64,7 @@ async def test_join_gives_everything_a_client_needs(house: House) -> None:
             "viewers": 1500,
             "viewers_listed": 200,
             "tiles": 64,
+            "file_bytes": 2147483648,
         },
         "server": {"version": "1.2.3"},
     }
