@@ -45,13 +45,15 @@ class House:
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = aiohttp.ClientSession(auto_decompress=False)
+        self._elsewhere: dict[str, aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
         self._server.close()
         for client in self._clients:
             client.abort()
         await self.service.close()
-        await self.http.close()
+        for session in (self.http, *self._elsewhere.values()):
+            await session.close()
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
@@ -70,14 +72,22 @@ class House:
             while sum(self.values("websocket_closes_total")) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
-    async def connect(self, room: str = "garden", **options: Any) -> Client:
+    def http_from(self, address: str) -> aiohttp.ClientSession:
+        """What connects from another address of this machine."""
+        if address not in self._elsewhere:
+            connector = aiohttp.TCPConnector(local_addr=(address, 0))
+            self._elsewhere[address] = aiohttp.ClientSession(connector=connector)
+        return self._elsewhere[address]
+
+    async def connect(self, room: str = "garden", *, address: str = "", **options: Any) -> Client:
         options.setdefault("max_msg_size", 0)
-        client = Client(await self.http.ws_connect(f"{self.url}/r/{room}/ws", **options))
+        http = self.http_from(address) if address else self.http
+        client = Client(await http.ws_connect(f"{self.url}/r/{room}/ws", **options))
         self._clients.append(client)
         return client
 
-    async def join(self, name: str, room: str = "garden", **fields: Any) -> Client:
-        client = await self.connect(room)
+    async def join(self, name: str, room: str = "garden", *, address: str = "", **fields: Any) -> Client:
+        client = await self.connect(room, address=address)
         await client.join(name, **fields)
         return client
 
@@ -110,6 +120,16 @@ class Client:
         self.joined = await self.receive("joined", "error")
         assert self.joined["type"] == "joined", self.joined
         return self.joined
+
+    async def refused(self, **message: Any) -> str:
+        """The code of the error that this is answered with."""
+        await self.send(**message, request="refused")
+        return str((await self.receive("error", request="refused"))["code"])
+
+    async def knock(self, name: str, **fields: Any) -> dict[str, Any]:
+        """What a join is answered with."""
+        await self.send(type="join", **{"version": 1, "name": name, **fields})
+        return await self.receive("joined", "waiting", "error")
 
     async def close_code(self) -> int | None:
         """Reads to the end."""
