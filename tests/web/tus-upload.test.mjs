@@ -75,7 +75,7 @@ test("without network it goes on trying; a seat that is gone and a server that i
   for (let round = 0; round < 3; round++) await wakeWhenResting(upload, told);
   await done;
   await same(server, file);
-  assert.deepEqual(told.map(([, wait]) => wait).filter(Boolean), ["seat", "busy", "network"]);
+  assert.deepEqual(told.map(([, wait]) => wait).filter(Boolean), ["seat", "busy", "server"]);
 });
 
 test("the answer to the last byte was lost: the file has arrived all the same", async () => {
@@ -110,7 +110,7 @@ test("a server that forgets each time is not asked for ever", async () => {
   await woken;
 });
 
-for (const [status, reason] of [[403, "forbidden"], [413, "too-large"], [507, "full"], [400, "other"]]) {
+for (const [status, reason] of [[403, "forbidden"], [404, "receiver"], [413, "too-large"], [507, "full"], [400, "other"]]) {
   test(`${status} ends it: ${reason}`, async () => {
     const { server, upload } = makeUpload(makeFile(10));
     server.script = [status];

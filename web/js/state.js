@@ -151,6 +151,11 @@ export function mayUse({ role, rules }, right) {
   return role === "host" || rules.rights[right];
 }
 
+/** Whether we may send files: viewers may not, nor anybody where the server takes none. @param {State} state */
+export function maySendFiles(state) {
+  return state.fileLimit > 0 && state.role !== "viewer" && mayUse(state, "files");
+}
+
 export class Store {
   /** @type {State} */
   #state;

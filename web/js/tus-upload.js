@@ -7,8 +7,8 @@
  * @typedef {{method: string, url: string, headers: Record<string, string>, body?: Blob, signal: AbortSignal, progress?: (sent: number) => void}} Request
  * @typedef {{status: number, header: (name: string) => string | null}} Answer
  * @typedef {(request: Request) => Promise<Answer>} Send rejects when no answer came
- * @typedef {"network" | "seat" | "busy"} Wait why an upload does not go on for a moment
- * @typedef {"forbidden" | "too-large" | "full" | "unreadable" | "other"} Refusal
+ * @typedef {"network" | "server" | "seat" | "busy"} Wait why an upload does not go on for a moment
+ * @typedef {"forbidden" | "receiver" | "too-large" | "full" | "unreadable" | "other"} Refusal
  */
 
 export const SLICE_BYTES = 4 * 1024 * 1024;
@@ -139,6 +139,7 @@ export class TusUpload {
     const metadata = [`filename ${base64(this.file.name)}`, ...(this.to ? [`to ${base64(this.to)}`] : [])];
     const answer = await this.#request("POST", this.endpoint, { "Upload-Length": String(this.file.size), "Upload-Metadata": metadata.join(",") });
     const location = answer.header("Location");
+    if (answer.status === 404) throw new UploadRefused("receiver");
     if (answer.status !== 201 || !location) throw this.#failure(answer.status);
     this.url = new URL(location, this.endpoint).href;
     this.offset = 0;
@@ -185,8 +186,9 @@ export class TusUpload {
   /** @param {number} status */
   #failure(status) {
     if (status in REFUSALS) return new UploadRefused(REFUSALS[status]);
-    // The server is restarting, holds the connection before this one for alive, or counts otherwise: ask, and go on.
-    if (status >= 500 || [404, 409, 410, 423].includes(status)) return new Interrupted("network");
+    if (status >= 500) return new Interrupted("server");
+    // What came broke off, or the server has counted otherwise or has forgotten it: ask, and go on.
+    if ([404, 408, 409, 410].includes(status)) return new Interrupted("network");
     return status in WAITS ? new Interrupted(WAITS[status]) : new UploadRefused("other");
   }
 

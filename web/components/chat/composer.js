@@ -7,7 +7,7 @@ import { currentLanguage, t } from "../../js/language.js";
 import { MAX_TEXT, receivers } from "../../js/chat-log.js";
 import { flawOf } from "../../js/file-transfer.js";
 import { fileSize, plainName } from "../../js/file-size.js";
-import { mayUse } from "../../js/state.js";
+import { maySendFiles, mayUse } from "../../js/state.js";
 import { fileName } from "./message-line.js";
 
 /** @typedef {import("../../js/state.js").State} State */
@@ -58,7 +58,7 @@ export class Composer extends View {
 
   /** @override @param {State} state */
   update(state) {
-    const { chatTo, fileLimit } = state;
+    const { chatTo } = state;
     this.#showReceivers(state);
     this.#showFiles(state);
     this.#showHint(state);
@@ -66,7 +66,7 @@ export class Composer extends View {
     this.#input.disabled = !mayUse(state, "chat");
     this.#input.setAttribute("aria-label", chatTo ? t("chat.message-to", { name: this.#nameOf(chatTo) }) : t("chat.message"));
     this.#input.placeholder = this.#input.disabled ? "" : t(chatTo ? "chat.message-private" : "chat.message");
-    this.#attach.hidden = fileLimit === 0 || !mayUse(state, "files");
+    this.#attach.hidden = !maySendFiles(state);
     this.#send.disabled = this.#input.disabled && state.attachments.length === 0;
   }
 
@@ -84,7 +84,7 @@ export class Composer extends View {
   #showReceivers(state) {
     const { chatTo } = state;
     const people = receivers(state);
-    this.#to.hidden = (people.length === 0 && chatTo === "") || !(mayUse(state, "chat") || mayUse(state, "files"));
+    this.#to.hidden = (people.length === 0 && chatTo === "") || !(mayUse(state, "chat") || maySendFiles(state));
     const options = [{ id: "", name: t("chat.everybody") }, ...people];
     if (!this.#receiverIsThere(state)) options.push({ id: chatTo, name: t("chat.has-left", { name: this.#nameOf(chatTo) }) });
     const drawn = JSON.stringify(options);
@@ -137,7 +137,7 @@ export class Composer extends View {
       this.#input.value = "";
       this.#grow();
     }
-    if (mayUse(state, "files")) this.call.files.sendAttachments(state.chatTo, state.chatTo && this.#nameOf(state.chatTo));
+    if (maySendFiles(state)) this.call.files.sendAttachments(state.chatTo, state.chatTo && this.#nameOf(state.chatTo));
     this.dispatchEvent(new Event("sent", { bubbles: true }));
   }
 

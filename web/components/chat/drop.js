@@ -3,7 +3,7 @@
 import { View } from "../../js/view.js";
 import { make } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
-import { mayUse } from "../../js/state.js";
+import { maySendFiles } from "../../js/state.js";
 
 /** @param {DataTransfer | null} transfer */
 function bringsFiles(transfer) {
@@ -51,8 +51,7 @@ class Drop extends View {
   }
 
   get #welcome() {
-    const { state } = this.call.store;
-    return state.fileLimit > 0 && mayUse(state, "files");
+    return maySendFiles(this.call.store.state);
   }
 
   /** A browser would open the file in the place of the call: that never happens. @param {DragEvent} event */
