@@ -15,6 +15,7 @@ import { ViewReport } from "./view-report.js";
 import { SilenceWatch } from "./silence.js";
 import { FileTransfer } from "./file-transfer.js";
 import { RoomActions } from "./room-actions.js";
+import { SpeakingWhileMuted } from "./speaking-while-muted.js";
 import { Entry } from "./entry.js";
 import { remember } from "./preferences.js";
 
@@ -80,6 +81,7 @@ export class Call {
     this.#listenToDevices();
     const notify = (/** @type {string} */ key, /** @type {Record<string, string>} */ values = {}) => this.notify(key, values);
     this.capture = new Capture(this.media, store, { notify, tell: () => this.#sendState() });
+    this.mutedSpeech = new SpeakingWhileMuted(store, () => this.media.track("microphone"));
     this.media.processing = store.state.choices;
   }
 

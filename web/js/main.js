@@ -4,6 +4,7 @@ import { preferredLanguage, useLanguage } from "./language.js";
 import { cleanRoomName } from "./room-name.js";
 import { Entry } from "./entry.js";
 import "../components/appearance/appearance.js";
+import "../components/level/level.js";
 import "../components/device-picker/device-picker.js";
 import "../components/banner/problem.js";
 import "../components/preview/preview.js";
@@ -28,6 +29,7 @@ import "../components/people/people.js";
 import "../components/controls/controls.js";
 import "../components/sound/sound.js";
 import "../components/settings/settings.js";
+import "../components/shortcuts/shortcuts.js";
 import "../components/ended/ended.js";
 import { CallPage, makeCall } from "../components/call/call.js";
 

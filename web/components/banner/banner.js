@@ -12,11 +12,12 @@ import { Sound } from "../sound/sound.js";
 const HINTS = ["text", "motion"];
 
 class Banner extends View {
-  #reconnecting = make("div", { class: "banner is-warning", role: "status", data: { banner: "reconnecting" } });
+  #reconnecting = make("div", { class: "banner is-warning", data: { banner: "reconnecting" } });
   #reconnectingWords = make("span");
   #sound = make("button", { class: "banner is-call", type: "button", data: { action: "hear" } });
   #sharing = make("div", { class: "banner", role: "status", data: { banner: "sharing" } });
   #problem = document.createElement("turnd-problem");
+  #muted = make("div", { class: "banner", role: "status", data: { banner: "muted" } });
   #notice = make("div", { class: "banner", role: "status", data: { banner: "notice" } });
 
   #hints = make("span", { class: "choice", role: "group", label: "share.shows" });
@@ -34,7 +35,11 @@ class Banner extends View {
     this.#hints.append(...this.#hint.values());
     this.#sharing.append(icon("screen"), make("span", { class: "banner-words", text: "share.you" }), this.#hints, stop);
     this.#problem.className = "banner is-warning";
-    this.append(this.#reconnecting, this.#sound, this.#problem, this.#sharing, this.#notice);
+    const unmute = make("button", { class: "button small", type: "button", text: "muted.unmute", data: { action: "unmute" }, on: { click: () => this.call.toggleMicrophone() } });
+    const dismiss = make("button", { class: "round quiet", type: "button", label: "dismiss", data: { action: "dismiss" }, on: { click: () => this.call.mutedSpeech.dismiss() } });
+    dismiss.append(icon("close"));
+    this.#muted.append(icon("microphone-off"), make("span", { text: "muted.speaking" }), unmute, dismiss);
+    this.append(this.#reconnecting, this.#sound, this.#problem, this.#muted, this.#sharing, this.#notice);
   }
 
   /** @override @param {State} state */
@@ -44,6 +49,7 @@ class Banner extends View {
     this.#sound.hidden = !state.soundBlocked;
     this.#sharing.hidden = state.screen !== "on";
     for (const [hint, button] of this.#hint) button.setAttribute("aria-pressed", String(hint === state.screenHint));
+    this.#muted.hidden = !state.speakingMuted;
     this.#notice.hidden = state.notice === null;
     if (state.notice) this.#notice.textContent = t(state.notice.key, state.notice.values);
   }

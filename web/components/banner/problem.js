@@ -18,7 +18,7 @@ class Problem extends View {
     this.dataset.banner = "problem";
     const dismiss = make("button", { class: "round quiet", type: "button", label: "dismiss", data: { action: "dismiss" }, on: { click: () => this.call.store.set({ problem: null }) } });
     dismiss.append(icon("close"));
-    this.append(icon("warning"), make("div", { class: "problem-body" }, this.#words, this.#steps), this.#again, dismiss);
+    this.append(icon("warning"), make("div", { class: "problem-body" }, make("div", { class: "problem-text" }, this.#words, this.#steps), this.#again), dismiss);
   }
 
   /** @override @param {State} state */

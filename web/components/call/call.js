@@ -3,15 +3,19 @@
 import { Call } from "../../js/call.js";
 import { Store } from "../../js/state.js";
 import { make } from "../../js/dom.js";
-import { t } from "../../js/language.js";
 import { relayChoice } from "../../js/ice-servers.js";
 import { roomSettings } from "../../js/room-settings.js";
 import { choices, preferences } from "../../js/preferences.js";
 import { rememberedChoices } from "../../js/stage-choices.js";
 import { Settings } from "../settings/settings.js";
+import { ShortcutList } from "../shortcuts/shortcuts.js";
+import { surround, windowTitle } from "./surroundings.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 /** @typedef {import("../../js/entry.js").Entry} Entry */
+
+/** What stands on the page before, during and after the call. */
+const LASTING = ["turnd-password", "turnd-settings", "turnd-shortcuts"];
 
 /** @param {string} room */
 function socketUrl(room) {
@@ -39,8 +43,6 @@ export class CallPage extends HTMLElement {
   /** @type {Call | null} */
   #call = null;
   #view = "";
-  /** @type {Map<string, string>} names by id */
-  #present = new Map();
   #announcer = make("p", { class: "off-screen", role: "status" });
 
   /** Null until the words are there. */
@@ -51,13 +53,16 @@ export class CallPage extends HTMLElement {
   /** @param {Call} call */
   start(call) {
     this.#call = call;
-    this.append(document.createElement("turnd-password"), this.#announcer);
+    this.append(...LASTING.map((tag) => document.createElement(tag)), this.#announcer);
+    surround(this, call, this.#announcer);
     call.store.subscribe((state) => this.#show(state));
     this.#show(call.store.state);
-    this.addEventListener("opensettings", () => {
-      const settings = this.querySelector("turnd-settings");
-      if (settings instanceof Settings) settings.open();
-    });
+    for (const [event, tag] of [["opensettings", "turnd-settings"], ["openshortcuts", "turnd-shortcuts"]]) {
+      this.addEventListener(event, () => {
+        const dialog = this.querySelector(tag);
+        if (dialog instanceof Settings || dialog instanceof ShortcutList) dialog.open();
+      });
+    }
     addEventListener("online", () => call.networkMayHaveChanged(true));
     const network = /** @type {(EventTarget & {type?: string}) | undefined} */ (Object(navigator).connection);
     let type = network?.type;
@@ -77,28 +82,18 @@ export class CallPage extends HTMLElement {
     });
   }
 
-  /** Says who comes and goes to those who do not see it. @param {State["participants"]} participants */
-  #announce(participants) {
-    const now = new Map(participants.map(({ id, name }) => [id, name]));
-    const come = [...now].filter(([id]) => !this.#present.has(id)).map(([, name]) => t("people.joined", { name }));
-    const gone = [...this.#present].filter(([id]) => !now.has(id)).map(([, name]) => t("people.left", { name }));
-    this.#present = now;
-    if (come.length + gone.length > 0) this.#announcer.textContent = [...come, ...gone].join(" ");
-  }
-
   /** @param {State} state */
-  #show({ phase, room, self, reconnecting, unread, participants }) {
+  #show(state) {
+    const { phase, self, reconnecting } = state;
     const view = phase === "joining" ? "lobby" : phase;
-    document.title = `${unread > 0 ? `(${unread}) ` : ""}${room} · turnd`;
-    // In a webinar the audience comes and goes unannounced.
-    this.#announce(participants.filter(({ role }) => role !== "viewer"));
+    document.title = windowTitle(state);
     this.dataset.self = self;
     this.toggleAttribute("data-reconnecting", reconnecting);
     if (view === this.#view) return;
     this.#view = view;
     this.dataset.phase = view;
     for (const child of [...this.children]) {
-      if (child.localName !== "turnd-password" && child !== this.#announcer) child.remove();
+      if (!LASTING.includes(child.localName) && child !== this.#announcer) child.remove();
     }
     const part = (/** @type {string} */ tag) => document.createElement(tag);
     if (view === "lobby") this.append(part("turnd-lobby"));
@@ -106,7 +101,7 @@ export class CallPage extends HTMLElement {
     else {
       const body = make("main", { class: "call-room" }, part("turnd-stage"), part("turnd-chat"), part("turnd-questions"), part("turnd-people"));
       const parts = ["turnd-header", "turnd-banner", "turnd-admission", "turnd-invitation"].map(part);
-      this.append(...parts, body, part("turnd-invite"), part("turnd-controls"), part("turnd-drop"), part("turnd-sound"), part("turnd-quality"), part("turnd-settings"), part("turnd-invite-dialog"), part("turnd-rules"));
+      this.append(...parts, body, part("turnd-invite"), part("turnd-controls"), part("turnd-drop"), part("turnd-sound"), part("turnd-quality"), part("turnd-invite-dialog"), part("turnd-rules"));
     }
   }
 }

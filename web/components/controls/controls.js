@@ -6,7 +6,7 @@ import { draw, icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
 import { LocalMedia } from "../../js/local-media.js";
 import { maySend, mayUse } from "../../js/state.js";
-import { opensMenu, showMenu } from "../menu/menu.js";
+import { opensMenu } from "../menu/menu.js";
 import { moreItems, reactionItems } from "./more.js";
 
 /** @typedef {import("../../js/state.js").State} State */
@@ -42,7 +42,8 @@ class Controls extends View {
   build() {
     this.setAttribute("role", "group");
     this.#chat.button.append(this.#unread);
-    opensMenu(this.#react.button, () => reactionItems(this), "controls.react");
+    // Its key works where the bar has no room for it as well.
+    opensMenu(this.#react.button, () => reactionItems(this), "controls.react", () => (this.inBar("react") ? this.#react : this.#more).button);
     opensMenu(this.#more.button, () => moreItems(this), "controls.more");
     for (const each of [this.#microphone, this.#camera, this.#share, this.#hand, this.#react, this.#chat, this.#more, this.#leave]) {
       this.append(each.button);
@@ -85,11 +86,6 @@ class Controls extends View {
   inBar(what) {
     const { button } = what === "share" ? this.#share : this.#react;
     return button.hidden || getComputedStyle(button).display !== "none";
-  }
-
-  /** The picker at the button that is there. */
-  chooseReaction() {
-    showMenu(this.inBar("react") ? this.#react.button : this.#more.button, reactionItems(this), "controls.react");
   }
 
   raiseHand() {

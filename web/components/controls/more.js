@@ -66,5 +66,5 @@ function doorItems(bar) {
     if (hostsOnly && bar.call.store.state.role !== "host") return false;
     return page?.querySelector(`[data-opens~="${event}"]`);
   });
-  return offered.map(({ action, icon, event }) => ({ text: `more.${action}`, icon, action, press: () => bar.open(event) }));
+  return offered.map(({ action, icon, event }) => ({ text: `more.${action}`, icon, action, hint: event === "openshortcuts" ? "?" : undefined, press: () => bar.open(event) }));
 }

@@ -34,7 +34,6 @@ class Lobby extends View {
       this.#about,
       make("label", { class: "form-row" }, make("span", { class: "form-label", text: "lobby.name" }), this.#name),
       protect,
-      this.#problem,
       this.#refused,
       this.#join,
       this.#silent,
@@ -51,7 +50,7 @@ class Lobby extends View {
       store.set({ name: this.#name.value.trim(), refused: "" });
     });
     const picker = document.createElement("turnd-device-picker");
-    const side = make("div", { class: "lobby-side" }, document.createElement("turnd-preview"), picker);
+    const side = make("div", { class: "lobby-side" }, document.createElement("turnd-preview"), this.#problem, picker);
     const foot = make("footer", { class: "lobby-foot" }, make("a", { class: "home-link", href: "/", text: "lobby.other-room" }), document.createElement("turnd-appearance"));
     const door = make("div", { class: "lobby-door" }, form, document.createElement("turnd-waiting"));
     this.append(make("main", { class: "lobby-columns" }, side, door), foot);

@@ -30,14 +30,18 @@ const MARGIN = 8;
 /** @type {Menu | null} the one that is open */
 let open = null;
 
-/** Makes this button open a menu. @param {HTMLButtonElement} button @param {() => MenuItem[]} items called at each opening @param {string} label key */
-export function opensMenu(button, items, label) {
+/**
+ * Makes this button open a menu.
+ * @param {HTMLButtonElement} button @param {() => MenuItem[]} items called at each opening @param {string} label key
+ * @param {() => HTMLButtonElement} [at] the button it opens at, if that is another one
+ */
+export function opensMenu(button, items, label, at = () => button) {
   button.setAttribute("aria-haspopup", "menu");
   button.setAttribute("aria-expanded", "false");
   button.addEventListener("click", () => {
-    const again = open?.button === button;
+    const again = open?.button === at();
     open?.close();
-    if (!again) showMenu(button, items(), label);
+    if (!again) showMenu(at(), items(), label);
   });
 }
 

@@ -9,19 +9,15 @@ import { controlButton } from "../controls/controls.js";
 /** @typedef {import("../../js/state.js").State} State */
 /** @typedef {import("../../js/icons.js").IconName} IconName */
 
-const LEVEL_INTERVAL_MS = 80;
-
 class Preview extends View {
   #video = make("video", { class: "preview-video", autoplay: true, playsinline: true, muted: true, data: { source: "camera", participant: "self" } });
   #avatar = make("span", { class: "preview-avatar", "aria-hidden": "true" });
   #words = make("p", { class: "preview-words" });
   #start = make("button", { class: "button", type: "button", text: "preview.start", data: { action: "start-devices" }, on: { click: () => this.call.startBoth() } });
+  #settings = controlButton("settings", "settings", "controls.settings", () => this.dispatchEvent(new Event("opensettings", { bubbles: true })));
   #box = make("div", { class: "preview-box" });
-  #level = make("span", { class: "preview-level-bar" });
   #microphone = controlButton("microphone", "microphone", "controls.microphone", () => this.call.toggleMicrophone());
   #camera = controlButton("camera", "camera", "controls.camera", () => this.call.toggleCamera());
-  /** @type {{track: MediaStreamTrack, context: AudioContext, timer: ReturnType<typeof setInterval>} | null} */
-  #meter = null;
 
   /** @override */
   build() {
@@ -31,17 +27,15 @@ class Preview extends View {
       const { videoWidth, videoHeight } = this.#video;
       this.#box.style.aspectRatio = videoHeight ? String(Math.max(4 / 3, videoWidth / videoHeight)) : "";
     });
-    const level = make("div", { class: "preview-level", "aria-hidden": "true" }, this.#level);
     this.#box.append(this.#avatar, this.#words, this.#start, this.#video);
-    this.#microphone.button.append(level);
-    this.append(this.#box, make("div", { class: "preview-switches" }, this.#microphone.button, this.#camera.button));
+    this.#microphone.button.append(document.createElement("turnd-level"));
+    this.append(this.#box, make("div", { class: "preview-switches" }, this.#microphone.button, this.#camera.button, this.#settings.button));
   }
 
   /** @override */
   disconnectedCallback() {
     super.disconnectedCallback();
     this.#video.srcObject = null;
-    this.#measure(null);
   }
 
   /** @override @param {State} state */
@@ -58,7 +52,6 @@ class Preview extends View {
     this.#start.hidden = starting || state.microphone === "on" || state.camera === "on";
     this.#show(this.#microphone, state.microphone, "microphone");
     this.#show(this.#camera, state.camera, "camera");
-    this.#measure(this.call.media.track("microphone"));
   }
 
   /** @param {ReturnType<typeof controlButton>} control @param {State["camera"]} capture @param {"microphone" | "camera"} what */
@@ -68,29 +61,6 @@ class Preview extends View {
     button.classList.toggle("is-off", capture === "off");
     draw(symbol, capture === "off" ? /** @type {IconName} */ (`${what}-off`) : what);
     setLabel(button, capture === "on" ? `${what}.turn-off` : `${what}.turn-on`);
-  }
-
-  /** Shows how loud this track is. @param {MediaStreamTrack | null} track */
-  #measure(track) {
-    if (track === (this.#meter?.track ?? null)) return;
-    if (this.#meter) {
-      clearInterval(this.#meter.timer);
-      this.#meter.context.close();
-      this.#meter = null;
-      this.#level.style.transform = "scaleX(0)";
-    }
-    if (!track) return;
-    const context = new AudioContext();
-    const analyser = context.createAnalyser();
-    analyser.fftSize = 512;
-    context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
-    const samples = new Uint8Array(analyser.fftSize);
-    const timer = setInterval(() => {
-      analyser.getByteTimeDomainData(samples);
-      const peak = samples.reduce((highest, sample) => Math.max(highest, Math.abs(sample - 128)), 0) / 128;
-      this.#level.style.transform = `scaleX(${Math.min(1, Math.sqrt(peak)).toFixed(3)})`;
-    }, LEVEL_INTERVAL_MS);
-    this.#meter = { track, context, timer };
   }
 }
 
