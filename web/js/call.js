@@ -267,7 +267,7 @@ export class Call {
     if (state.microphone !== "on") return;
     const allowed = mayUse(state, "unmute");
     if (!allowed || state.choices.pushToTalk) this.capture.mute();
-    if (!allowed) this.notify("microphone.not-allowed");
+    if (!allowed) this.notify("not-allowed.mute");
   }
 
   /** In a webinar: asked up to the stage, or sent back to the others who watch. @param {Role} role */

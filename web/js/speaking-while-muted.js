@@ -9,10 +9,10 @@ import { LevelMeter } from "./level-meter.js";
 /** @typedef {import("./state.js").Store} Store */
 
 const INTERVAL_MS = 150;
-const LOUD = 0.12;
+const LOUD = 0.1;
 /** So many of the last ones must be loud: a cough or a door is not speech. */
-const LAST = 8;
-const ENOUGH = 5;
+const LAST = 10;
+const ENOUGH = 4;
 const SHOW_MS = 8000;
 const LEAVE_ALONE_MS = 60_000;
 

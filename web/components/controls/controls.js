@@ -74,8 +74,8 @@ class Controls extends View {
   /** Why this cannot be turned on now: a key of words, or nothing. @param {"microphone" | "share"} what */
   refusal(what) {
     const { state } = this.call.store;
-    if (what === "microphone") return state.microphone === "off" && !mayUse(state, "unmute") ? "microphone.not-allowed" : "";
-    return state.screen === "off" && !mayUse(state, "share") ? "share.not-allowed" : "";
+    if (what === "microphone") return state.microphone === "off" && !mayUse(state, "unmute") ? "not-allowed.mute" : "";
+    return state.screen === "off" && !mayUse(state, "share") ? "not-allowed.stop-share" : "";
   }
 
   share() {

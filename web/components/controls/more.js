@@ -16,7 +16,7 @@ import { REACTIONS } from "../../js/reactions.js";
 
 /**
  * What others on the page open. Whoever answers such an event carries it in `data-opens` as long as it can be opened; what nobody
- * answers is not offered.
+ * answers is not offered, nor are keys to who has only fingers.
  * @type {{action: string, icon: IconName, event: string, hostsOnly?: boolean}[]}
  */
 const DOORS = [
@@ -63,6 +63,7 @@ function mediaItems(bar) {
 function doorItems(bar) {
   const page = bar.closest("turnd-call");
   const offered = DOORS.filter(({ event, hostsOnly }) => {
+    if (event === "openshortcuts" && !matchMedia("(any-hover: hover)").matches) return false;
     if (hostsOnly && bar.call.store.state.role !== "host") return false;
     return page?.querySelector(`[data-opens~="${event}"]`);
   });

@@ -73,7 +73,7 @@ export class Settings extends View {
     input.addEventListener("change", () => this.call.choose({ [name]: input.checked }));
     this.#switches.set(name, input);
     const words = make("span", { class: "switch-words" }, make("span", { text: `choice.${name}` }));
-    if (name === "pushToTalk" || name === "echoCancellation" || name === "mutedHint") words.append(make("small", { text: `choice.${name}.hint` }));
+    if (name === "pushToTalk" || name === "echoCancellation" || name === "mutedHint") words.append(make("span", { class: "hint switch-hint", text: `choice.${name}.hint` }));
     return make("label", { class: "switch-row" }, words, input);
   }
 
