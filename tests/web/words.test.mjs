@@ -16,7 +16,7 @@ const sources = ["js/", "components/"].flatMap((folder) =>
 );
 
 /** Keys put together from parts, by what they begin with. */
-const COMPOSED = /^(file\.(failed|waiting)\.|problem\.|theme\.|device\.|ended\.|refused\.|moderat|not-allowed\.|notice\.|quality\.|reaction\.|more\.|said\.|choice\.|shortcut\.|self-view\.|share\.(text|motion)|(microphone|camera)\.(turn|is)|rules\.right\.|invitations\.(hour|day|week))/;
+const COMPOSED = /^(path\.|diag\.(check|outcome|says|device|call)\.|file\.(failed|waiting)\.|problem\.|theme\.|device\.|ended\.|refused\.|moderat|not-allowed\.|notice\.|quality\.|reaction\.|more\.|said\.|choice\.|shortcut\.|self-view\.|share\.(text|motion)|(microphone|camera)\.(turn|is)|rules\.right\.|invitations\.(hour|day|week))/;
 
 test("English and French say the same things in the same order", () => {
   assert.deepEqual(Object.keys(phrases.fr), Object.keys(phrases.en));

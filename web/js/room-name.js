@@ -56,3 +56,8 @@ export function cleanRoomName(typed) {
 export function roomLink(room) {
   return `${location.origin}/r/${room}`;
 }
+
+/** Where one speaks to the server about a room. @param {string} room @returns {string} */
+export function socketUrl(room) {
+  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/r/${room}/ws`;
+}

@@ -4,6 +4,7 @@ import { Call } from "../../js/call.js";
 import { Store } from "../../js/state.js";
 import { make } from "../../js/dom.js";
 import { relayChoice } from "../../js/ice-servers.js";
+import { socketUrl } from "../../js/room-name.js";
 import { roomSettings } from "../../js/room-settings.js";
 import { choices, preferences } from "../../js/preferences.js";
 import { rememberedChoices } from "../../js/stage-choices.js";
@@ -16,11 +17,6 @@ import { surround, windowTitle } from "./surroundings.js";
 
 /** What stands on the page before, during and after the call. */
 const LASTING = ["turnd-password", "turnd-settings", "turnd-shortcuts"];
-
-/** @param {string} room */
-function socketUrl(room) {
-  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/r/${room}/ws`;
-}
 
 /** @param {string} room @param {URLSearchParams} query @param {Entry} [entry] */
 export function makeCall(room, query, entry) {
