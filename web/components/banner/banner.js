@@ -14,6 +14,7 @@ const HINTS = ["text", "motion"];
 class Banner extends View {
   #reconnecting = make("div", { class: "banner is-warning", data: { banner: "reconnecting" } });
   #reconnectingWords = make("span");
+  #diag = make("a", { class: "banner-link", href: "/diag", target: "_blank", text: "diag.link", hidden: true });
   #sound = make("button", { class: "banner is-call", type: "button", data: { action: "hear" } });
   #sharing = make("div", { class: "banner", role: "status", data: { banner: "sharing" } });
   #problem = document.createElement("turnd-problem");
@@ -25,7 +26,7 @@ class Banner extends View {
 
   /** @override */
   build() {
-    this.#reconnecting.append(make("span", { class: "spinner", "aria-hidden": "true" }), this.#reconnectingWords);
+    this.#reconnecting.append(make("span", { class: "spinner", "aria-hidden": "true" }), this.#reconnectingWords, this.#diag);
     this.#sound.append(icon("sound"), make("span", { text: "sound.blocked" }));
     this.#sound.addEventListener("click", () => {
       const sound = this.closest("turnd-call")?.querySelector("turnd-sound");
@@ -45,6 +46,7 @@ class Banner extends View {
   /** @override @param {State} state */
   update(state) {
     this.#reconnecting.hidden = !state.reconnecting;
+    this.#diag.hidden = !state.stuck;
     setText(this.#reconnectingWords, state.stuck ? "reconnecting.stuck" : state.online ? "reconnecting.media" : "reconnecting");
     this.#sound.hidden = !state.soundBlocked;
     this.#sharing.hidden = state.screen !== "on";

@@ -15,7 +15,7 @@ class Ended extends View {
   /** @override */
   build() {
     const home = make("a", { class: "button", href: "/", text: "ended.home", data: { action: "home" } });
-    this.append(make("main", { class: "card ended-card" }, this.#title, this.#text, make("div", { class: "ended-buttons" }, this.#again, home)));
+    this.append(make("main", { class: "card ended-card" }, this.#title, this.#text, make("div", { class: "ended-buttons" }, this.#again, home), make("a", { class: "ended-diag", href: "/diag", text: "diag.link" })));
   }
 
   /** @override @param {State} state */

@@ -51,7 +51,7 @@ class Lobby extends View {
     });
     const picker = document.createElement("turnd-device-picker");
     const side = make("div", { class: "lobby-side" }, document.createElement("turnd-preview"), this.#problem, picker);
-    const foot = make("footer", { class: "lobby-foot" }, make("a", { class: "home-link", href: "/", text: "lobby.other-room" }), document.createElement("turnd-appearance"));
+    const foot = make("footer", { class: "lobby-foot" }, make("a", { class: "home-link", href: "/", text: "lobby.other-room" }), make("a", { class: "home-link", href: "/diag", text: "diag.link" }), document.createElement("turnd-appearance"));
     const door = make("div", { class: "lobby-door" }, form, document.createElement("turnd-waiting"));
     this.append(make("main", { class: "lobby-columns" }, side, door), foot);
     this.#prepare();
