@@ -90,7 +90,8 @@ class _Measure:
                 raise UnknownError("there is no such participant")
             self._apply(seat)
             return
-        for seat in list(self._room.seats.values()):
+        # Those whom hosts are not shown first, so that they are not shown them one after the other.
+        for seat in sorted(self._room.seats.values(), key=self._room.viewers.shows):
             if seat.role is not Role.HOST and not seat.ended:
                 self._apply(seat)
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 
-from signalling.client_messages import Chat, Join, MalformedMessage
+from signalling.client_messages import Ask, Chat, ClientMessage, Invite, Join, Leave, MalformedMessage
 from signalling.message_reader import decode
 from signalling.server_messages import ChatLine, encode
-from signalling.session import Accepted, Session
+from signalling.session import Accepted, Phase, Session
 
 
 def one_input(data: bytes) -> None:
@@ -19,8 +19,24 @@ def one_input(data: bytes) -> None:
     for number, line in enumerate(data.decode(errors="replace").split("\n")):
         one_message(line)
         for effect in session.receive(line, number / 10):
-            if isinstance(effect, Accepted) and isinstance(effect.message, Join):
-                session.joined()
+            if isinstance(effect, Accepted):
+                act(session, effect.message)
+
+
+def text_in(message: ClientMessage) -> str | None:
+    """What others will read."""
+    match message:
+        case Join(name=said) | Chat(text=said) | Ask(text=said) | Invite(label=said):
+            return said
+    return None
+
+
+def act(session: Session, message: ClientMessage) -> None:
+    """As a room with a lobby would, in which the invited wait."""
+    if isinstance(message, Join):
+        (session.waiting if message.invitation else session.joined)()
+    elif session.phase is Phase.WAITING and not isinstance(message, Leave):
+        raise AssertionError("who waits asks for something")
 
 
 def one_message(text: str) -> None:
@@ -29,8 +45,8 @@ def one_message(text: str) -> None:
         message = decode(text)
     except MalformedMessage:
         return
-    if isinstance(message, Join | Chat):
-        said = message.name if isinstance(message, Join) else message.text
+    said = text_in(message)
+    if said is not None:
         line = ChatLine(id="", participant="", name=said, text=said, time=0, request=message.request)
         written = encode(line).text.encode()
         if json.loads(written)["text"] != said:

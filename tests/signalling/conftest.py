@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from signalling.media import MediaService
 from signalling.server import SignallingSettings
 from tests.signalling.house import House
 from tests.signalling.whip_client import Whip
@@ -30,8 +31,8 @@ def web_directory(tmp_path: Path) -> Path:
 async def open_house(web_directory: Path) -> AsyncIterator[Callable[..., asyncio.Future[House]]]:
     houses: list[House] = []
 
-    async def open_one(settings: SignallingSettings | None = None) -> House:
-        house = House(web_directory, settings or SignallingSettings())
+    async def open_one(settings: SignallingSettings | None = None, sfu: MediaService | None = None) -> House:
+        house = House(web_directory, settings or SignallingSettings(), sfu)
         houses.append(house)
         await house.start()
         return house

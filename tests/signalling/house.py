@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from signalling.media import MediaService
 from signalling.server import SignallingService, SignallingSettings
 from tests.signalling.media import Media
 
@@ -17,7 +18,7 @@ PATIENCE_SECONDS = 5.0
 
 
 class House:
-    def __init__(self, web_directory: Path, settings: SignallingSettings) -> None:
+    def __init__(self, web_directory: Path, settings: SignallingSettings, sfu: MediaService | None = None) -> None:
         self.now = 1000.0
         self.wall = 1_700_000_000.0
         self.clock: Callable[[], float] | None = None
@@ -26,7 +27,7 @@ class House:
         self.public_host = ""
         self.service = SignallingService(
             settings,
-            sfu=self.media,
+            sfu=sfu or self.media,
             ice_servers=lambda host, name: [{"urls": [f"turn:{host}:3478"], "username": name, "credential": "c"}],
             public_host=lambda: self.public_host,
             assets=web_directory,

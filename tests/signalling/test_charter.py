@@ -10,15 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signalling.charter import RESTORE_SECONDS, Charter, Record, RecordError
-from signalling.client_messages import ChangeRules, Mode, RoomSettings, VideoCodec
+from signalling.client_messages import Admit, ChangeRules, Mode, RoomSettings, VideoCodec
 from signalling.entry import JoinRefusedError
+from signalling.moderation import moderate
 from signalling.records import Records
 from signalling.resume import ResumeTokens
 from signalling.room import Room
-from signalling.rooms import Rooms
+from signalling.rooms import MustWaitError, Rooms
+from signalling.seat import Seat
 from signalling.server_messages import Role
+from signalling.waiting import Visitor
 from tests.signalling.media import Media
-from tests.signalling.test_rooms import Building
+from tests.signalling.test_rooms import Building, Recorder
 
 BROADCAST = RoomSettings(mode=Mode.BROADCAST, video=VideoCodec.AV1, uplink_kbps=8)
 
@@ -147,6 +150,50 @@ def test_what_ends_with_the_server_is_not_forgotten(stored: Stored) -> None:
     stored.rooms.close(1)
     assert len(stored.rooms) == 0
     assert list(stored.shelf.texts) == ["garden"]
+
+
+class Waiting:
+    """Somebody in the lobby, who hears what is told."""
+
+    def __init__(self, stored: Stored, now: float = 0) -> None:
+        self.heard = Recorder()
+        self.admitted: list[bool] = []
+        self.visitor = Visitor("Eve", self.heard, lambda: self.admitted.append(True), lambda: None)
+        with pytest.raises(MustWaitError) as caught:
+            stored.enter("Eve", now=now)
+        self.room = caught.value.room
+        stored.rooms.wait(self.room, self.visitor, now)
+
+
+def in_lobby(stored: Stored) -> Seat:
+    ada, _ = stored.enter("Ada")
+    ada.room.change_rules(ChangeRules(lobby=True, rights={}))
+    stored.restart()
+    return ada
+
+
+def test_lobby_of_a_restored_room_is_kept_for_its_host(stored: Stored) -> None:
+    ada = in_lobby(stored)
+    eve = Waiting(stored)
+    assert eve.heard.frames == [{"type": "waiting", "host": False}]
+    again, host = stored.enter("Ada", resume=ada.token, now=RESTORE_SECONDS - 1)
+    assert again.room is eve.room
+    assert eve.heard.frames[-1] == {"type": "waiting", "host": True}
+    assert [who.name for who in again.room.moderation().waiting] == ["Eve"]
+    moderate(stored.rooms, again, Admit(on=True), 1, 1)
+    assert eve.admitted == [True]
+    assert host.frames[-1]["moderation"]["waiting"] == []
+
+
+def test_lobby_of_a_restored_room_to_which_nobody_comes_back_ends(stored: Stored) -> None:
+    in_lobby(stored)
+    eve = Waiting(stored)
+    stored.rooms.handle_timer(RESTORE_SECONDS - 0.1)
+    assert eve.heard.closed is None
+    stored.rooms.handle_timer(RESTORE_SECONDS)
+    assert eve.heard.closed is not None
+    assert getattr(eve.heard.closed[0], "reason", "") == "ended"
+    Waiting(stored, now=1000)
 
 
 JSON = st.recursive(

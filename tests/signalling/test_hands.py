@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from signalling.audience import MAX_HANDS_LISTED, MAX_VIEWERS_LISTED
-from signalling.client_messages import ReactionKind
+from signalling.client_messages import Moderate, Moderation, ReactionKind
+from signalling.moderation import moderate
 from signalling.room import VIEWERS_REACTIONS
 from signalling.seat import Seat
 from tests.signalling.house import House
@@ -144,6 +145,17 @@ def test_raised_viewer_can_be_brought_to_the_stage() -> None:
     assert events(crowd.host)[-1] == ("changed", crowd.others[0].name)
     crowd.stage(crowd.ada, crowd.others[0], False)
     assert events(crowd.host)[-1] == ("left", crowd.others[0].name)
+
+
+@pytest.mark.parametrize("action", [Moderation.LOWER_HAND, Moderation.REMOVE])
+def test_what_is_done_to_all_tells_hosts_of_those_they_are_shown_and_no_others(action: Moderation) -> None:
+    crowd = Crowd(MAX_HANDS_LISTED + 100)
+    crowd.raise_(*crowd.others, *crowd.listed)
+    crowd.host.frames.clear()
+    moderate(crowd.rooms, crowd.ada, Moderate(action=action), 0, 0)
+    told = [frame["participant"]["id"] for frame in crowd.host.frames if frame["type"] == "participant"]
+    assert len(told) == len(set(told)) == MAX_VIEWERS_LISTED + MAX_HANDS_LISTED
+    assert not any(seat.hand for seat in crowd.ada.room.seats.values())
 
 
 @pytest.mark.parametrize("kind", ReactionKind)
