@@ -70,7 +70,8 @@ async def test_a_viewer_is_brought_to_the_stage_and_sent_back_without_joining_ag
     await same_seat(speaks=True)
     await both_themes(bob, "webinar-speaker-phone")
 
-    await ada.browser.click('[data-action="send-back"]')
+    await ada.browser.click('.people-item:has-text("Bob") [data-action="person-menu"]')
+    await ada.browser.click('.menu [data-action="send-back"]')
 
     async def gone() -> bool:
         return await ada.sees() == [] and not await bob.browser.evaluate(f"{CALL}.publishConnection")

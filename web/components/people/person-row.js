@@ -90,7 +90,7 @@ export class PersonRow {
     const rises = state.broadcast && host && person.role === "viewer" && person.connected;
     this.#stage.hidden = !leaves && !rises;
     this.#stage.dataset.participant = person.id;
-    this.#stage.dataset.action = leaves ? "send-back" : "bring";
+    this.#stage.dataset.action = leaves ? "send-back" : rises ? "bring" : "";
     setText(this.#stage, leaves ? "people.step-down" : "people.bring.short");
     named(this.#stage, leaves ? "people.step-down" : "people.bring");
     this.#menu.hidden = person.self || !host;
