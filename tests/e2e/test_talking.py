@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 ROOMS = itertools.count(1)
 STATE = "document.querySelector('turnd-call').call.store.state"
 PersonFactory = Callable[..., Awaitable[Person]]
+TAKEN = "document.querySelector('[data-field=\"question\"]').value === ''"
 # Each line as a reader meets it: who, marks, text.
 LINES = """[...document.querySelectorAll('.chat-item')].map(item => [
   item.querySelector('.chat-who')?.textContent ?? '', item.querySelector('.chat-whom')?.textContent ?? '',
@@ -158,7 +159,7 @@ async def test_questions_of_a_webinar(daemon: Daemon, person: PersonFactory) -> 
     async def ask(one: Person, text: str) -> None:
         await one.browser.fill('[data-field="question"]', text)
         await one.browser.click('[data-action="ask"]')
-        await one.browser.page.wait_for_function("document.querySelector('[data-field=\"question\"]').value === ''")  # type: ignore[attr-defined]
+        await until("the question has been taken", lambda: one.browser.evaluate(TAKEN), 5)
 
     shown = """[...document.querySelectorAll('[data-question]')].map(line => [
       line.querySelector('.question-text').textContent, line.querySelector('.question-votes').textContent,

@@ -52,7 +52,11 @@ function fileCard(message, call, mayDelete) {
   const { id, name, bytes, expires } = /** @type {import("../../js/protocol.js").SharedFile} */ (message.file);
   const there = !message.gone && expires * 1000 > Date.now();
   const about = make("span", { class: "file-about" });
-  about.textContent = `${fileSize(bytes, currentLanguage())} · ${until(message)}`;
+  for (const part of [fileSize(bytes, currentLanguage()), until(message)]) {
+    const words = make("span");
+    words.textContent = part;
+    about.append(words);
+  }
   const card = make("div", { class: there ? "file-card" : "file-card is-gone", data: { file: id } }, icon("file"), make("div", { class: "file-words" }, fileName(name), about));
   if (!there) return card;
   const plain = plainName(name);
