@@ -6,12 +6,13 @@ Belongs to its room. A private line is told to its two and to nobody else, whene
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from heapq import merge
 from typing import NamedTuple
 
 from signalling.access import new_id
+from signalling.records import Journal
 from signalling.seat import ForbiddenError, Seat, UnknownError, tell
 from signalling.server_messages import ChatLine, FileView, Role, Written, written
 
@@ -39,11 +40,15 @@ class _Lines:
         self._bytes = 0
         self.kept: deque[_Kept] = deque()
 
-    def add(self, kept: _Kept) -> None:
+    def add(self, kept: _Kept) -> list[_Kept]:
+        """Those that have to go for it."""
         self.kept.append(kept)
         self._bytes += kept.size
+        gone = []
         while len(self.kept) > self._most or self._bytes > self._most_bytes:
-            self._bytes -= self.kept.popleft().size
+            gone.append(self.kept.popleft())
+            self._bytes -= gone[-1].size
+        return gone
 
     def change(self, index: int, line: ChatLine) -> None:
         before = self.kept[index]
@@ -63,8 +68,9 @@ def _list_of(lines: list[_Kept]) -> Written:
 class Chat:
     """Lines, each heard by all of `seats` or by two of them."""
 
-    def __init__(self, seats: Mapping[str, Seat]) -> None:
+    def __init__(self, seats: Mapping[str, Seat], journal: Journal) -> None:
         self._seats = seats
+        self._journal = journal
         self._public = _Lines(MAX_CHAT_LINES, MAX_CHAT_BYTES)
         self._private = _Lines(MAX_PRIVATE_LINES, MAX_PRIVATE_BYTES)
         self._written = 0
@@ -109,23 +115,28 @@ class Chat:
             for index, kept in enumerate(lines.kept):
                 file = kept.line.file
                 if file is not None and file.id == file_id:
-                    lines.change(index, replace(kept.line, file=replace(file, expires=round(wall, 3))))
+                    changed = replace(kept.line, file=replace(file, expires=round(wall, 3)))
+                    lines.change(index, changed)
+                    self._journal.line(changed)
                     self._public_text = None
                     return
 
     def _line(self, seat: Seat, text: str, to: str, file: FileView | None, wall: float) -> ChatLine:
-        return ChatLine(
-            id=new_id(),
-            participant=seat.id,
-            name=seat.name,
-            text=text,
-            time=round(wall, 3),
-            to=to or None,
-            file=file,
-        )
+        return line_of(seat.id, seat.name, text, to, file, wall)
+
+    def lines(self) -> list[ChatLine]:
+        """All that is kept, oldest first."""
+        return [each.line for each in merge(self._public.kept, self._private.kept, key=lambda each: each.number)]
+
+    def restore(self, lines: Iterable[ChatLine]) -> None:
+        """Puts in front what was kept before, oldest first; nobody is told."""
+        for line in lines:
+            self._add(line)
 
     def _tell(self, writer: Seat, line: ChatLine, request: str | None) -> None:
-        self._add(line)
+        self._journal.line(line)
+        for gone in self._add(line):
+            self._journal.line_gone(gone.line.id)
         if line.to is None:
             others = [seat for seat in self._seats.values() if seat is not writer]
         else:
@@ -133,14 +144,20 @@ class Chat:
         tell(line, others)
         writer.send(replace(line, request=request))
 
-    def _add(self, line: ChatLine) -> None:
+    def _add(self, line: ChatLine) -> list[_Kept]:
         self._written += 1
         kept = _kept(self._written, line)
-        if line.to is None:
-            self._public.add(kept)
-            self._public_text = None
-        else:
-            self._private.add(kept)
+        if line.to is not None:
+            return self._private.add(kept)
+        self._public_text = None
+        return self._public.add(kept)
+
+
+def line_of(writer: str, name: str, text: str, to: str, file: FileView | None, wall: float) -> ChatLine:
+    """A new line of the participant `writer`, who is called `name`."""
+    return ChatLine(
+        id=new_id(), participant=writer, name=name, text=text, time=round(wall, 3), to=to or None, file=file
+    )
 
 
 def _newest(lines: list[_Kept]) -> list[_Kept]:

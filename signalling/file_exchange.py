@@ -11,7 +11,7 @@ import asyncio
 import errno
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -20,6 +20,7 @@ from aiohttp import StreamReader, web
 from signalling.file_disk import FileDisk
 from signalling.file_headers import UploadMetadata
 from signalling.files import File, Files, FilesFullError, Result
+from signalling.journal import FileJournal
 from signalling.room import Room
 from signalling.seat import ForbiddenError, Seat, tell
 from signalling.server_messages import FileGone
@@ -100,18 +101,20 @@ class FileExchange:
         self,
         files: Files,
         disk: FileDisk,
+        journal: FileJournal,
         room: Callable[[str], Room | None],
         turnstile: Turnstile,
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        """`room` finds a living room by its name."""
+        """`room` finds a living room by its name; `journal` is told of all that is to outlive the process."""
         self.files = files
         self.pace = Pace()
         self.received_bytes = 0
         self.sent_bytes = 0
         self.disk_errors = 0
         self._disk = disk
+        self._journal = journal
         self._room = room
         self._turnstile = turnstile
         self._clock = clock
@@ -123,6 +126,34 @@ class FileExchange:
         """What all downloads together may take: their own rate, else a share of the uplink where that has a bound."""
         self.pace.bytes_per_second = (download_bps or uplink_bps * UPLINK_SHARE) / 8
 
+    def load(self, files: Iterable[File], rooms: Collection[str]) -> list[File]:
+        """Takes those that are on the disk as they should be and are of `rooms`, and sweeps it; blocks, for the start.
+
+        Uploads of which all was there, without anybody being told, are files now: these are returned.
+        """
+        arrived: list[File] = []
+        try:
+            sizes = self._disk.sizes()
+        except OSError as error:
+            self.disk_errors += 1
+            logger.error("the directory of files cannot be read", extra={"reason": error.strerror})
+            return arrived
+        for file in files:
+            size = sizes.get(file.id, -1)
+            if file.room not in rooms or size < 0 or (file.finished and size != file.bytes):
+                self._journal.file_gone(file.id)
+                continue
+            file.offset = min(size, file.bytes)
+            self.files.add(file)
+            if file.offset == file.bytes and not file.finished:
+                self.files.finish(file, self._wall())
+                self._journal.file(file)
+                arrived.append(file)
+        orphans = self._disk.sweep({file.id for file in self.files})
+        if orphans:
+            logger.info("files of no room were taken away", extra={"files": orphans})
+        return arrived
+
     # --- uploads ---
 
     async def begin(self, seat: Seat, metadata: UploadMetadata, size: int) -> File:
@@ -130,6 +161,7 @@ class FileExchange:
         file, displaced = self.files.begin(seat, metadata.name, size, metadata.to, self._clock(), self._wall())
         if displaced is not None:
             self._discard(displaced)
+        self._journal.file(file)
         try:
             await self._disk.create(file.id)
             if await self._disk.free_bytes() - self.files.awaited_bytes() < FREE_BYTES:
@@ -223,6 +255,7 @@ class FileExchange:
         file.owner, file.owner_name = seat.id, seat.name
         wall = self._wall()
         self.files.finish(file, wall)
+        self._journal.file(file)
         seat.room.chat.show_file(seat, file.view(), file.to, wall)
 
     # --- ends ---
@@ -239,6 +272,7 @@ class FileExchange:
 
     def _discard(self, file: File, *, cut: bool = True) -> None:
         """Where a request is bringing it, that one's end takes it away: it may be writing now."""
+        self._journal.file_gone(file.id)
         receiving = self._receiving.get(file.id)
         if receiving is None:
             self._disk.remove(file.id)

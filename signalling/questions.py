@@ -7,10 +7,11 @@ nobody, and who leaves leaves their votes and questions there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from signalling.access import TokenBucket, new_id
 from signalling.client_messages import Ask, MarkAnswered, Vote, Withdraw
+from signalling.records import Journal
 from signalling.seat import ForbiddenError, Seat, UnknownError, tell
 from signalling.server_messages import QuestionEvent, QuestionView, Role, Votes, Written
 
@@ -63,8 +64,9 @@ class Question:
 class Questions:
     """In the order they were asked; told to all of `seats`."""
 
-    def __init__(self, seats: Mapping[str, Seat], now: float) -> None:
+    def __init__(self, seats: Mapping[str, Seat], journal: Journal, now: float) -> None:
         self._seats = seats
+        self._journal = journal
         self._questions: dict[str, Question] = {}
         self._changed: set[str] = set()
         self._tell_at = now
@@ -74,6 +76,14 @@ class Questions:
     def shown_to(self, participant_id: str) -> Written:
         """All of them, and which of them that participant has voted for."""
         return Written(f"[{','.join(each.shown_to(participant_id) for each in self._questions.values())}]")
+
+    def all(self) -> list[Question]:
+        """All of them, oldest first."""
+        return list(self._questions.values())
+
+    def restore(self, questions: Iterable[Question]) -> None:
+        """Puts those that were kept before in front; nobody is told."""
+        self._questions = {**{each.id: each for each in questions}, **self._questions}
 
     def serve(self, seat: Seat, message: Ask | Vote | MarkAnswered | Withdraw, wall: float) -> None:
         """What `seat` asks; UnknownError, ForbiddenError."""
@@ -99,6 +109,7 @@ class Questions:
             self._remove(oldest)
         question = Question(new_id(), seat.id, seat.name, text, round(wall, 3))
         self._questions[question.id] = question
+        self._journal.question(question)
         tell(
             QuestionEvent(event="asked", question=question.view()),
             [each for each in self._seats.values() if each is not seat],
@@ -113,6 +124,7 @@ class Questions:
                 raise ForbiddenError("this question has as many votes as are counted")
             (question.voters.add if on else question.voters.remove)(seat.id)
             self._changed.add(question.id)
+            self._journal.vote(question.id, seat.id, on)
         seat.send(Votes(votes={question.id: len(question.voters)}, request=request))
 
     def mark(self, seat: Seat, question_id: str, answered: bool) -> None:
@@ -122,6 +134,7 @@ class Questions:
         question = self._get(question_id)
         if question.answered is not answered:
             question.answered = answered
+            self._journal.question(question)
             tell(QuestionEvent(event="changed", question=question.view()), self._seats.values())
 
     def withdraw(self, seat: Seat, question_id: str) -> None:
@@ -148,4 +161,5 @@ class Questions:
     def _remove(self, question: Question) -> None:
         del self._questions[question.id]
         self._changed.discard(question.id)
+        self._journal.question_gone(question.id)
         tell(QuestionEvent(event="removed", question=question.view()), self._seats.values())

@@ -17,6 +17,7 @@ from signalling.chat import Chat
 from signalling.client_messages import ChangeRules, Join, Mode, ReactionKind, RoomSettings
 from signalling.media import MediaRoom
 from signalling.questions import Questions
+from signalling.records import Journal, NoJournal
 from signalling.seat import ForbiddenError, Seat, tell
 from signalling.server_messages import (
     Audience,
@@ -67,12 +68,15 @@ class Room:
         now: float,
         *,
         changed: Callable[[Room], None] = lambda _: None,
+        journal: Journal | None = None,
     ) -> None:
-        """`changed` is called when `record` says something else than before."""
+        """`changed` is called when `record` says something else than before; `journal` takes what is said."""
         self.charter = charter
         self.media = media
         self.began_at = now
         self.ended = False
+        self.over = False
+        """A host ended it for all, or nobody sent anything."""
         self.was_entered = False
         self.seats: dict[str, Seat] = {}
         self.stage: dict[str, Seat] = {}
@@ -88,8 +92,9 @@ class Room:
         self.viewers_chat = TokenBucket(*VIEWERS_CHAT, now)
         """What all viewers together may write: all in the room hear it."""
         self.viewers_reactions = TokenBucket(*VIEWERS_REACTIONS, now)
-        self.chat = Chat(self.seats)
-        self.questions = Questions(self.seats, now)
+        journal = journal or NoJournal()
+        self.chat = Chat(self.seats, journal)
+        self.questions = Questions(self.seats, journal, now)
 
     @property
     def name(self) -> str:

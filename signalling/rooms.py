@@ -52,7 +52,7 @@ class Rooms:
         self._ended = ended
         self._tokens = tokens or ResumeTokens()
         self._wall = wall
-        self._records = records or NoRecords()
+        self._records = NoRecords() if records is None else records
         self._stopping = False
         self._rooms: dict[str, Room] = {}
 
@@ -70,10 +70,12 @@ class Rooms:
         if record is None:
             return room
         try:
-            return self._open(Charter.of_record(name, record, self._tokens, now), now)
+            room = self._open(Charter.of_record(name, record, self._tokens, now), now)
         except RecordError as error:
             logger.warning("a stored room cannot be read: %s", error)
             return None
+        self._records.restore(room)
+        return room
 
     def is_resume_token(self, room_name: str, token: str) -> bool:
         """Whether we issued this for a room of that name, which may have ended."""
@@ -133,7 +135,9 @@ class Rooms:
 
     def _open(self, charter: Charter, now: float) -> Room:
         media = self._media.room(_media_settings(charter.settings))
-        room = Room(charter, self.limits, media, now, changed=self._records.changed)
+        records = self._records
+        journal = records.journal(charter.room_id.hex())
+        room = Room(charter, self.limits, media, now, changed=records.changed, journal=journal)
         self._rooms[room.name] = room
         return room
 
@@ -226,6 +230,7 @@ class Rooms:
     def end(self, room: Room, now: float) -> None:
         """Ends it for all."""
         room.charter.restored_until = now
+        room.over = True
         for seat in list(room.seats.values()):
             connection = seat.connection
             self.leave(seat, now)

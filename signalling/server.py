@@ -35,6 +35,7 @@ from signalling.headers import EVERYWHERE, Headers
 from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, parse_authority, same_origin
 from signalling.http_endpoint import HttpEndpoint
 from signalling.http_sessions import HttpSessions, Kind
+from signalling.journal import FileJournal
 from signalling.media import MediaService
 from signalling.pages import Pages, is_room_name
 from signalling.qr import QrCodes
@@ -43,6 +44,7 @@ from signalling.resume import ResumeTokens
 from signalling.room import Room, RoomLimits
 from signalling.rooms import Rooms
 from signalling.server_messages import Role
+from signalling.store import Store
 from signalling.turnstile import Rank, Turnstile
 from signalling.websocket import Socket
 from signalling.whep import Whep
@@ -93,6 +95,8 @@ class SignallingSettings:
     """Where plain HTTP from another machine is sent; None: it is served."""
     limits: RoomLimits = field(default_factory=RoomLimits)
     """How many rooms and participants, and how long seats are kept."""
+    keep_seconds: float = 0.0
+    """How long a room's chat, rules and files outlive its last participant."""
     files: FileLimits = field(default_factory=FileLimits)
     """How much of files is taken and kept."""
     download_bps: int = 0
@@ -158,14 +162,16 @@ class SignallingService:
         self.throughput = Throughput(self.counters, loop)
         self._addresses = HostAddresses(loop, self._clock)
         self._turnstile = Turnstile(loop)
+        self._store = Store(state / "rooms.sqlite3" if state is not None else None)
         self.exchange = self._build_exchange(state, wall)
+        self._archive = Archive(self._store, self.exchange, self._room, self.settings.keep_seconds, self._clock, wall)
         self._rooms = Rooms(
             self.settings.limits,
             sfu,
             self.counters.room_seconds.observe,
             ResumeTokens(resume_key),
             wall=wall,
-            records=Archive(self.exchange),
+            records=self._archive,
         )
         self._reception = Reception(
             self._rooms, self.counters, ice_servers, self._addresses, self._turnstile, version, self._clock, wall
@@ -194,7 +200,9 @@ class SignallingService:
     def _build_exchange(self, state: Path | None, wall: Callable[[], float]) -> FileExchange:
         limits = self.settings.files if state is not None else FileLimits(max_bytes=0)
         disk = FileDisk((state or Path()) / "files", self._loop)
-        exchange = FileExchange(Files(limits), disk, self._room, self._turnstile, self._clock, wall)
+        exchange = FileExchange(
+            Files(limits), disk, FileJournal(self._store), self._room, self._turnstile, self._clock, wall
+        )
         exchange.set_rate(self.settings.download_bps, self.settings.uplink_bps)
         return exchange
 
@@ -204,7 +212,9 @@ class SignallingService:
     # --- life ---
 
     async def start(self) -> None:
-        """Makes `protocol` usable."""
+        """Makes `protocol` usable, with what outlived the process before."""
+        self._store.start()
+        self._archive.load()
         await self._runner.setup()
         self._schedule()
 
@@ -240,6 +250,7 @@ class SignallingService:
         await self._addresses.close()
         await self._runner.cleanup()
         self.exchange.close()
+        await self._loop.run_in_executor(None, self._archive.close)
 
     def _schedule(self) -> None:
         self._timer = self._loop.call_later(TICK_SECONDS / TICK_PARTS, self._handle_timer)
@@ -267,12 +278,15 @@ class SignallingService:
         self._sessions.handle_timer(now)
         self._rooms.handle_timer(now)
         self.exchange.handle_timer()
+        self._archive.handle_timer()
 
     def measures(self) -> Iterator[Measure]:
         """Everything countable about signalling."""
         yield from self.counters.measures()
         yield from self.throughput.measures()
         yield from self.exchange.measures()
+        yield from self._store.measures()
+        yield Measure("stored_rooms", {}, self._archive.waiting)
         yield Measure("rooms", {}, len(self._rooms))
         yield Measure("lobby_visitors", {}, self._rooms.visitors())
         yield Measure("joins_waiting", {}, self._turnstile.waiting)

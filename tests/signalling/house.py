@@ -30,6 +30,7 @@ class House:
             sfu=sfu or self.media,
             ice_servers=lambda host, name: [{"urls": [f"turn:{host}:3478"], "username": name, "credential": "c"}],
             public_host=lambda: self.public_host,
+            resume_key=b"k" * 32,
             assets=web_directory,
             state=web_directory.parent / "state",
             loop=asyncio.get_running_loop(),
