@@ -6,6 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import pytest_asyncio
@@ -22,6 +23,8 @@ from tests.e2e.page import PAGE, loopback_daemon, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 PersonFactory = Callable[..., Awaitable[Person]]
+# The sheet belongs to the system; headless browsers have none.
+SHARE_SHEET = "navigator.share = async data => { window.shared = data; }"
 STATE = "document.querySelector('turnd-call').call.store.state"
 
 
@@ -129,6 +132,8 @@ async def read_code(page: Page) -> str:
 async def test_who_comes_in_is_up_to_the_hosts(person: PersonFactory) -> None:
     room = f"{PAGE}/r/porte"
     mara, ben, cem = [await person(name) for name in ("Mara", "Ben", "Cem")]
+    await page_of(mara).context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page_of(mara).add_init_script(SHARE_SHEET)
     host = await enters(mara, room)
     await rule(host, "lobby", on=True)
     await shows_all(mara, "rules")
@@ -159,6 +164,14 @@ async def test_who_comes_in_is_up_to_the_hosts(person: PersonFactory) -> None:
     for scheme in ("dark", "light"):
         await host.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         assert await read_code(host) == room
+    await host.click('[data-dialog="invite"] [data-action="copy-link"] >> nth=0')
+    await expect(host.get_by_text("Link copied")).to_be_visible()
+    assert await host.evaluate("navigator.clipboard.readText()") == room
+    await host.click('[data-action="share-link"]')
+    assert await host.evaluate("shared.url") == room
+    letter = await host.get_attribute('[data-action="mail-link"]', "href")
+    assert letter is not None
+    assert room in unquote(letter)
     await host.fill('[data-field="invitation-label"]', "Cem")
     await host.click('[data-action="make-invitation"]')
     await host.wait_for_selector("[data-invitation]")

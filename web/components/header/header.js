@@ -11,6 +11,7 @@ import { onStage } from "../../js/state.js";
 
 class Header extends View {
   #room = make("h1", { class: "header-room" });
+  #locked = make("span", { class: "header-locked", role: "img", label: "rules.is-locked" }, icon("lock"));
   #count = make("span", { class: "header-count" });
   #people = make("button", { class: "button quiet header-people", type: "button", data: { action: "people" } });
 
@@ -30,7 +31,7 @@ class Header extends View {
     const mark = make("img", { class: "mark", src: assetUrl("styles/mark.svg"), alt: "", width: "28", height: "28" });
     const invite = make("button", { class: "button quiet header-invite", type: "button", data: { action: "invite" } }, icon("invite"), make("span", { text: "invite" }));
     invite.addEventListener("click", () => this.dispatchEvent(new Event("openinvite", { bubbles: true })));
-    this.append(mark, this.#room, invite, document.createElement("turnd-view-switch"), this.#questions, this.#people);
+    this.append(mark, this.#room, this.#locked, make("span", { class: "header-gap" }), invite, document.createElement("turnd-view-switch"), this.#questions, this.#people);
   }
 
   /** @override @param {State} state */
@@ -38,6 +39,8 @@ class Header extends View {
     // The audience counts ourselves when we only watch.
     const count = onStage(state).length + state.audience + (state.role === "viewer" ? 0 : 1);
     this.#room.textContent = state.room;
+    this.#locked.hidden = !state.rules.locked;
+    this.#locked.title = t("rules.is-locked");
     this.#count.textContent = String(count);
     this.#people.title = t("people.count", { count });
     this.#people.setAttribute("aria-expanded", String(state.panel === "people"));

@@ -27,7 +27,8 @@ class Invite extends View {
 
   /** @override @param {State} state */
   update(state) {
-    this.hidden = state.participants.length > 0 || state.audience > 0 || state.reconnecting;
+    const waiting = state.moderation?.waiting.length ?? 0;
+    this.hidden = state.participants.length + state.audience + waiting > 0 || state.reconnecting;
     const link = linkOf(state);
     if (this.#link.textContent !== link) this.#link.textContent = link;
   }

@@ -2,6 +2,7 @@
 
 import { View } from "../../js/view.js";
 import { make, setText } from "../../js/dom.js";
+import { passwordField } from "../password/password-field.js";
 import { preferences } from "../../js/preferences.js";
 
 /** @typedef {import("../../js/state.js").State} State */
@@ -23,7 +24,7 @@ class Lobby extends View {
   build() {
     const { store } = this.call;
     this.#problem.className = "lobby-note is-warning";
-    const protect = make("details", { class: "lobby-more" }, make("summary", { text: "lobby.password" }), make("p", { class: "hint", text: "lobby.password.hint" }), this.#password);
+    const protect = make("details", { class: "lobby-more" }, make("summary", { text: "lobby.password" }), make("p", { class: "hint", text: "lobby.password.hint" }), passwordField(this.#password).element);
     this.#password.setAttribute("aria-labelledby", "lobby-password");
     protect.firstElementChild?.setAttribute("id", "lobby-password");
     const form = make(

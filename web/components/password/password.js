@@ -2,6 +2,7 @@
 
 import { View } from "../../js/view.js";
 import { make, setText } from "../../js/dom.js";
+import { passwordField } from "./password-field.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 
@@ -10,11 +11,13 @@ class Password extends View {
   #words = make("p", { class: "hint" });
   #input = make("input", { class: "field", type: "password", autocomplete: "off", required: true, id: "password", data: { field: "room-password" } });
 
+  #field = passwordField(this.#input);
+
   /** @override */
   build() {
     const cancel = make("button", { class: "button quiet", type: "button", text: "cancel", data: { action: "password-cancel" }, on: { click: () => this.#dialog.close() } });
     const join = make("button", { class: "button primary", type: "submit", text: "lobby.join", data: { action: "password-join" } });
-    const form = make("form", { method: "dialog" }, this.#words, make("label", { class: "form-row" }, make("span", { class: "form-label", text: "password.label" }), this.#input), make("div", { class: "dialog-buttons" }, cancel, join));
+    const form = make("form", { method: "dialog" }, this.#words, make("div", { class: "form-row" }, make("label", { class: "form-label", for: "password", text: "password.label" }), this.#field.element), make("div", { class: "dialog-buttons" }, cancel, join));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#dialog.close();
@@ -33,6 +36,7 @@ class Password extends View {
     setText(this.#words, state.passwordTried ? "password.wrong" : "password.text");
     this.#words.classList.toggle("is-error", state.passwordTried);
     if (wanted && !this.#dialog.open) {
+      this.#field.reveal(false);
       this.#dialog.showModal();
       this.#input.select();
     } else if (!wanted && this.#dialog.open) this.#dialog.close();

@@ -1,7 +1,7 @@
 /** The room's password: whether there is one, another one, none. What it is only who typed it knows: the server keeps no text. */
 
-import { make, setLabel, setText } from "../../js/dom.js";
-import { draw, icon } from "../../js/icons.js";
+import { make, setText } from "../../js/dom.js";
+import { passwordField } from "../password/password-field.js";
 
 const MAX_LENGTH = 128;
 
@@ -12,8 +12,7 @@ export class RoomPassword {
   #asked = null;
   #state = make("p", { class: "hint", role: "status" });
   #input = make("input", { class: "field", type: "password", id: "new-password", autocomplete: "new-password", maxlength: String(MAX_LENGTH), "aria-describedby": "password-state", data: { field: "new-password" } });
-  #eye = icon("eye");
-  #show = make("button", { class: "round quiet password-show", type: "button", label: "password.show", "aria-pressed": "false", data: { action: "show-password" } }, this.#eye);
+  #field = passwordField(this.#input);
   #save = make("button", { class: "button", type: "submit", data: { action: "set-password" } });
   #remove = make("button", { class: "button quiet", type: "button", text: "rules.password.remove", data: { action: "remove-password" } });
 
@@ -21,11 +20,9 @@ export class RoomPassword {
   constructor(change) {
     this.#change = change;
     this.#state.id = "password-state";
-    this.#show.addEventListener("click", () => this.#reveal(this.#input.type === "password"));
     this.#input.addEventListener("input", () => this.#draw());
     this.#remove.addEventListener("click", () => this.#ask(""));
-    const field = make("div", { class: "password-field" }, this.#input, this.#show);
-    this.element = make("form", { class: "password-form" }, make("label", { class: "switch-name", for: "new-password", text: "rules.password" }), this.#state, make("div", { class: "password-row" }, field, this.#save, this.#remove));
+    this.element = make("form", { class: "password-form" }, make("label", { class: "switch-name", for: "new-password", text: "rules.password" }), this.#state, make("div", { class: "password-row" }, this.#field.element, this.#save, this.#remove));
     this.element.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.#input.value) this.#ask(this.#input.value);
@@ -36,7 +33,7 @@ export class RoomPassword {
   reset() {
     this.#input.value = "";
     this.#asked = null;
-    this.#reveal(false);
+    this.#field.reveal(false);
     this.#draw();
   }
 
@@ -55,14 +52,6 @@ export class RoomPassword {
     this.#asked = password;
     this.#draw();
     this.#change(password);
-  }
-
-  /** @param {boolean} shown */
-  #reveal(shown) {
-    this.#input.type = shown ? "text" : "password";
-    this.#show.setAttribute("aria-pressed", String(shown));
-    setLabel(this.#show, shown ? "password.hide" : "password.show");
-    draw(this.#eye, shown ? "eye-off" : "eye");
   }
 
   /** @param {boolean} [saved] whether what stands in the field holds now */
