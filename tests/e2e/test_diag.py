@@ -1,4 +1,4 @@
-"""`/diag` in a browser with the real daemon: where all is well, where UDP is blocked, and where devices are missing."""
+"""`/diag` in a browser with the real daemon: where all is well, where UDP is blocked (in a call too), and where devices are missing."""
 
 from __future__ import annotations
 
@@ -87,6 +87,14 @@ async def test_where_udp_is_blocked_it_says_so(lan: dict[str, Host], daemon: Dae
     assert {check: found["outcomes"][check] for check in expected} == expected
     assert found["details"]["call"].startswith("Through the relay, over T")
     await both_themes(ada, "diag-no-udp-phone")
+    await ada.join(f"https://{DAEMON_ADDRESS}:8443/r/behind-a-wall")
+    await ada.browser.click('.is-self [data-action="quality"]')
+    note = "document.querySelector('.quality-note:not([hidden])')?.textContent"
+    words = await until("the panel knows", lambda: ada.browser.evaluate(note), 20)
+    assert words == "Your network blocks UDP: the call goes through the relay and may be slower."
+    way = await ada.browser.evaluate("document.querySelector('[data-figure=\"way\"]').textContent")
+    assert way in ("Relay over TCP", "Relay over TLS")
+    await both_themes(ada, "quality-no-udp-phone")
 
 
 async def test_refused_devices_are_named(lan: dict[str, Host], daemon: Daemon, person: PersonFactory) -> None:

@@ -192,12 +192,16 @@ async def test_the_bars_of_a_tile_say_what_comes_and_why(pair: tuple[Person, Per
         await person.browser.click("turnd-tile:not(.is-self) [data-action='quality']")
         await words(person, ".quality-picture", r"\d+×\d+, \d+ frames/s")
         await words(person, ".quality-reason", "As large as shown here: more would not be seen.")
-        await words(person, ".quality-total", r"you send \S+ kB/s and receive \S+ kB/s")
+        await words(person, '[data-figure="sending"]', r"^\d\S*\skB/s$")
+        await words(person, '[data-figure="receiving"]', r"^\d\S*\skB/s")
+        await words(person, '[data-figure="lost"]', r"^\S+\s% in, \S+\s% out$")
+        await words(person, '[data-figure="delay"]', r"^\d+\sms$")
+        await words(person, '[data-figure="way"]', "^Direct, UDP$")
         await picture(person, f"quality-{scheme}")
         await person.browser.page.keyboard.press("Escape")  # type: ignore[attr-defined]
         await person.browser.resize(390, 844)
         await person.browser.click(".is-self [data-action='quality']")
-        await words(person, ".quality-total", "you send")
+        await words(person, '[data-figure="sending"]', "kB/s")
         await picture(person, f"quality-own-phone-{scheme}")
 
 

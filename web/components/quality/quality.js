@@ -9,6 +9,7 @@ import { barsOf, kilobytes, ownBars, reasonKey, sampleTraffic, traffic } from ".
 /** @typedef {import("../../js/quality.js").Sample} Sample */
 /** @typedef {{participant: string, source: "camera" | "screen", self: boolean}} Subject */
 
+const FIGURES = /** @type {const} */ (["sending", "receiving", "lost", "delay", "way"]);
 const INTERVAL_MS = 1500;
 const FIRST_MS = 600;
 const MARGIN = 8;
@@ -36,15 +37,17 @@ export class Quality extends View {
   #title = make("h2", { class: "quality-title" });
   #picture = make("p", { class: "quality-picture" });
   #reason = make("p", { class: "quality-reason" });
-  #total = make("p", { class: "quality-total" });
-  #estimate = make("p", { class: "quality-total" });
+  #figures = make("dl", { class: "quality-figures" });
+  #values = new Map(FIGURES.map((name) => [name, make("dd", { data: { figure: name } })]));
+  #noUdp = make("p", { class: "quality-note", text: "quality.no-udp", hidden: true });
 
   /** @override */
   build() {
     this.setAttribute("popover", "auto");
     this.setAttribute("role", "dialog");
     this.tabIndex = -1;
-    this.append(this.#title, this.#picture, this.#reason, this.#total, this.#estimate);
+    for (const [name, value] of this.#values) this.#figures.append(make("dt", { text: `quality.${name}` }), value);
+    this.append(this.#title, this.#picture, this.#reason, this.#figures, this.#noUdp);
     this.addEventListener("beforetoggle", (event) => {
       if (/** @type {ToggleEvent} */ (event).newState === "closed") this.#closed();
     });
@@ -86,11 +89,31 @@ export class Quality extends View {
     setText(this.#reason, subject.self ? this.#ownReason(state) : reasonKey(received?.limit));
     this.#picture.textContent = subject.self ? "" : this.#describe(subject);
     this.#picture.hidden = this.#picture.textContent === "";
-    const { sent = 0, received: got = 0 } = this.#traffic ?? {};
-    this.#total.textContent = this.#traffic ? t("quality.total", { up: kilobytes(sent), down: kilobytes(got) }) : t("quality.measuring");
-    const estimate = state.received.estimate_kbps;
-    this.#estimate.hidden = !estimate;
-    this.#estimate.textContent = t("quality.estimate", { kB: kilobytes(estimate * 125) });
+    this.#show(state.received.estimate_kbps);
+  }
+
+  /** @param {number} estimate_kbps what the way to us takes, as the server sees it; 0: not known */
+  #show(estimate_kbps) {
+    const now = this.#traffic;
+    this.#noUdp.hidden = !now?.noUdp;
+    for (const [name, value] of this.#values) value.textContent = now ? this.#figure(name, now, estimate_kbps) : "…";
+  }
+
+  /** @param {(typeof FIGURES)[number]} name @param {ReturnType<typeof traffic>} now @param {number} estimate_kbps @returns {string} */
+  #figure(name, { sent, received, loss, rtt_ms, ways }, estimate_kbps) {
+    const percent = (/** @type {number} */ part) => Math.round(part * 1000) / 10;
+    switch (name) {
+      case "sending":
+        return t("quality.rate", { kB: kilobytes(sent) });
+      case "receiving":
+        return estimate_kbps ? t("quality.rate-of", { kB: kilobytes(received), most: kilobytes(estimate_kbps * 125) }) : t("quality.rate", { kB: kilobytes(received) });
+      case "lost":
+        return t("quality.lost-both", { incoming: percent(loss.incoming), outgoing: percent(loss.outgoing) });
+      case "delay":
+        return t("quality.ms", { ms: rtt_ms });
+      default:
+        return ways.map((key) => t(key)).join(" · ") || "…";
+    }
   }
 
   /** @param {Subject} subject */
