@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
 from signalling.access import new_token
+from signalling.file_limits import FileLimits
 from signalling.seat import Seat
 from signalling.server_messages import FileView
-
-GIB = 1024**3
 
 # In all and of one room, uploads under way counted.
 MAX_FILES = 10_000
@@ -49,22 +47,6 @@ class FilesFullError(Exception):
 
 class TooManyUploadsError(Exception):
     """The seat has as many uploads under way as it may."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileLimits:
-    """How much is taken and kept."""
-
-    max_bytes: int = 2 * GIB
-    """Of one file; 0: no files at all."""
-    room_bytes: int = 4 * GIB
-    """Of all files of a room, uploads under way with the whole of their size."""
-    total_bytes: int = 16 * GIB
-    """The same of all rooms."""
-    keep_seconds: float = 24 * 3600.0
-    """How long a file is kept while its room lives."""
-    uploads_of_seat: int = 5
-    """Uploads under way at a time."""
 
 
 class File:

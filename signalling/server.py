@@ -30,7 +30,8 @@ from signalling.diag import Throughput
 from signalling.file_disk import FileDisk
 from signalling.file_endpoint import FileEndpoint
 from signalling.file_exchange import FileExchange
-from signalling.files import FileLimits, Files
+from signalling.file_limits import FileLimits
+from signalling.files import Files
 from signalling.headers import EVERYWHERE, Headers
 from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, parse_authority, same_origin
 from signalling.http_endpoint import HttpEndpoint

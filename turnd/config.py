@@ -14,6 +14,7 @@ from typing import Any
 
 import toml
 
+from signalling.file_limits import FileLimits
 from turnd import config_values as values
 from turnd.config_values import Endpoint, IpNetwork, RefusedError
 from turnd.turn.channel import MAX_CHANNELS
@@ -23,6 +24,9 @@ from turnd.turn.permission import MAX_PERMISSIONS
 
 MAX_FILE_BYTES = 1 << 20
 SHOWN_CHARACTERS = 60
+MAX_KEEP_HOURS = 366 * 24
+MAX_FILE_SIZE = 10**14
+FILES = FileLimits()
 SECRET_KEYS = frozenset({"turn.secrets", "turn.users"})
 
 
@@ -112,6 +116,32 @@ class SfuConfig:
 
 
 @dataclass(frozen=True)
+class RoomsConfig:
+    """`[rooms]`: rooms nobody is in."""
+
+    keep_hours: int = field(default=0, metadata=_by(values.integer(0, MAX_KEEP_HOURS)))
+    """How long a room's chat, rules and files outlive its last participant."""
+
+
+@dataclass(frozen=True)
+class FilesConfig:
+    """`[files]`: files that participants send to their room, kept in `state_dir`."""
+
+    max_bytes: int = field(default=FILES.max_bytes, metadata=_by(values.integer(0, MAX_FILE_SIZE)))
+    """Of one file; 0: none are taken."""
+    room_bytes: int = field(default=FILES.room_bytes, metadata=_by(values.integer(0, MAX_FILE_SIZE)))
+    """Of all files of a room, and its uploads under way with the whole of their size."""
+    total_bytes: int = field(default=FILES.total_bytes, metadata=_by(values.integer(0, MAX_FILE_SIZE)))
+    """The same of all rooms. 512 MiB of the disk stay free whatever this says."""
+    keep_hours: int = field(default=round(FILES.keep_seconds / 3600), metadata=_by(values.integer(1, MAX_KEEP_HOURS)))
+    """How long a file is kept, if its room lives as long."""
+    uploads_of_seat: int = field(default=FILES.uploads_of_seat, metadata=_by(values.integer(1, 100)))
+    """Uploads that one participant may have under way."""
+    download_bps: int = field(default=0, metadata=_by(values.bits_per_second))
+    """What all downloads may take together, bits per second; 0: a quarter of `sfu.uplink_bps` if that has a bound."""
+
+
+@dataclass(frozen=True)
 class AddressesConfig:
     """`[addresses]`: where this machine is reachable."""
 
@@ -142,13 +172,17 @@ class Config:
     """The whole configuration; `Config()` is what holds without a file."""
 
     state_dir: Path = field(default=Path("state"), metadata=_by(values.directory))
-    """Secrets and certificate; made with mode 0700. Relative to the working directory."""
+    """Secrets, certificate, rooms and files; made with mode 0700. Relative to the working directory."""
     http: HttpConfig = HttpConfig()
     """See `HttpConfig`."""
     turn: TurnConfig = TurnConfig()
     """See `TurnConfig`."""
     sfu: SfuConfig = SfuConfig()
     """See `SfuConfig`."""
+    rooms: RoomsConfig = RoomsConfig()
+    """See `RoomsConfig`."""
+    files: FilesConfig = FilesConfig()
+    """See `FilesConfig`."""
     addresses: AddressesConfig = AddressesConfig()
     """See `AddressesConfig`."""
     metrics: MetricsConfig = MetricsConfig()
@@ -253,6 +287,12 @@ def _conflicts(config: Config) -> list[str]:
     http = config.http
     if http.listen is None and http.tls_listen is None:
         errors.append("http.listen and http.tls_listen: must not both be empty")
+    files = config.files
+    if files.max_bytes and not files.max_bytes <= files.room_bytes <= files.total_bytes:
+        errors.append(
+            f"files.max_bytes = {files.max_bytes}: must not be more than files.room_bytes = {files.room_bytes}, "
+            f"nor that more than files.total_bytes = {files.total_bytes}"
+        )
     udp = [("turn.port", config.turn.port), ("turn.tls_port", config.turn.tls_port)]
     for key, port in udp:
         if port == config.sfu.port:

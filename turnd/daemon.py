@@ -25,30 +25,28 @@ from aiohttp import web
 
 import wire.udp
 from sfu.service import SfuService, SfuSettings
-from signalling.server import SignallingService, SignallingSettings
+from signalling.server import SignallingService
 from turnd import __version__, logs
 from turnd.addresses import AddressWatch, OwnAddresses, described
 from turnd.certificate import CertificateError, TlsCertificate
-from turnd.config import Config, ConfigError, HttpConfig, SfuConfig, TurnConfig, differences, load
+from turnd.config import Config, ConfigError, FilesConfig, HttpConfig, SfuConfig, TurnConfig, differences, load
 from turnd.config_values import Endpoint
 from turnd.exporter import build_app
 from turnd.ice_servers import CREDENTIAL_SECONDS, credential_name, ice_servers, uri_host
 from turnd.listeners import PortError, tcp_listener, why
 from turnd.metrics import Exposition, LoopLag, Source, build_measures, udp_measures
 from turnd.service_notify import ServiceNotifier
+from turnd.settings import signalling_settings, turn_settings
 from turnd.shared_port import SharedPort
 from turnd.state import StateDirectory, StateError
-from turnd.turn.channel import RFC5766_MAX_CHANNEL
 from turnd.turn.credentials import rest_credentials
-from turnd.turn.limits import Limits
 from turnd.turn.peer_policy import Near
-from turnd.turn.service import TurnService, TurnSettings
+from turnd.turn.service import TurnService
 from wire.measure import Measure
-from wire.stun import MAX_CHANNEL
 
 log = logging.getLogger(__name__)
 
-Section = TypeVar("Section", HttpConfig, TurnConfig, SfuConfig)
+Section = TypeVar("Section", HttpConfig, TurnConfig, SfuConfig, FilesConfig)
 
 DRAIN_SECONDS = 5.0
 DRAIN_LOOK_SECONDS = 0.1
@@ -66,7 +64,7 @@ LIVE_KEYS = frozenset(
         *("turn.secrets", "turn.users", "turn.userhash", "turn.allow_peers", "turn.rfc5766_channels", "turn.mobility"),
         *("turn.max_allocations", "turn.max_allocations_of_user", "turn.max_permissions", "turn.max_channels"),
         *("turn.allocation_bps", "turn.total_bps"),
-        *("sfu.uplink_bps", "addresses.public", "log.format", "log.level"),
+        *("sfu.uplink_bps", "files.download_bps", "addresses.public", "log.format", "log.level"),
     }
 )
 
@@ -112,7 +110,7 @@ class Daemon:
         relay_range = (config.turn.relay_ports[0], config.turn.relay_ports[-1])
         self.sfu = SfuService(SfuSettings(config.sfu.port, config.sfu.uplink_bps, relay_range), loop=loop)
         self.turn = TurnService(
-            self._turn_settings(config),
+            turn_settings(config, self._secrets),
             loop=loop,
             sfu_port=config.sfu.port,
             tls=lambda: self._certificate.context,
@@ -275,7 +273,7 @@ class Daemon:
         tls_socket = tcp_listener("http.tls_listen", http.tls_listen) if http.tls_listen else None
         https_port = tls_socket.getsockname()[1] if tls_socket else None
         self.signalling = SignallingService(
-            SignallingSettings(https_port=https_port, origins=http.origins, embed=http.embed),
+            signalling_settings(self.config, https_port),
             sfu=self.sfu,
             ice_servers=self.ice_servers,
             public_host=self._public_host,
@@ -385,13 +383,16 @@ class Daemon:
             http=_with_live_keys("http", old.http, new.http),
             turn=_with_live_keys("turn", old.turn, new.turn),
             sfu=_with_live_keys("sfu", old.sfu, new.sfu),
+            files=_with_live_keys("files", old.files, new.files),
             addresses=new.addresses,
             log=new.log,
         )
         self._secrets = turn_secrets
         logs.configure(new.log.format, new.log.level)
-        self.turn.reload(self._turn_settings(self.config))
+        self.turn.reload(turn_settings(self.config, self._secrets))
         self.sfu.set_uplink(new.sfu.uplink_bps)
+        if self.signalling is not None:
+            self.signalling.exchange.set_rate(new.files.download_bps, new.sfu.uplink_bps)
         self._addresses.configure(new.addresses.public)
         live = [key for key in changed if key in LIVE_KEYS]
         log.info("configuration reloaded", extra={"changed": ",".join(live) or "nothing"})
@@ -401,31 +402,6 @@ class Daemon:
 
     def _turn_secrets(self, config: Config) -> tuple[str, ...]:
         return config.turn.secrets or (self._state.turn_secret(),)
-
-    def _turn_settings(self, config: Config) -> TurnSettings:
-        turn = config.turn
-        return TurnSettings(
-            listen=turn.listen,
-            port=turn.port,
-            tls_port=turn.tls_port,
-            relay_ports=turn.relay_ports,
-            realm=turn.realm,
-            secrets=self._secrets,
-            users=turn.users,
-            userhash=turn.userhash,
-            allow_peers=turn.allow_peers,
-            tcp_relay=turn.tcp_relay,
-            mobility=turn.mobility,
-            limits=Limits(
-                allocations=turn.max_allocations,
-                allocations_of_user=turn.max_allocations_of_user,
-                permissions=turn.max_permissions,
-                channels=turn.max_channels,
-                last_channel=RFC5766_MAX_CHANNEL if turn.rfc5766_channels else MAX_CHANNEL,
-                allocation_bps=turn.allocation_bps,
-                total_bps=turn.total_bps,
-            ),
-        )
 
     def _occupied(self) -> bool:
         measures = self.signalling.measures() if self.signalling is not None else iter(())

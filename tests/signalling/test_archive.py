@@ -12,7 +12,7 @@ import pytest
 
 from signalling.archive import MAX_STORED_ROOMS, RETURN_SECONDS
 from signalling.charter import RESTORE_SECONDS
-from signalling.files import FileLimits
+from signalling.file_limits import FileLimits
 from signalling.server import SignallingSettings
 from tests.signalling.house import Client, House
 from tests.signalling.tus_client import Tus

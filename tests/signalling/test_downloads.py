@@ -18,7 +18,7 @@ from signalling.file_exchange import (
     Pace,
     TooManyDownloadsError,
 )
-from signalling.files import FileLimits
+from signalling.file_limits import FileLimits
 from signalling.server import SignallingSettings
 from tests.signalling.house import Client, House
 from tests.signalling.tus_client import Tus

@@ -16,7 +16,8 @@ import aiohttp
 import pytest
 
 from signalling.file_exchange import BATCH_BYTES
-from signalling.files import IDLE_SECONDS, UNFINISHED_SECONDS, FileLimits
+from signalling.file_limits import FileLimits
+from signalling.files import IDLE_SECONDS, UNFINISHED_SECONDS
 from signalling.server import SignallingSettings
 from tests.signalling.house import House
 from tests.signalling.tus_client import RawUpload, Tus

@@ -32,7 +32,17 @@ def test_the_example_file_has_every_key_with_its_default() -> None:
     path = REPOSITORY / "conf" / "turnd.toml"
     assert load(path) == Config()
     text = path.read_text()
-    for key in ("tls_listen", "allow_peers", "uplink_bps", "public_host", "relay_ports", "level", "state_dir"):
+    for key in (
+        "tls_listen",
+        "allow_peers",
+        "uplink_bps",
+        "keep_hours",
+        "room_bytes",
+        "public_host",
+        "relay_ports",
+        "level",
+        "state_dir",
+    ):
         assert f"\n{key} = " in text
 
 
@@ -97,6 +107,15 @@ REFUSED = [
     ("turn", "tcp_relay", '"yes"', "true or false"),
     ("turn", "mobility", "1", "true or false"),
     ("sfu", "uplink_bps", "-1", "0 or more"),
+    ("rooms", "keep_hours", "-1", "from 0 to 8784"),
+    ("rooms", "keep_hours", "0.5", "whole number"),
+    ("files", "max_bytes", "-1", "from 0 to 100000000000000"),
+    ("files", "max_bytes", '"2 GiB"', "whole number"),
+    ("files", "room_bytes", "100000000000001", "from 0 to 100000000000000"),
+    ("files", "keep_hours", "0", "from 1 to 8784"),
+    ("files", "uploads_of_seat", "0", "from 1 to 100"),
+    ("files", "download_bps", "15999", "from 16000 to 1000000000000, or 0"),
+    ("files", "max_bytes", "5000000000", "must not be more than files.room_bytes = 4294967296"),
     ("addresses", "public", '["127.0.0.1"]', "other machines can reach"),
     ("addresses", "public", '["0.0.0.0"]', "other machines can reach"),
     ("metrics", "listen", '"9641"', '"address:port"'),
