@@ -18,7 +18,7 @@ from signalling.client_messages import (
 from signalling.entry import FullError
 from signalling.rooms import Rooms
 from signalling.seat import MODERATION_OF, ForbiddenError, Seat, UnknownError
-from signalling.server_messages import Invited, Moderated, Role, ServerMessage
+from signalling.server_messages import Invited, Role, ServerMessage
 
 HostRequest = ChangeRules | Admit | Moderate | LiftBan | Invite | Revoke | EndRoom
 
@@ -117,7 +117,7 @@ class _Measure:
 
     def _tell(self, seat: Seat) -> None:
         if seat is not self._by:
-            seat.send(Moderated(action=self._action.value, by=self._by.name))
+            seat.tell_moderated(self._action, self._by.name)
 
     def _demote(self, seat: Seat) -> None:
         self._room.demote(seat)

@@ -19,7 +19,7 @@ from signalling.records import NoRecords, Records
 from signalling.resume import ResumeTokens
 from signalling.room import EMPTY_STAGE_SECONDS, Room, RoomLimits
 from signalling.seat import Connection, Seat
-from signalling.server_messages import Closing, ClosingReason, Role
+from signalling.server_messages import Closing, ClosingReason, ParticipantEvent, Role
 from signalling.session import CLOSE_NORMAL, CLOSE_POLICY
 from signalling.waiting import Visitor
 
@@ -152,6 +152,8 @@ class Rooms:
     def attach(self, seat: Seat, connection: Connection, *, resumed: bool) -> None:
         """Gives the seat its socket and tells the others."""
         seat.attach(connection)
+        if resumed:
+            seat.send(ParticipantEvent(event="changed", participant=seat.view()))
         seat.room.announce("changed" if resumed else "joined", seat)
         seat.room.host_came_or_went()
 

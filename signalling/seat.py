@@ -124,6 +124,7 @@ class Seat:
         self._wanted: Wanted | None = None
         self._received: Received | None = None
         self._lost: set[Literal["publish", "subscribe"]] = set()
+        self._moderated: dict[str, Moderated] = {}
         self.media: MediaPeer = room.media.join(participant_id, self, extra_addresses=addresses)
 
     def view(self) -> ParticipantView:
@@ -155,9 +156,10 @@ class Seat:
             previous.close(Closing(reason="replaced"), CLOSE_NORMAL)
         for lost in sorted(self._lost):
             self.send(MediaLost(connection=lost))
-        for message in (self._offer, self._slots, self._wanted, self._received):
+        for message in (self._offer, self._slots, self._wanted, self._received, *self._moderated.values()):
             if message is not None:
                 self.send(message)
+        self._moderated.clear()
         if self._speaker is not None:
             connection.send(_speaker_frame(self._speaker))
 
@@ -165,6 +167,14 @@ class Seat:
         """Tells the client, if it is there."""
         if self.connection is not None:
             self.connection.send(encode(message))
+
+    def tell_moderated(self, action: Moderation, by: str) -> None:
+        """Tells what was done to it; a client that is away hears the last of each kind when it comes back."""
+        message = Moderated(action=action.value, by=by)
+        if self.connection is None:
+            self._moderated[message.action] = message
+        else:
+            self.send(message)
 
     # --- what the client asks ---
 
@@ -197,7 +207,7 @@ class Seat:
     def _withhold(self, flag: str) -> None:
         """What was turned on without the right is off, which the client has to hear: it believes that it is on."""
         self._turn_off(flag)
-        self.send(Moderated(action=MODERATION_OF[flag].value, by=""))
+        self.tell_moderated(MODERATION_OF[flag], "")
 
     def _turn_off(self, flag: str) -> None:
         self._said.add(flag)

@@ -187,6 +187,27 @@ async def test_publishing_again_does_not_undo_a_mute(house: House) -> None:
     assert Source.MICROPHONE in peer(house, bob).muted
 
 
+async def test_what_was_done_to_who_was_away_they_hear_on_return(house: House) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    await publish(bob)
+    await bob.send(type="hand", up=True)
+    await bob.quiet()
+    bob.break_off()
+    await house.closed_sockets(1)
+    for action in ("mute", "lower-hand", "mute"):
+        await ada.send(type="moderate", action=action, participant=bob.id)
+    await ada.quiet()
+    again = await house.join("Bob", resume=bob.joined["resume"]["token"])
+    told = [(await again.receive("moderated"))["action"] for _ in range(2)]
+    assert told == ["mute", "lower-hand"]
+    own = (await again.receive("participant"))["participant"]
+    assert (own["id"], own["microphone"], own["camera"], own["hand"]) == (bob.id, False, True, 0)
+    bob = await house.join("Bob", resume=bob.joined["resume"]["token"])
+    await bob.send(type="ping")
+    while (message := await bob.receive())["type"] != "pong":
+        assert message["type"] != "moderated"
+
+
 async def test_mute_of_all_spares_hosts_and_says_nothing_to_who_is_silent(house: House) -> None:
     ada, bob, kim = [await house.join(name) for name in ("Ada", "Bob", "Kim")]
     for client in (ada, bob):

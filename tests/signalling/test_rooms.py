@@ -179,7 +179,7 @@ def test_what_the_media_side_said_meanwhile_is_told_on_return(building: Building
     ada.media_failed("publish")
     second = Recorder()
     building.rooms.attach(ada, second, resumed=True)
-    assert second.types() == ["media-lost", "offer", "slots", "speaker"]
+    assert second.types() == ["media-lost", "offer", "slots", "speaker", "participant"]
     assert second.frames[1]["generation"] == 2
 
 
