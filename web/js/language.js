@@ -64,9 +64,9 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => isolated(values[name] ?? whole));
 }
 
-/** A name in other letters must not turn the sentence around it (UAX #9, FSI and PDI). @param {string | number} value */
+/** A name in other letters must not turn the sentence around it (UAX #9, FSI and PDI); a link must stay one where it is read as text. @param {string | number} value */
 function isolated(value) {
-  return RIGHT_TO_LEFT.has(language) ? `\u2068${value}\u2069` : String(value);
+  return RIGHT_TO_LEFT.has(language) && !/^https?:/.test(String(value)) ? `\u2068${value}\u2069` : String(value);
 }
 
 /** Gives every marked element below its words. @param {ParentNode} root */

@@ -63,7 +63,7 @@ export class PersonRow {
     this.element.classList.toggle("is-away", !person.connected);
     this.#avatar.dataset.hue = String(hueOf(person.name));
     this.#avatar.textContent = initials(person.name);
-    this.#name.textContent = person.self ? `${person.name} (${t("you").toLocaleLowerCase()})` : person.name;
+    this.#name.textContent = person.self ? t("people.self", { name: person.name }) : person.name;
     this.#about.hidden = person.connected && person.role !== "host";
     setText(this.#about, person.connected ? "people.host" : "tile.away");
     this.#showSigns(person, broadcast);
