@@ -80,7 +80,7 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {{rules: Rules}} rules
  * @property {{moderation: ModerationState}} moderation
  * @property {{host: boolean}} waiting no seat yet: a host has to let us in, and is there or not
- * @property {{action: ModerationAction, by: string}} moderated a host did this to us
+ * @property {{action: ModerationAction, by: string}} moderated a host did this to us, or the rules where `by` is empty
  * @property {{participant: string, name: string, reaction: ReactionKind}} reaction
  * @property {{event: "asked" | "changed" | "removed", question: Question}} question `voted` in it is not ours
  * @property {{votes: Record<string, number>}} votes
