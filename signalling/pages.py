@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from aiohttp import web
 
 from signalling.assets import Assets
+from signalling.not_found import not_found_page
 
 MAX_ROOM_NAME_LENGTH = 64
 
 _WELL_KNOWN_FILES = frozenset({"favicon.ico", "manifest.webmanifest", "robots.txt"})
 _ROOM_NAME = re.compile(r"[a-z0-9-]{1,64}")
-
-_NOT_FOUND: Final = {
-    "en": ("Nothing here", "A room's name is made of 1 to 64 letters a-z, digits and hyphens.", "Make or open a room"),
-    "fr": (
-        "Rien ici",
-        "Le nom d'un salon est fait de 1 à 64 lettres a-z, chiffres et tirets.",
-        "Créer ou ouvrir un salon",
-    ),
-}
 
 
 def normal_room_name(text: str) -> str:
@@ -38,18 +28,6 @@ def normal_room_name(text: str) -> str:
 def is_room_name(text: str) -> bool:
     """Whether a room can have this name."""
     return _ROOM_NAME.fullmatch(text) is not None
-
-
-def not_found_page(request: web.Request) -> web.Response:
-    """404, in words."""
-    language = "fr" if request.headers.get("Accept-Language", "").lower().startswith("fr") else "en"
-    title, text, link = (html.escape(part) for part in _NOT_FOUND[language])
-    body = (
-        f'<!doctype html><html lang="{language}"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
-        f'<title>{title}</title><h1>{title}</h1><p>{text}</p><p><a href="/">{link}</a></p></html>'
-    )
-    return web.Response(status=404, text=body, content_type="text/html")
 
 
 class Pages:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from signalling.not_found import preferred_language
 from signalling.pages import normal_room_name
 from signalling.server import SignallingSettings
 from tests.signalling.house import House
@@ -75,6 +77,17 @@ async def test_unknown_paths_get_a_page_that_helps(house: House, path: str) -> N
         assert '<a href="/">' in text
         assert "Rien ici" in text
         assert "Content-Security-Policy" in response.headers
+
+
+def test_the_page_where_nothing_is_speaks_the_languages_of_the_web_page() -> None:
+    locales = Path(__file__).parents[2] / "web" / "locales"
+    for language in (path.stem for path in locales.glob("*.json")):
+        assert preferred_language(f"ja, {language}-XX;q=0.9, en;q=0.8") == language
+
+
+async def test_the_page_where_nothing_is_runs_from_right_to_left_in_arabic(house: House) -> None:
+    async with house.http.get(house.url + "/nothing", headers={"Accept-Language": "ja,ar-EG;q=0.9"}) as response:
+        assert '<html lang="ar" dir="rtl">' in await response.text()
 
 
 async def test_security_headers(house: House) -> None:
