@@ -154,6 +154,8 @@ class Conversation:
             counters.rate_limited[self._session.limited_scope] += 1
 
     def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Reply | End) and isinstance(effect.message, Error):
+            self._reception.counters.refusals[effect.message.code] += 1
         if isinstance(effect, Reply):
             self.send(encode(effect.message))
         elif isinstance(effect, End):

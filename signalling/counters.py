@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, get_args
 
+from signalling.client_messages import ErrorCode
 from signalling.message_reader import CLIENT_TYPES
 from signalling.server_messages import SERVER_TYPES
 from signalling.session import INVALID, RATES
@@ -14,6 +15,7 @@ JOIN_RESULTS: Final = (
     *("ok", "resumed", "waiting", "password", "locked", "banned", "denied", "invitation"),
     *("room-full", "draining", "rate", "version", "internal"),
 )
+REFUSALS: Final = get_args(ErrorCode)
 RECONNECT_RESULTS: Final = ("resumed", "unknown")
 CLOSE_CODES: Final = ("1000", "1001", "1002", "1003", "1006", "1007", "1008", "1009", "1011", "1012", "1013", "other")
 AUTH_FAILURES: Final = ("password", "invitation", "origin", "token")
@@ -88,6 +90,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.joins = dict.fromkeys(JOIN_RESULTS, 0)
+        self.refusals = dict.fromkeys(REFUSALS, 0)
         self.reconnects = dict.fromkeys(RECONNECT_RESULTS, 0)
         self.closes = dict.fromkeys(CLOSE_CODES, 0)
         self.auth_failures = dict.fromkeys(AUTH_FAILURES, 0)
@@ -124,6 +127,7 @@ class Counters:
         """Everything counted here."""
         for name, label, counts in (
             ("joins_total", "result", self.joins),
+            ("refusals_total", "code", self.refusals),
             ("reconnects_total", "result", self.reconnects),
             ("websocket_closes_total", "code", self.closes),
             ("auth_failures_total", "kind", self.auth_failures),

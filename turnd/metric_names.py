@@ -107,6 +107,7 @@ METRICS: dict[str, Declaration] = {
     "whip_sessions": _gauge("Participants who send over WHIP now."),
     "whep_sessions": _gauge("Participants who receive over WHEP now."),
     "joins_total": _counter("Joins by outcome.", "result"),
+    "refusals_total": _counter("Errors that clients were answered with.", "code"),
     "join_seconds": _histogram("From the open socket to being in the room."),
     "reconnects_total": _counter("Seats taken back by outcome.", "result"),
     "websocket_connections": _gauge("Open WebSockets."),

@@ -65,6 +65,7 @@ async def test_who_is_no_host_is_refused_whatever_they_ask(
     await publish(ada)
     await ada.quiet()
     assert await bob.refused(**aimed(request_, ada, bob.id)) == "forbidden"
+    assert house.measure("refusals_total", code="forbidden") == 1
     await ada.send(type="ping")
     assert (await ada.receive())["type"] == "pong"
     assert not peer(house, ada).muted
