@@ -44,20 +44,16 @@ export function fileName(name) {
 function until({ file, gone }) {
   const expires = (file?.expires ?? 0) * 1000;
   if (gone || expires <= Date.now()) return t("file.gone");
-  return t("file.until", { date: new Intl.DateTimeFormat(currentLocale(), { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }).format(expires) });
+  return t("file.until", { date: new Intl.DateTimeFormat(currentLocale(), { day: "numeric", month: "short" }).format(expires) });
 }
 
 /** @param {ShownMessage} message @param {Call} call @param {boolean} mayDelete */
 function fileCard(message, call, mayDelete) {
   const { id, name, bytes, expires } = /** @type {import("../../js/protocol.js").SharedFile} */ (message.file);
   const there = !message.gone && expires * 1000 > Date.now();
-  const about = make("span", { class: "file-about" });
-  for (const part of [fileSize(bytes, currentLanguage()), until(message)]) {
-    const words = make("span");
-    words.textContent = part;
-    about.append(words);
-  }
-  const card = make("div", { class: there ? "file-card" : "file-card is-gone", data: { file: id } }, icon("file"), make("div", { class: "file-words" }, fileName(name), about));
+  const about = make("span", { class: "file-about", title: new Intl.DateTimeFormat(currentLocale(), { dateStyle: "medium", timeStyle: "short" }).format(expires * 1000) });
+  about.textContent = `${fileSize(bytes, currentLanguage())} · ${until(message)}`;
+  const card = make("div", { class: there ? "file-card" : "file-card is-gone", data: { file: id } }, make("div", { class: "file-words" }, fileName(name), about));
   if (!there) return card;
   const plain = plainName(name);
   const get = make("a", { class: "round", href: call.files.addressOf(id), download: plain, title: t("file.download"), data: { action: "download" } }, icon("download"));
