@@ -204,3 +204,24 @@ test("a viewer can answer who wrote to them, and nobody else whom they are not s
   log.receive({ ...message(2, "for you"), participant: "max", name: "Max", to: "me" });
   assert.deepEqual(receivers(store.state).map(({ id }) => id), ["bob", "max"]);
 });
+
+test("after a restart whom we wrote to may be late; what the history confirms meanwhile is not sent again", async (context) => {
+  const { log, line, store } = makeLog();
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  log.joined([]);
+  line.up = false;
+  log.write("psst", "bob");
+  await new Promise(setImmediate);
+  const sent = [];
+  line.request = ({ text }) => (sent.push(text), Promise.reject(new SignallingError("unknown", "nobody")));
+  log.joined([]);
+  await new Promise(setImmediate);
+  assert.deepEqual([sent, store.state.chat[0].pending], [["psst"], true]);
+  context.mock.timers.tick(2000);
+  await new Promise(setImmediate);
+  assert.equal(sent.length, 2);
+  log.joined([{ id: 1, participant: "me", name: "Ann", text: "psst", time: 1, to: "bob" }]);
+  context.mock.timers.tick(2000);
+  await new Promise(setImmediate);
+  assert.deepEqual([sent.length, store.state.chat.map(({ id }) => id)], [2, [1]]);
+});

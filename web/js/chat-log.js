@@ -14,6 +14,8 @@ import { SignallingError } from "./protocol.js";
 export const MAX_SHOWN = 500;
 export const MAX_TEXT = 4000;
 const RETRY_MS = 2000;
+/** After a restart of the server all come back to their seats, not all at once: who is unknown then may only be late. */
+const LATE_MS = 10_000;
 
 /** @param {ChatMessage} message */
 function keyOf(message) {
@@ -43,6 +45,7 @@ export class ChatLog {
   /** Names by id, of all that were ever seen. @type {Map<string, string>} */
   #names = new Map();
 
+  #backAt = -Infinity;
   /** Whether the page is seen: what arrives behind another tab is unread. */
   looking = true;
 
@@ -110,6 +113,7 @@ export class ChatLog {
   joined(history) {
     const { self, unread } = this.store.state;
     const first = this.#selves.size === 0;
+    if (!first) this.#backAt = Date.now();
     this.#selves.add(self);
     const remembered = new Map(history.map((message) => [keyOf(message), message]));
     let shown = this.store.state.chat.map((each) => corrected(each, remembered.get(keyOf(each))));
@@ -146,7 +150,8 @@ export class ChatLog {
 
   /** @param {ShownMessage} message */
   async #send(message) {
-    if (this.#underWay.has(message.id)) return;
+    const waits = this.store.state.chat.some(({ id, pending }) => id === message.id && pending);
+    if (!waits || this.#underWay.has(message.id)) return;
     this.#underWay.add(message.id);
     try {
       await this.signalling.request({ type: "chat", text: message.text, to: message.to });
@@ -162,7 +167,8 @@ export class ChatLog {
 
   /** @param {ShownMessage} message @param {string} code */
   #refused(message, code) {
-    if (code === "rate") setTimeout(() => this.#send(message), RETRY_MS);
+    const late = code === "unknown" && Date.now() - this.#backAt < LATE_MS;
+    if (code === "rate" || late) setTimeout(() => this.#send(message), RETRY_MS);
     // After a break it goes again by itself; the history tells whether it had arrived.
     else if (code !== "disconnected") {
       this.#replace({ ...message, pending: undefined, failed: code });

@@ -35,7 +35,7 @@ class UploadLine {
     this.#bar.value = sent;
     this.#bar.hidden = failed;
     this.#bar.setAttribute("aria-label", t("file.sending-name", { name: plainName(name) }));
-    this.#again.hidden = !failed || ["unreadable", "receiver"].includes(upload.reason);
+    this.#again.hidden = !failed || upload.reason === "unreadable";
     this.#cancel.setAttribute("aria-label", t(failed ? "file.drop-name" : "file.cancel-name", { name: plainName(name) }));
     this.#cancel.title = t(failed ? "chat.discard" : "cancel");
     this.#about.classList.toggle("is-flaw", failed);
