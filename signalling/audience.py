@@ -64,13 +64,16 @@ class Audience:
         self._raised[seat.id] = self._waiting.pop(seat.id)
         return True
 
-    def lower_hand(self, seat: Seat) -> tuple[bool, Seat | None]:
-        """Whether the viewer is shown no more, and whose hand is shown instead."""
-        if self._raised.pop(seat.id, None) is None:
-            return False, None
+    def shows_for_hand(self, seat: Seat) -> bool:
+        """Whether this viewer is shown for their hand alone."""
+        return seat.id in self._raised
+
+    def lower_hand(self, seat: Seat) -> Seat | None:
+        """Hides a viewer who was shown for their hand alone; whose hand is shown instead."""
+        del self._raised[seat.id]
         following = self._next_hand()
         self._waiting[seat.id] = seat
-        return True, following
+        return following
 
     def _next_hand(self) -> Seat | None:
         """Whose hand is up longest of those who are not shown; they are from now on."""

@@ -169,7 +169,8 @@ class Room:
 
     def rank_of_next(self, join: Join) -> Rank:
         """Whose turn the next to come waits for."""
-        return Rank.AUDIENCE if self.broadcast and not self.is_host(join.resume) else Rank.STAGE
+        host = self.is_host(join.resume) or self.charter.entry.is_host_key(join.host_key)
+        return Rank.AUDIENCE if self.broadcast and not host else Rank.STAGE
 
     def has_place(self, role: Role) -> bool:
         """Whether one more of that role fits in."""
@@ -367,14 +368,14 @@ class Room:
             return
         if up:
             self._hands += 1
-            seat.hand = self._hands
-            newly_shown = seat.role is Role.VIEWER and self.viewers.raise_hand(seat)
-            self._tell("joined", seat, self.hosts()) if newly_shown else self.announce("changed", seat)
+        seat.hand = self._hands if up else 0
+        if up and seat.role is Role.VIEWER and self.viewers.raise_hand(seat):
+            self._tell("joined", seat, self.hosts())
+        elif not up and self.viewers.shows_for_hand(seat):
+            self._tell("left", seat, self.hosts())
+            self._list(self.viewers.lower_hand(seat))
         else:
-            seat.hand = 0
-            hidden, following = self.viewers.lower_hand(seat)
-            self._tell("left", seat, self.hosts()) if hidden else self.announce("changed", seat)
-            self._list(following)
+            self.announce("changed", seat)
         seat.send(ParticipantEvent(event="changed", participant=seat.view()))
 
     @staticmethod
