@@ -56,6 +56,7 @@ class Archive:
         self._until: dict[str, float] = {}
         self._kept: set[str] = set()
         self._changed: dict[str, Room] = {}
+        self._stopped = False
 
     @property
     def waiting(self) -> int:
@@ -105,6 +106,8 @@ class Archive:
 
     def changed(self, room: Room) -> None:
         """See Records. The first time at once, so that no password is lost."""
+        if self._stopped:
+            return
         if room.id in self._kept:
             self._changed[room.id] = room
         else:
@@ -133,9 +136,13 @@ class Archive:
         self._write_changed()
         self._forget_late()
 
-    def close(self) -> None:
-        """Writes what has changed; blocks."""
+    def stop(self) -> None:
+        """What changes from now on does so because the server ends, and is not to be found again."""
         self._write_changed()
+        self._stopped = True
+
+    def close(self) -> None:
+        """Returns when all of it is written; blocks."""
         self._store.close()
 
     def _write_changed(self) -> None:

@@ -131,12 +131,11 @@ class Chat:
     def restore(self, lines: Iterable[ChatLine]) -> None:
         """Puts in front what was kept before, oldest first; nobody is told."""
         for line in lines:
-            self._add(line)
+            self._keep(line)
 
     def _tell(self, writer: Seat, line: ChatLine, request: str | None) -> None:
         self._journal.line(line)
-        for gone in self._add(line):
-            self._journal.line_gone(gone.line.id)
+        self._keep(line)
         if line.to is None:
             others = [seat for seat in self._seats.values() if seat is not writer]
         else:
@@ -144,13 +143,13 @@ class Chat:
         tell(line, others)
         writer.send(replace(line, request=request))
 
-    def _add(self, line: ChatLine) -> list[_Kept]:
+    def _keep(self, line: ChatLine) -> None:
         self._written += 1
-        kept = _kept(self._written, line)
-        if line.to is not None:
-            return self._private.add(kept)
-        self._public_text = None
-        return self._public.add(kept)
+        if line.to is None:
+            self._public_text = None
+        lines = self._public if line.to is None else self._private
+        for gone in lines.add(_kept(self._written, line)):
+            self._journal.line_gone(gone.line.id)
 
 
 def line_of(writer: str, name: str, text: str, to: str, file: FileView | None, wall: float) -> ChatLine:

@@ -175,6 +175,8 @@ class FileEndpoint:
             raise self._refused(Result.TOO_MANY, 429, str(error)) from None
         except FilesFullError as error:
             raise self._refused(Result.NO_ROOM, 507, str(error)) from None
+        except FileGoneError:
+            raise RefusedRequestError(410, "the room has ended") from None
         except OSError as error:
             raise _of_the_disk(error) from None
         return web.Response(status=201, headers={"Location": file.path, "Upload-Offset": str(file.offset)})

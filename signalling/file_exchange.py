@@ -157,7 +157,10 @@ class FileExchange:
     # --- uploads ---
 
     async def begin(self, seat: Seat, metadata: UploadMetadata, size: int) -> File:
-        """A new upload, or a file if there is nothing to come; FilesFullError, TooManyUploadsError, OSError."""
+        """A new upload, or a file if there is nothing to come.
+
+        FilesFullError, TooManyUploadsError, FileGoneError (with its room), OSError.
+        """
         file, displaced = self.files.begin(seat, metadata.name, size, metadata.to, self._clock(), self._wall())
         if displaced is not None:
             self._discard(displaced)
@@ -172,6 +175,10 @@ class FileExchange:
         except OSError as error:
             self._failed(file, error)
             raise
+        if file.ended:
+            # It may have been taken away from the disk before it was there.
+            self._disk.remove(file.id)
+            raise FileGoneError
         if size == 0:
             await self._finish(seat, file)
         return file

@@ -247,11 +247,12 @@ class SignallingService:
         self.drain()
         if self._timer is not None:
             self._timer.cancel()
+        self._archive.stop()
         self._rooms.close(self._clock())
         await self._addresses.close()
         await self._runner.cleanup()
-        self.exchange.close()
-        await self._loop.run_in_executor(None, self._archive.close)
+        for close in (self.exchange.close, self._archive.close):
+            await self._loop.run_in_executor(None, close)
 
     def _schedule(self) -> None:
         self._timer = self._loop.call_later(TICK_SECONDS / TICK_PARTS, self._handle_timer)

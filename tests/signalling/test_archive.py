@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -110,6 +111,16 @@ async def test_a_meeting_is_there_again(street: Street) -> None:
     assert [client.joined["role"] for client in back] == ["host", "speaker", "speaker"]
     house.service.tick()
     assert house.measure("stored_rooms") == 0
+
+
+async def test_the_end_of_the_server_makes_nobody_a_host(street: Street) -> None:
+    house = await street.open()
+    ada = await house.join("Ada")
+    for name in ("Bob", "Eve"):
+        await house.join(name)
+    await street.open()
+    [(_, _, record, _)] = await street.table("rooms")
+    assert json.loads(record)["hosts"] == [ada.id]
 
 
 async def test_who_comes_over_whip_finds_the_rooms_password(street: Street) -> None:
