@@ -22,8 +22,8 @@ export class Announcer {
 
   /** @param {Happening[]} happenings */
   hear(happenings) {
-    // The chat is a live region of its own.
-    this.#waiting.push(...happenings.filter(({ kind }) => kind !== "chat"));
+    // The chat is a live region of its own when it is open; what happens is that something is unread.
+    this.#waiting.push(...happenings);
     if (this.#waiting.length > 0 && this.#timer === undefined) this.#timer = setTimeout(() => this.#say(), INTERVAL_MS);
   }
 

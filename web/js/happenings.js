@@ -41,7 +41,7 @@ export function happenings(before, after, settling) {
   if (before.reconnecting !== after.reconnecting) list.push({ kind: after.reconnecting ? "lost" : "back", name: "" });
   if (before.self !== after.self) return list;
   list.push(...comings(before, after, settling), ...doings(before, after));
-  if (after.unread > before.unread) list.push({ kind: "chat", name: after.chat.at(-1)?.name ?? "" });
+  if (after.unread > before.unread) list.push({ kind: "chat", name: after.chat.filter(({ own }) => !own).at(-1)?.name ?? "" });
   return list;
 }
 

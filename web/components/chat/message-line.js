@@ -85,7 +85,7 @@ function reasonOf({ failed, to }, call) {
 /** @param {ShownMessage} message @param {Call} call */
 function failure(message, call) {
   const { id, receiver } = message;
-  const words = make("p", { class: "chat-failure" });
+  const words = make("p", { class: "chat-failure", role: "alert" });
   words.textContent = t(reasonOf(message, call), { name: receiver ?? "" });
   const again = make("button", { class: "button small", type: "button", text: "again", data: { action: "again" }, on: { click: () => call.chat.again(id) } });
   const drop = make("button", { class: "button small quiet", type: "button", text: "chat.discard", data: { action: "discard" }, on: { click: () => call.chat.discard(id) } });
@@ -112,7 +112,8 @@ function head(message, self) {
  * @param {{call: Call, self: string, goesOn: boolean, mayDelete: boolean}} place `goesOn`: under the head of the line before
  */
 export function messageLine(message, { call, self, goesOn, mayDelete }) {
-  const item = make("li", { class: "chat-item" });
+  // A screen reader says what others write; what we wrote we know, until it fails.
+  const item = make("li", { class: "chat-item", "aria-live": message.own ? "off" : undefined });
   item.classList.toggle("is-own", message.own ?? false);
   item.classList.toggle("is-private", Boolean(message.to));
   item.classList.toggle("goes-on", goesOn);
