@@ -123,6 +123,33 @@ async def test_the_end_of_the_server_makes_nobody_a_host(street: Street) -> None
     assert json.loads(record)["hosts"] == [ada.id]
 
 
+async def test_what_hosts_decided_holds_after_a_restart(street: Street) -> None:
+    house = await street.open()
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    eve = await house.join("Eve", address="127.0.0.2")
+    await ada.send(type="invite", seconds=3600)
+    invitation = (await ada.receive("invited"))["invitation"]
+    await ada.send(type="moderate", action="remove", participant=bob.id)
+    await ada.send(type="moderate", action="ban", participant=eve.id)
+    await ada.send(type="rules", lobby=True)
+    moderation = (await ada.receive("moderation", "rules"))["moderation"]
+    while not moderation["bans"]:
+        moderation = (await ada.receive("moderation"))["moderation"]
+    await ada.receive("rules")
+    house = await street.open(later=60)
+    for name, client in (("Bob", bob), ("Zoë", None)):
+        visitor = await house.connect()
+        answer = await visitor.knock(name, **({} if client is None else {"resume": token(client)}))
+        assert answer == {"type": "waiting", "host": False}
+    banned = await house.connect(address="127.0.0.2")
+    assert (await banned.knock("Eve", resume=token(eve)))["code"] == "banned"
+    assert (await house.join("Kim", invitation=invitation["token"])).joined["role"] == "speaker"
+    back = await house.join("Ada", host_key=moderation["host_key"])
+    assert back.joined["role"] == "host"
+    assert [who["name"] for who in back.joined["moderation"]["waiting"]] == ["Bob", "Zoë"]
+    assert {**back.joined["moderation"], "waiting": []} == {**moderation, "waiting": []}
+
+
 async def test_who_comes_over_whip_finds_the_rooms_password(street: Street) -> None:
     house = await street.open()
     await house.join("Ada", password="p")
