@@ -192,22 +192,41 @@ class FileExchange:
     async def receive(self, request: web.Request, seat: Seat, file: File) -> bool:
         """Adds the body to the upload, as much as comes; whether it was too much. After `claim`, without a pause.
 
-        Whatever ends it, what has come is there for the next request. FileGoneError, ForbiddenError, OSError,
-        TimeoutError, ConnectionError, and what aiohttp raises for a body that is none.
+        Whatever ends it, what has come is there for the next request, and if that is all of it the room is told.
+        FileGoneError, ForbiddenError, OSError, TimeoutError, ConnectionError, and what aiohttp raises for a body that
+        is none.
         """
-        self._receiving[file.id] = receiving = _Receiving(request.transport)
-        try:
-            excess = await self._take(request.content, file)
+        with self._bringing(file, request.transport):
+            try:
+                excess = await self._take(request.content, file)
+            except Exception:
+                await self._finish_if_whole(seat, file)
+                raise
             if file.ended:
                 raise FileGoneError
-            if file.offset == file.bytes and not file.finished:
-                await self._finish(seat, file)
+            await self._finish_if_whole(seat, file)
             return excess
+
+    async def complete(self, seat: Seat, file: File) -> None:
+        """Tells the room of an upload of which all is there; as `receive`, but nothing comes."""
+        with self._bringing(file, None):
+            await self._finish_if_whole(seat, file)
+
+    @contextmanager
+    def _bringing(self, file: File, transport: asyncio.Transport | None) -> Iterator[None]:
+        """For one request at a time."""
+        self._receiving[file.id] = receiving = _Receiving(transport)
+        try:
+            yield
         finally:
             del self._receiving[file.id]
             receiving.over.set()
             if file.ended:
                 self._disk.remove(file.id)
+
+    async def _finish_if_whole(self, seat: Seat, file: File) -> None:
+        if file.offset == file.bytes and not file.finished and not file.ended:
+            await self._finish(seat, file)
 
     async def _take(self, content: StreamReader, file: File) -> bool:
         batch: list[bytes] = []

@@ -397,6 +397,27 @@ async def test_of_two_who_send_the_same_at_once_one_wins(house: House, tus: Tus)
     await ada.receive("chat")
 
 
+async def test_who_leaves_with_the_last_byte_finds_the_file_sent_when_they_ask_again(house: House, tus: Tus) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    url = await tus.create(ada, 4)
+    raw = RawUpload(house, url, ada, 0, 4)
+    await raw.begin(b"ab")
+    await until(lambda: bool(house.service.exchange._receiving))
+    await ada.send(type="leave")
+    await ada.close_code()
+    raw.writer.write(b"cd")
+    assert await raw.status() == 403
+    await bob.quiet()
+    again = await house.join("Ada")
+    assert await tus.offset(url) == 4
+    assert house.measure("files") == 0
+    assert await tus.offset(url, again) == 4
+    assert (await bob.receive("chat"))["participant"] == again.id
+    assert await tus.offset(url, again) == 4
+    assert (await tus.get(url)).body == b"abcd"
+    assert house.measure("uploads_total", result="finished") == 1
+
+
 async def test_silence_ends_a_request_and_not_the_upload(
     house: House, tus: Tus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
