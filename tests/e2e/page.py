@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.call import Person
 from tests.e2e.conftest import SCREENSHOTS
@@ -42,3 +43,16 @@ async def both_themes(person: Person, name: str) -> None:
     for scheme in ("light", "dark"):
         await person.browser.page.emulate_media(color_scheme=scheme)  # type: ignore[attr-defined]
         await picture(person, f"{name}-{scheme}")
+
+
+async def hide(page: Any, *, hidden: bool) -> None:
+    """Headless browsers never hide a page: says to it what others would."""
+    await page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+            const state = hidden ? 'hidden' : 'visible';
+            Object.defineProperty(document, 'visibilityState', {value: state, configurable: true});
+            document.dispatchEvent(new Event('visibilitychange'));
+        }""",
+        hidden,
+    )

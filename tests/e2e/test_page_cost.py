@@ -16,7 +16,7 @@ from tests.e2e.call import Person, until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.crowd import crowd
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, loopback_daemon
+from tests.e2e.page import PAGE, hide, loopback_daemon
 
 pytestmark = pytest.mark.browser
 ROOM = f"{PAGE}/r/nine"
@@ -136,27 +136,15 @@ async def hides(ada: Person) -> None:
         return await pictures() == PEOPLE - 1
 
     await until("everybody's picture comes", everybody, 10)
-    await show(page, hidden=True)
+    await hide(page, hidden=True)
     await until("no picture comes to a hidden tab", none, 10)
     still = await frames(ada)
     await asyncio.sleep(1)
     assert await frames(ada) == still
-    await show(page, hidden=False)
+    await hide(page, hidden=False)
     await until("everybody's picture comes again", everybody, 15)
 
 
 async def frames(person: Person) -> dict[str, int]:
     """How many of each picture have been decoded."""
     return {each["mid"]: each["frames"] for each in await person.inbound() if each["kind"] == "video"}
-
-
-async def show(page: Any, *, hidden: bool) -> None:
-    """Headless browsers never hide a page: says to it what they would."""
-    await page.evaluate(
-        """hidden => {
-            Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
-            Object.defineProperty(document, 'visibilityState', {value: hidden ? 'hidden' : 'visible', configurable: true});
-            document.dispatchEvent(new Event('visibilitychange'));
-        }""",
-        hidden,
-    )

@@ -17,6 +17,7 @@ import { FileTransfer } from "./file-transfer.js";
 import { RoomActions } from "./room-actions.js";
 import { SpeakingWhileMuted } from "./speaking-while-muted.js";
 import { Entry } from "./entry.js";
+import { MediaFile } from "./media-file.js";
 import { remember } from "./preferences.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -82,6 +83,7 @@ export class Call {
     const notify = (/** @type {string} */ key, /** @type {Record<string, string>} */ values = {}) => this.notify(key, values);
     this.capture = new Capture(this.media, store, { notify, tell: () => this.#sendState() });
     this.mutedSpeech = new SpeakingWhileMuted(store, () => this.media.track("microphone"));
+    this.film = new MediaFile(this.media, store, notify);
     this.media.processing = store.state.choices;
   }
 
@@ -162,6 +164,16 @@ export class Call {
     this.store.set({ choices: { ...this.store.state.choices, ...change } });
     if (change.pushToTalk) this.capture.mute();
     await this.capture.process(change);
+  }
+
+  /** Plays a film or a sound to everybody; without a file, the one that is chosen now. @param {File} [file] */
+  playFile(file) {
+    if (file) this.film.play(file);
+    else this.film.choose();
+  }
+
+  stopFile() {
+    this.film.stop();
   }
 
   /** @param {import("./state.js").Panel} panel */

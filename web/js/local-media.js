@@ -128,6 +128,12 @@ export class LocalMedia extends EventTarget {
     }
   }
 
+  /** Sends what something of this page plays, such as a film. @param {"screen" | "screen-audio"} source @param {MediaStreamTrack} track */
+  show(source, track) {
+    if (track.kind === "video") track.contentHint = "motion";
+    this.#take(source, track);
+  }
+
   /** What the shared screen shows, now and next time. @param {ScreenHint} hint */
   async hintScreen(hint) {
     this.screenHint = hint;

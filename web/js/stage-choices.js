@@ -24,17 +24,22 @@ export function rememberedChoices() {
   };
 }
 
+/** @param {State} state */
+function somethingIsShown({ participants, film }) {
+  return film !== null || participants.some(({ screen }) => screen);
+}
+
 /** Whether all stand at one size now. @param {State} state */
-export function showsGrid({ view, pinned, participants, screensAside }) {
-  if (pinned) return false;
-  return participants.some(({ screen }) => screen) ? screensAside : view === "grid";
+export function showsGrid(state) {
+  if (state.pinned) return false;
+  return somethingIsShown(state) ? state.screensAside : state.view === "grid";
 }
 
 /** The other view. While a screen is shared that is not for keeps: people look at faces for a moment. @param {Store} store */
 export function switchView(store) {
   const { state } = store;
   const grid = !showsGrid(state);
-  if (state.participants.some(({ screen }) => screen)) {
+  if (somethingIsShown(state)) {
     store.set({ screensAside: grid, pinned: "" });
     return;
   }

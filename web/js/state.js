@@ -49,6 +49,7 @@ import { DEFAULT_CHOICES } from "./preferences.js";
  * @property {number} page of the tiles, from 0
  * @property {import("./seating.js").SelfView} selfView where our own picture is
  * @property {import("./layout.js").Corner} selfCorner where it floats
+ * @property {{name: string} | null} film a file of ours that we play to everybody
  * @property {Received} received how the pictures of others arrive, as the server sees it
  * @property {number} tracks rises when the tracks or slots of others changed
  * @property {string | null} speaker
@@ -105,6 +106,7 @@ export function initialState() {
     page: 0,
     selfView: "",
     selfCorner: "bottom-end",
+    film: null,
     received: { estimate_kbps: 0, streams: [] },
     tracks: 0,
     speaker: null,

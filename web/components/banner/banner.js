@@ -49,7 +49,7 @@ class Banner extends View {
     this.#diag.hidden = !state.stuck;
     setText(this.#reconnectingWords, state.stuck ? "reconnecting.stuck" : state.online ? "reconnecting.media" : "reconnecting");
     this.#sound.hidden = !state.soundBlocked;
-    this.#sharing.hidden = state.screen !== "on";
+    this.#sharing.hidden = state.screen !== "on" || state.film !== null;
     for (const [hint, button] of this.#hint) button.setAttribute("aria-pressed", String(hint === state.screenHint));
     this.#muted.hidden = !state.speakingMuted;
     this.#notice.hidden = state.notice === null;

@@ -96,7 +96,7 @@ export class CallPage extends HTMLElement {
     else if (view === "ended") this.append(part("turnd-ended"));
     else {
       const body = make("main", { class: "call-room" }, part("turnd-stage"), part("turnd-chat"), part("turnd-questions"), part("turnd-people"));
-      const parts = ["turnd-header", "turnd-banner", "turnd-admission", "turnd-invitation"].map(part);
+      const parts = ["turnd-header", "turnd-banner", "turnd-film", "turnd-admission", "turnd-invitation"].map(part);
       this.append(...parts, body, part("turnd-invite"), part("turnd-controls"), part("turnd-drop"), part("turnd-sound"), part("turnd-quality"), part("turnd-invite-dialog"), part("turnd-rules"));
     }
   }

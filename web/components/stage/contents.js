@@ -9,7 +9,7 @@ import { barsFor } from "../quality/quality.js";
 /** @typedef {import("../../js/protocol.js").Participant} Participant */
 /** @typedef {import("../tile/tile.js").TileContent} TileContent */
 
-export const OWN_SCREEN = `${SELF}/screen`;
+const OWN_SCREEN = `${SELF}/screen`;
 
 /** @param {TileContent} content */
 export function isScreen({ source }) {
@@ -22,6 +22,7 @@ export function stageContents(state, call) {
   const people = onStage(state);
   const contents = people.map((person) => camera(person, state, call, hands.get(person.id) ?? 0));
   if (maySend(state)) contents.unshift(ownCamera(state, call, hands.get(state.self) ?? 0));
+  if (state.film) contents.push(ownFilm(state, state.film.name, call));
   contents.push(...people.filter(({ screen }) => screen).map((person) => screenOf(person, state, call)));
   return contents;
 }
@@ -63,4 +64,10 @@ function ownCamera(state, call, hand) {
     track: call.media.track("camera"),
     bars: barsFor(state, { participant: self, source: "camera", self: true }, undefined),
   };
+}
+
+/** @param {State} state @param {string} name @param {Call} call @returns {TileContent} */
+function ownFilm({ self }, name, call) {
+  const plain = { self: true, microphone: true, picture: true, connected: true, speaking: false, hand: 0, bars: /** @type {const} */ (0) };
+  return { key: OWN_SCREEN, participant: self, source: "screen", name, track: call.media.track("screen"), ...plain };
 }

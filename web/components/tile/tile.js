@@ -165,7 +165,7 @@ export class Tile extends HTMLElement {
     this.#status.textContent = content.connected ? "" : t("tile.away");
     this.#hand.hidden = content.hand === 0;
     this.#handNumber.textContent = content.hand ? String(content.hand) : "";
-    this.#quality.hidden = !content.picture && !content.self;
+    this.#quality.hidden = content.self ? content.source === "screen" : !content.picture;
     this.#quality.dataset.bars = String(content.bars);
     this.#quality.setAttribute("aria-label", content.self ? t("quality.of-own") : t("quality.of", { name: content.name }));
   }
@@ -186,7 +186,7 @@ export class Tile extends HTMLElement {
 
   /** @param {TileContent} content */
   #title({ source, self, name }) {
-    if (source === "screen") return self ? t("tile.own-screen") : t("tile.screen-of", { name });
+    if (source === "screen") return self ? name : t("tile.screen-of", { name });
     return self ? t("you") : name;
   }
 
