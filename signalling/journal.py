@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from signalling.charter import Record
 from signalling.files import File
@@ -18,6 +18,8 @@ from signalling.store import FORGET_ROOM, Store
 logger = logging.getLogger(__name__)
 
 Thing = TypeVar("Thing")
+
+_TABLES_OF_ROOM: Final = ("lines", "questions", "votes")
 
 
 @dataclass(slots=True)
@@ -111,13 +113,15 @@ def mark_ended(store: Store, room_id: str, wall: float) -> None:
 
 def forget_room(store: Store, room_id: str) -> None:
     """With all that was said in it."""
-    for table in ("lines", "questions", "votes"):
+    for table in _TABLES_OF_ROOM:
         store.put(f"DELETE FROM {table} WHERE room = ?", room_id)  # noqa: S608 - a word of ours
     store.put(FORGET_ROOM, room_id)
 
 
 def stored_rooms(store: Store) -> list[StoredRoom]:
-    """All of them, at the start; what cannot be read is left out."""
+    """All of them, at the start; what cannot be read is left out, and what is of no room is forgotten."""
+    for table in _TABLES_OF_ROOM:
+        store.put(f"DELETE FROM {table} WHERE room NOT IN (SELECT id FROM rooms)")  # noqa: S608 - a word of ours
     rooms = _read(store, "SELECT id, name, record, ended_at FROM rooms", _room)
     lines, questions = defaultdict(list), defaultdict(list)
     votes = defaultdict(set)

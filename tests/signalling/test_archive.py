@@ -406,6 +406,24 @@ async def test_rows_that_cannot_be_read_are_left_out(street: Street) -> None:
     assert house.measure("database_errors_total") == 2
 
 
+async def test_what_is_of_no_room_is_forgotten(street: Street) -> None:
+    house = await street.open()
+    ada = await house.join("Ada", **BROADCAST)
+    await say(ada, "hello")
+    await ada.send(type="ask", text="Why?")
+    question = (await ada.receive("question"))["question"]["id"]
+    await ada.send(type="vote", question=question, on=True)
+    await ada.receive("votes")
+    await house.close()
+    connection = sqlite3.connect(street.state / "rooms.sqlite3")
+    connection.execute("DELETE FROM rooms")
+    connection.commit()
+    connection.close()
+    await street.open()
+    for table in ("lines", "questions", "votes"):
+        assert await street.table(table) == []
+
+
 async def test_a_server_that_keeps_nothing_serves(web_directory: Path) -> None:
     (web_directory.parent / "state").write_text("in the way")
     house = House(web_directory, SignallingSettings(files=FileLimits()))

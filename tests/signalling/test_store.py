@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -154,6 +155,26 @@ def test_a_change_that_fails_is_counted_and_logged_once(
     store.close()
     assert (store.errors, votes(path)) == (3, ["a"])
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_a_full_disk_costs_what_was_to_be_written_and_nothing_else(
+    open_store: Callable[[], Store], path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store()
+    store.put(VOTE, "a")
+    settled(store)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        store.put(VOTE, "b" * 1_000_000)
+        settled(store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert store.errors == 1
+    assert "does not take changes" in caplog.text
+    store.put(VOTE, "c")
+    store.close()
+    assert votes(path) == ["a", "c"]
 
 
 def test_what_may_wait_is_bounded(open_store: Callable[[], Store], path: Path) -> None:
