@@ -28,8 +28,13 @@ async def violations(browser: Browser, within: str = "body") -> list[dict[str, A
     )
 
 
-async def nothing_serious(browser: Browser, view: str, within: str = "body") -> None:
-    """Asserts that axe-core finds nothing serious in what is shown now."""
+async def serious(browser: Browser, view: str, within: str = "body") -> list[str]:
+    """What serious things axe-core finds in what is shown now."""
     found = [one for one in await violations(browser, within) if one["impact"] in SERIOUS]
-    lines = [f"{one['impact']} {one['rule']}: {one['help']}\n  " + "\n  ".join(one["elements"]) for one in found]
-    assert not found, f"{view}:\n" + "\n".join(lines)
+    return [f"{view}: {one['impact']} {one['rule']}: {one['help']}\n  " + "\n  ".join(one["elements"]) for one in found]
+
+
+async def nothing_serious(browser: Browser, view: str, within: str = "body") -> None:
+    """Asserts that this is nothing."""
+    found = await serious(browser, view, within)
+    assert not found, "\n".join(found)

@@ -68,7 +68,7 @@ class Controls extends View {
     this.#chat.button.setAttribute("aria-expanded", String(state.panel === "chat"));
     this.#chat.button.setAttribute("aria-label", state.unread ? t("chat.unread", { count: state.unread }) : t("controls.chat"));
     this.#unread.hidden = state.unread === 0;
-    this.#unread.textContent = state.unread > 99 ? "99+" : String(state.unread);
+    this.#unread.dataset.count = state.unread > 99 ? "99+" : String(state.unread);
   }
 
   /** Why this cannot be turned on now: a key of words, or nothing. @param {"microphone" | "share"} what */

@@ -1,0 +1,196 @@
+"""Every view of the page, on desktop and telephone: pictures to look at, axe-core, and nothing wider than the screen.
+
+The pictures are in French and Arabic, one of them light and one dark, under `screenshots/views/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.e2e.axe import serious
+from tests.e2e.browsers import Chromium
+from tests.e2e.call import Person
+from tests.e2e.conftest import SCREENSHOTS, PersonFactory
+from tests.e2e.crowd import Crowd, crowd
+from tests.e2e.daemon import Daemon
+from tests.e2e.page import PAGE, PHONE, loopback_daemon
+
+pytestmark = pytest.mark.browser
+
+DESKTOP: dict[str, Any] = {}
+SHARE = ["--auto-select-desktop-capture-source=Entire screen"]
+VIEWS = SCREENSHOTS / "views"
+# The module that the page itself uses, by the address it was served under.
+SPEAK = """async (language) => {
+  const modules = [...document.querySelectorAll('link[rel="modulepreload"]')].map(link => link.href);
+  const { useLanguage } = await import(modules.find(href => href.endsWith('/js/language.js')));
+  await useLanguage(language);
+  const ending = document.getAnimations().filter(each => each.effect.getTiming().iterations < 9);
+  await Promise.allSettled(ending.map(each => each.finished));
+}"""
+# Awaits that the server says so.
+LOBBY = """() => new Promise(resolve => {
+  const { room, signalling } = document.querySelector('turnd-call').call;
+  signalling.on('rules', resolve);
+  room.changeRules({ lobby: true });
+})"""
+# Elements that reach over the side of the screen, but for those in something that scrolls or cuts.
+TOO_WIDE = """() => [...document.body.querySelectorAll('*')].filter(element => {
+  const box = element.getBoundingClientRect();
+  if (!element.checkVisibility() || box.width === 0 || element.closest('svg')) return false;
+  if (box.left >= -1 && box.right <= innerWidth + 1) return false;
+  for (let up = element.parentElement; up; up = up.parentElement) {
+    if (getComputedStyle(up).overflowX !== 'visible') return false;
+  }
+  return getComputedStyle(element).clipPath === 'none';
+}).map(element => `${element.localName}.${element.className}: ${JSON.stringify(element.getBoundingClientRect())}`)"""
+
+
+class Looker:
+    """Somebody whose every view is looked at."""
+
+    def __init__(self, person: Person, device: str) -> None:
+        self.person = person
+        self.page = person.browser.page  # type: ignore[attr-defined]
+        self.device = device
+        # What is dark in one language on a desktop is light in it on a telephone.
+        dark = {"desktop": "ar", "phone": "fr"}[device]
+        self._looks = [(language, "dark" if language == dark else "light") for language in ("ar", "fr")]
+        self.faults: list[str] = []
+
+    async def look(self, view: str) -> None:
+        """Pictures of what is shown now, and what no picture tells."""
+        for language, scheme in self._looks:
+            await self.page.emulate_media(color_scheme=scheme)
+            await self.page.evaluate(SPEAK, language)
+            await self.person.browser.screenshot(VIEWS / f"{view}-{self.device}-{language}-{scheme}.png")
+            self.faults += [f"{view}, {language}: {each}" for each in await self.page.evaluate(TOO_WIDE)]
+            self.faults += await serious(self.person.browser, f"{view}, {language}, {scheme}")
+
+    async def press(self, action: str) -> None:
+        """Presses the button of that action that can be seen."""
+        await self.page.click(f'[data-action="{action}"]:visible')
+
+    async def choose(self, action: str) -> None:
+        """Chooses from the menu of what finds no place in the bar."""
+        await self.press("more")
+        await self.press(action)
+
+    async def opened(self, action: str, view: str) -> None:
+        """Looks at what opens there, and closes it."""
+        await self.press(action)
+        await self.look(view)
+        await self.page.keyboard.press("Escape")
+
+    async def chosen(self, action: str, view: str) -> None:
+        """The same of what opens from the menu."""
+        await self.choose(action)
+        await self.look(view)
+        await self.page.keyboard.press("Escape")
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    async with loopback_daemon(tmp_path / "daemon") as made:
+        yield made
+
+
+@pytest.fixture(params=["desktop", "phone"])
+async def looker(request: pytest.FixtureRequest, daemon: Daemon, person: PersonFactory) -> AsyncIterator[Looker]:
+    """On either device. All views are looked at before what is wrong with any of them fails the test."""
+    VIEWS.mkdir(parents=True, exist_ok=True)
+    options = {"desktop": DESKTOP, "phone": PHONE}[request.param]
+    made = Looker(await person("Aïcha", Chromium, arguments=SHARE, **options), request.param)
+    yield made
+    assert not made.faults, "\n".join(made.faults)
+
+
+async def say(others: Crowd) -> None:
+    """A few of the others write."""
+    lines = ("Bonjour à toutes et à tous.", "L’ordre du jour : https://example.org/assemblee/2026", "مرحبا بكم جميعا")
+    for attendee, text in zip(others.people, lines, strict=False):
+        await attendee.socket.send_json({"type": "chat", "text": text})
+
+
+async def test_every_view_of_a_meeting(looker: Looker) -> None:
+    person, page, room = looker.person, looker.page, f"{PAGE}/r/jardin-matin-voilier"
+    await person.browser.open(PAGE)
+    await page.wait_for_selector('[data-field="room"]')
+    await looker.look("home")
+    await person.browser.open(room)
+    await page.wait_for_selector('[data-action="join"]')
+    await looker.look("lobby")
+    await looker.opened("settings", "settings")
+    await person.join(room)
+    await page.wait_for_selector('turnd-call[data-phase="call"]')
+    await looker.look("alone")
+    await looker.opened("invite", "invite")
+    async with crowd(room) as others:
+        await others.come(4)
+        await page.wait_for_selector("turnd-tile:nth-of-type(5)", state="attached")
+        await looker.look("call-5")
+        await others.people[1].socket.send_json({"type": "hand", "up": True})
+        await say(others)
+        await page.wait_for_selector(".tile-hand:visible")
+        await looker.look("call-hand-unread")
+        await looker.press("chat")
+        await looker.look("chat")
+        await page.keyboard.press("Escape")
+        await looker.press("people")
+        await looker.look("people")
+        await looker.opened("person-menu", "person-menu")
+        await looker.press("people")
+        await looker.opened("more", "more")
+        await looker.chosen("rules", "rules")
+        if looker.device == "desktop":  # where there are keys
+            await looker.chosen("shortcuts", "shortcuts")
+        await looker.opened("view", "speaker-view")
+        await looker.press("view")
+        await looker.opened("quality", "quality")
+        await page.evaluate(LOBBY)
+        async with aiohttp.ClientSession() as http, http.ws_connect(f"{room}/ws") as waiting:
+            await waiting.send_json({"type": "join", "version": 1, "name": "Inès de la Tour-Saint-Pierre"})
+            await page.wait_for_selector("turnd-admission:visible")
+            await looker.look("waiting-host")
+    await looker.press("leave")
+    await looker.look("ended")
+
+
+async def test_every_view_of_a_webinar(looker: Looker) -> None:
+    person, page, room = looker.person, looker.page, f"{PAGE}/r/conference"
+    async with crowd(room) as others:
+        await person.browser.open(f"{room}?webinar")
+        await page.wait_for_selector('[data-action="join"]')
+        await looker.look("webinar-lobby")
+        await person.join(f"{room}?webinar")
+        await page.wait_for_selector('turnd-call[data-phase="call"]')
+        await looker.press("questions")
+        await looker.look("questions-empty")
+        await others.come(3, show=False)
+        for attendee, text in zip(others.people, ("Quand aura lieu la prochaine assemblée ?", "Et où ?"), strict=False):
+            await attendee.socket.send_json({"type": "ask", "text": text})
+        await page.wait_for_selector("[data-question]:nth-of-type(2)")
+        await looker.look("questions")
+        await page.keyboard.press("Escape")
+        await looker.press("people")
+        await looker.look("webinar-people")
+    await person.browser.open(f"{PAGE}/diag")
+    await page.wait_for_selector("h1")
+    await looker.look("diag")
+
+
+async def test_pictures_of_twenty_five(looker: Looker) -> None:
+    room = f"{PAGE}/r/assemblee"
+    async with crowd(room) as others:
+        await others.come(8)
+        await looker.person.join(room)
+        await looker.page.wait_for_selector("turnd-tile:nth-of-type(9)", state="attached")
+        await looker.look("call-9")
+        await others.come(16)
+        await looker.page.wait_for_selector(".stage-pager:visible")
+        await looker.look("call-25")
