@@ -162,7 +162,7 @@ async def test_questions_of_a_webinar(daemon: Daemon, person: PersonFactory) -> 
         await until("the question has been taken", lambda: one.browser.evaluate(TAKEN), 5)
 
     shown = """[...document.querySelectorAll('[data-question]')].map(line => [
-      line.querySelector('.question-text').textContent, line.querySelector('.question-votes').textContent,
+      line.querySelector('.question-text').textContent, line.querySelector('.question-votes').dataset.count,
       line.classList.contains('is-answered')])"""
 
     async def see(one: Person, expected: list[list[object]]) -> None:

@@ -10,7 +10,7 @@ import { onStage } from "../../js/state.js";
 /** @typedef {import("../../js/state.js").State} State */
 
 class Header extends View {
-  #room = make("h1", { class: "header-room" });
+  #room = make("h1", { class: "header-room", dir: "ltr" });
   #locked = make("span", { class: "header-locked", role: "img", label: "rules.is-locked" }, icon("lock"));
   #count = make("span", { class: "header-count" });
   #people = make("button", { class: "button quiet header-people", type: "button", data: { action: "people" } });

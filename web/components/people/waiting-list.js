@@ -10,8 +10,8 @@ import { avatar } from "./person-row.js";
 export function answerButtons(answer, name) {
   /** @param {boolean} on @param {string} text */
   const button = (on, text) => {
-    const made = make("button", { class: on ? "button small primary" : "button small", type: "button", text, data: { action: on ? "admit" : "deny" } });
-    if (name !== undefined) made.setAttribute("aria-label", `${t(text)}: ${name}`);
+    const made = make("button", { class: on ? "button small primary" : "button small", type: "button", data: { action: on ? "admit" : "deny" } }, make("span", { text }));
+    if (name !== undefined) made.append(make("span", { class: "off-screen" }, ` ${name}`));
     made.addEventListener("click", () => {
       for (const each of both) each.disabled = true;
       made.setAttribute("aria-busy", "true");

@@ -112,8 +112,8 @@ class Questions extends View {
   /** @param {Question} question @param {State} state */
   #line(question, { role, self }) {
     const { id, name, text, votes, voted, answered, participant } = question;
-    const count = make("span", { class: "question-votes" });
-    count.textContent = String(votes);
+    // The label says it in words.
+    const count = make("span", { class: "question-votes", data: { count: String(votes) } });
     const vote = make("button", { class: "question-vote", type: "button", "aria-pressed": String(voted), data: { action: "vote" }, on: { click: () => this.call.room.vote(id, !voted) } }, icon("up"), count);
     vote.setAttribute("aria-label", t("questions.vote", { count: votes }));
     const who = make("bdi", { class: "chat-who" });

@@ -61,7 +61,7 @@ export class Tile extends HTMLElement {
   #place = { pinned: false, pinnable: false, large: false, floating: false };
   #video = make("video", { autoplay: true, playsinline: true, muted: true });
   #avatar = make("span", { class: "tile-avatar" });
-  #name = make("span", { class: "tile-name" });
+  #name = make("span", { class: "tile-name", dir: "auto" });
   #microphone = icon("microphone-off");
   #status = make("span", { class: "tile-status" });
   #hand = make("span", { class: "tile-hand" });
