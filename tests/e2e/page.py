@@ -18,11 +18,11 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 
 @asynccontextmanager
-async def loopback_daemon(folder: Path) -> AsyncIterator[Daemon]:
-    """The daemon on ports of these tests."""
+async def loopback_daemon(folder: Path, **http: object) -> AsyncIterator[Daemon]:
+    """The daemon on ports of these tests, with these keys of `[http]`."""
     made = Daemon(
         folder,
-        http={"listen": f"{HOST}:{PORT}", "tls_listen": f"{HOST}:45443"},
+        http={"listen": f"{HOST}:{PORT}", "tls_listen": f"{HOST}:45443", **http},
         turn={"listen": [HOST], "port": TURN_PORT, "tls_port": TURNS_PORT, "relay_ports": [45001, 45079]},
         sfu={"port": 45000},
         metrics={"listen": f"{HOST}:45641"},

@@ -2,7 +2,9 @@
 
 import { preferredLanguage, useLanguage } from "./language.js";
 import { cleanRoomName } from "./room-name.js";
+import { Embedding, isFramed } from "./embed.js";
 import { Entry } from "./entry.js";
+import { showRememberedTheme } from "./themes.js";
 import "../components/appearance/appearance.js";
 import "../components/level/level.js";
 import "../components/device-picker/device-picker.js";
@@ -34,6 +36,7 @@ import "../components/shortcuts/shortcuts.js";
 import "../components/ended/ended.js";
 import { CallPage, makeCall } from "../components/call/call.js";
 
+showRememberedTheme();
 await useLanguage(preferredLanguage());
 const typed = location.pathname.replace(/^\/r\//, "");
 const room = cleanRoomName(typed);
@@ -44,7 +47,9 @@ else if (page instanceof CallPage) {
   // A room has one address, however its name was typed, and without what the link alone knew.
   if (entry.take(location.hash) || room !== typed) history.replaceState(null, "", `/r/${room}${location.search}`);
   const call = makeCall(room, new URLSearchParams(location.search), entry);
+  if (isFramed() || new URLSearchParams(location.search).has("embed")) document.documentElement.dataset.embed = "";
   page.start(call);
+  if (isFramed()) new Embedding(call, { allowed: document.querySelector('meta[name="embed"]')?.getAttribute("content") ?? "" }).start();
   addEventListener("hashchange", () => {
     if (!entry.take(location.hash)) return;
     history.replaceState(null, "", `/r/${room}${location.search}`);

@@ -4,7 +4,7 @@
  * @typedef {object} Preferences
  * @property {string} name
  * @property {string} language empty: the browser's
- * @property {string} theme `light`, `dark`, or empty: the system's
+ * @property {string} theme `light`, `dark`, `contrast`, or empty: the system's
  * @property {boolean} asked whether camera or microphone were ever turned on here
  * @property {boolean} microphone
  * @property {boolean} camera

@@ -9,7 +9,7 @@
     // The system's theme and language it is.
   }
   const { documentElement, head, currentScript } = document;
-  if (chosen.theme === "light" || chosen.theme === "dark") documentElement.dataset.theme = chosen.theme;
+  if (chosen.theme === "light" || chosen.theme === "dark" || chosen.theme === "contrast") documentElement.dataset.theme = chosen.theme;
   const spoken = document.querySelector('meta[name="languages"]')?.getAttribute("content")?.split(" ") ?? [];
   const wanted = [chosen.language, ...navigator.languages].map((tag) => String(tag).slice(0, 2).toLowerCase());
   const language = wanted.find((tag) => spoken.includes(tag));

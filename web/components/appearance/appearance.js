@@ -1,10 +1,9 @@
-/** Language and light or dark: the same two choices on every page. */
+/** Language and light, dark or high contrast: the same two choices on every page. */
 
 import { make, setLabel } from "../../js/dom.js";
 import { LANGUAGES, currentLanguage, languageChanges, t, useLanguage } from "../../js/language.js";
 import { preferences, remember } from "../../js/preferences.js";
-
-const THEMES = ["", "light", "dark"];
+import { THEMES, isTheme, showTheme } from "../../js/themes.js";
 
 class Appearance extends HTMLElement {
   #language = make("select", { class: "field compact", label: "language", data: { field: "language" } });
@@ -28,9 +27,9 @@ class Appearance extends HTMLElement {
       useLanguage(this.#language.value);
     });
     this.#theme.addEventListener("change", () => {
-      remember({ theme: this.#theme.value });
-      if (this.#theme.value) document.documentElement.dataset.theme = this.#theme.value;
-      else delete document.documentElement.dataset.theme;
+      const theme = this.#theme.value;
+      remember({ theme });
+      if (isTheme(theme)) showTheme(theme);
     });
     this.append(this.#language, this.#theme);
   }
