@@ -11,7 +11,7 @@ import { copyLinkButton } from "../invite/copy-link.js";
 
 class Home extends HTMLElement {
   #invented = "";
-  #input = make("input", { class: "field home-name", id: "room", maxlength: "2048", autocomplete: "off", autocapitalize: "off", spellcheck: "false", enterkeyhint: "go", data: { field: "room" } });
+  #input = make("input", { class: "field home-name", id: "room", maxlength: "2048", dir: "auto", autocomplete: "off", autocapitalize: "off", spellcheck: "false", enterkeyhint: "go", data: { field: "room" } });
   #link = make("output", { class: "home-link-text", for: "room" });
   #webinar = make("input", { class: "switch", type: "checkbox", role: "switch", "aria-labelledby": "home-webinar", "aria-describedby": "home-webinar-hint", data: { field: "webinar" } });
   /** What a link that was pasted brings beside the room. */
