@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from signalling.access import source_of
+from signalling.access import SourceLimiter, source_of
 from signalling.client_messages import MAX_TOKEN_LENGTH
 from signalling.file_exchange import FileExchange, FileGoneError, TooManyDownloadsError, is_full
 from signalling.file_headers import (
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 VERSION: Final = "1.0.0"
 OFFSET_STREAM: Final = "application/offset+octet-stream"
 RETRY_SECONDS = 5
+# Burst and files per second of one seat: each becomes a line that everybody reads.
+UPLOADS: Final = (30, 0.5)
 
 _TUS: Final = {"Tus-Resumable": VERSION}
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="turnd"'}
@@ -56,6 +58,7 @@ class FileEndpoint:
         self._files = exchange.files
         self._reception = reception
         self._is_room_name = is_room_name
+        self._uploads = SourceLimiter(*UPLOADS)
 
     # --- around both URLs ---
 
@@ -159,6 +162,9 @@ class FileEndpoint:
         self._check_version(request)
         self._limit(request)
         seat = self._sender(request)
+        if not self._uploads.take(seat.id, self._reception.clock()):
+            self._reception.counters.rate_limited["files"] += 1
+            raise RefusedRequestError(429, "too many files", {"Retry-After": "2"})
         size = read_number("Upload-Length", request.headers.get("Upload-Length"))
         metadata = read_metadata(request.headers.get("Upload-Metadata"))
         if size > self._files.limits.max_bytes:

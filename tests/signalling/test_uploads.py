@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from signalling.file_endpoint import UPLOADS
 from signalling.file_exchange import BATCH_BYTES
 from signalling.file_limits import FileLimits
 from signalling.files import IDLE_SECONDS, UNFINISHED_SECONDS
@@ -287,6 +288,18 @@ async def test_429_for_too_many_uploads_of_a_seat(small: House) -> None:
     small.advance(0.1)
     assert (await tus.post(ada, 1)).status == 201
     assert [(await tus.request("HEAD", url)).status for url in (first, second)] == [200, 410]
+
+
+async def test_429_for_too_many_files_of_a_seat(house: House, tus: Tus) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    for _ in range(UPLOADS[0]):
+        assert (await tus.post(ada, 0)).status == 201
+    response = await tus.post(ada, 0)
+    assert (response.status, response.headers["Retry-After"]) == (429, "2")
+    assert house.measure("rate_limited_total", scope="files") == 1
+    assert (await tus.post(bob, 0)).status == 201
+    house.now += 1 / UPLOADS[1]
+    assert (await tus.post(ada, 0)).status == 201
 
 
 async def test_507_over_the_limits_of_a_room_and_of_all(small: House) -> None:
