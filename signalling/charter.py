@@ -145,17 +145,19 @@ class Charter:
             raise JoinRefusedError("denied", "a host removed you from this room")
         if self.is_expected(join, now, wall):
             return False
+        # Whose seat has ended, as that of a page that was reloaded has, is nobody new as long as the room lives.
+        known = self.claim(join.resume) is not None
         # Who speaks HTTP has one token for all purposes.
         late = join.invitation not in ("", join.password)
-        if self.entry.is_banned(source):
+        if self.entry.is_banned(source) and not known:
             raise JoinRefusedError("banned", "this address may not come into this room")
-        if self.rules.locked:
+        if self.rules.locked and not known:
             raise JoinRefusedError("invitation" if late else "locked", "this room takes nobody new")
         if not self.rules.password.admits(join.password):
             if late and not join.password:
                 raise JoinRefusedError("invitation", "the invitation is over")
             raise JoinRefusedError("password", "wrong room password" if join.password else "this room has a password")
-        return self.rules.lobby
+        return self.rules.lobby and not known
 
     def role_of_next(self, join: Join, asked: Role | None, now: float) -> Role:
         """What the next to come is. `asked`: what the server itself lets in as, for a client that is nobody's host."""

@@ -169,6 +169,11 @@ async def test_who_comes_in_is_up_to_the_hosts(daemon: Daemon, person: PersonFac
     await rule(host, "locked", on=True)
     await close_dialog(host)
     await is_refused(await knock(cem, room), "This room is locked")
+    for known, role in ((guest, "speaker"), (host, "host")):
+        await known.reload()
+        await known.click('[data-action="join-silently"]')
+        await is_in(known)
+        assert await known.evaluate(f"{STATE}.role") == role
 
     await host.click('turnd-header [data-action="invite"]')
     for scheme in ("dark", "light"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from signalling.client_messages import MAX_INVITATION_SECONDS, MIN_INVITATION_SECONDS
 from signalling.entry import MAX_INVITATIONS, MAX_REMOVED, Entry
 from signalling.reception import WRONG_PASSWORDS
@@ -48,6 +50,37 @@ async def test_locked_room_takes_nobody_new(house: House) -> None:
     assert (await house.join("Ann", host_key=ada.joined["moderation"]["host_key"])).joined["role"] == "host"
     await change(ada, locked=False)
     assert (await knock(house, password="p"))["type"] == "joined"
+
+
+@pytest.mark.parametrize("rules", [{"locked": True}, {"lobby": True}, {"locked": True, "lobby": True}])
+async def test_who_has_been_there_is_nobody_new(house: House, rules: dict[str, bool]) -> None:
+    ada, bob = await house.join("Ada"), await house.join("Bob")
+    await change(ada, **rules)
+    await bob.send(type="leave")
+    await bob.close_code()
+    again = await house.join("Bob", resume=bob.joined["resume"]["token"])
+    assert not again.joined["resumed"]
+    assert (again.id, again.joined["role"]) == (bob.id, "speaker")
+
+
+async def test_who_has_been_there_still_needs_the_password(house: House) -> None:
+    ada, bob = await house.join("Ada", password="p"), await house.join("Bob", password="p")
+    await change(ada, password="q")
+    await bob.send(type="leave")
+    await bob.close_code()
+    again = await house.connect()
+    token = bob.joined["resume"]["token"]
+    assert (await again.knock("Bob", password="p", resume=token))["code"] == "password"
+
+
+async def test_who_has_been_in_another_life_of_the_room_is_new(house: House) -> None:
+    ada = await house.join("Ada")
+    await ada.send(type="leave")
+    await ada.close_code()
+    bob = await house.join("Bob")
+    await change(bob, locked=True)
+    again = await house.connect()
+    assert (await again.knock("Ada", resume=ada.joined["resume"]["token"]))["code"] == "locked"
 
 
 async def test_changed_password_is_asked_of_who_comes_from_then_on(house: House) -> None:

@@ -317,3 +317,15 @@ test("the key of a host goes with every join, an absent one with none", () => {
   socket().open();
   assert.deepEqual(socket().sent[0], { type: "join", version: 1, name: "Ann", host_key: "key" });
 });
+
+test("a seat that was had before is asked for with its token, once it has one of its own by that", () => {
+  const { client, pass, socket } = makeClient();
+  client.join({ name: "Ann", resume: "kept" });
+  socket().open();
+  assert.equal(socket().sent[0].resume, "kept");
+  socket().deliver(JOINED);
+  socket().break();
+  pass(400);
+  socket().open();
+  assert.equal(socket().sent[0].resume, "token-1");
+});

@@ -18,6 +18,7 @@ import { RoomActions } from "./room-actions.js";
 import { SpeakingWhileMuted } from "./speaking-while-muted.js";
 import { Entry } from "./entry.js";
 import { MediaFile } from "./media-file.js";
+import { SeatToken } from "./seat-token.js";
 import { remember } from "./preferences.js";
 
 /** @typedef {import("./protocol.js").Source} Source */
@@ -55,12 +56,13 @@ export class Call {
   #stateSentAt = -Infinity;
 
   /**
-   * @param {{store: Store, url: string, relay: RelayChoice, settings?: Partial<RoomSettings>, entry?: Entry}} options
+   * @param {{store: Store, url: string, relay: RelayChoice, settings?: Partial<RoomSettings>, entry?: Entry, seat?: SeatToken}} options
    *   `settings` are those of the room if we are the one who opens it
    */
-  constructor({ store, url, relay, settings, entry = new Entry(store.state.room) }) {
+  constructor({ store, url, relay, settings, entry = new Entry(store.state.room), seat = new SeatToken(store.state.room) }) {
     this.store = store;
     this.entry = entry;
+    this.seat = seat;
     this.settings = settings;
     this.signalling = new SignallingClient(url);
     this.relays = new Relays(relay);
@@ -102,7 +104,7 @@ export class Call {
     this.#password = password;
     remember({ name });
     this.store.set({ phase: "joining", name, refused: "", ended: "", problem: null, passwordTried: password !== "" });
-    this.signalling.join({ name, password, settings: this.settings, ...this.entry.pass });
+    this.signalling.join({ name, password, settings: this.settings, resume: this.seat.value, ...this.entry.pass });
     this.#lookAtHealth();
   }
 
@@ -123,6 +125,11 @@ export class Call {
     this.files.end();
     this.signalling.leave();
     this.#end("left");
+  }
+
+  /** The page is no longer looked at, or closes. */
+  pageHidden() {
+    this.seat.rest();
   }
 
   /** What to do with the network having changed or the page having come back. @param {boolean} changed */
@@ -220,7 +227,10 @@ export class Call {
     signalling.on("speaker", ({ participant }) => store.set({ speaker: participant }));
     signalling.on("wanted", ({ sources }) => this.publisher.setWanted(sources));
     signalling.on("received", ({ estimate_kbps, streams }) => store.set({ received: { estimate_kbps, streams } }));
-    signalling.on("role", ({ role }) => this.#roleChanged(role));
+    signalling.on("role", ({ role, resume }) => {
+      if (resume) this.seat.keep(resume.token);
+      this.#roleChanged(role);
+    });
     signalling.on("moderated", ({ action, by }) => this.#moderated(action, by));
     signalling.on("audience", ({ count }) => store.set({ audience: count }));
     signalling.on("chat", (message) => this.chat.receive(message));
@@ -241,7 +251,10 @@ export class Call {
       if (code === "invitation") this.entry.forgetInvitation();
       store.set({ phase: "lobby", refused: code, reconnecting: false, waiting: null });
     });
-    signalling.on("ended", ({ reason }) => this.#end(reason));
+    signalling.on("ended", ({ reason }) => {
+      this.seat.forget();
+      this.#end(reason);
+    });
   }
 
   #listenToDevices() {
@@ -255,6 +268,7 @@ export class Call {
   /** In the room: for the first time, or back after a break or after the server was restarted. @param {Joined} message */
   #joined(message) {
     const { self, participants, resumed, settings, role = "host", audience = 0 } = message;
+    this.seat.keep(message.resume.token);
     this.relays.servers = message.ice_servers ?? [];
     this.publisher.codec = settings?.video ?? "vp8";
     this.store.set({ phase: "call", self, participants, refused: "", broadcast: settings?.mode === "broadcast", audience, waiting: null });

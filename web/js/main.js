@@ -48,6 +48,7 @@ else if (page instanceof CallPage) {
   if (entry.take(location.hash) || room !== typed) history.replaceState(null, "", `/r/${room}${location.search}`);
   const call = makeCall(room, new URLSearchParams(location.search), entry);
   if (isFramed() || new URLSearchParams(location.search).has("embed")) document.documentElement.dataset.embed = "";
+  call.seat.claim();
   page.start(call);
   if (isFramed()) new Embedding(call, { allowed: document.querySelector('meta[name="embed"]')?.getAttribute("content") ?? "" }).start();
   addEventListener("hashchange", () => {

@@ -75,7 +75,7 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {ChatMessage & {request?: string}} chat
  * @property {{sources: WantedSource[]}} wanted
  * @property {{estimate_kbps: number, streams: ReceivedStream[]}} received
- * @property {{role: Role}} role ours is now this
+ * @property {{role: Role, resume?: {token: string}}} role ours is now this
  * @property {{count: number}} audience
  * @property {{rules: Rules}} rules
  * @property {{moderation: ModerationState}} moderation
@@ -88,7 +88,8 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {{connection: "publish" | "subscribe"}} media-lost the server gave up on one of our connections
  *
  * @typedef {{type: string, request?: string, [field: string]: any}} Message
- * @typedef {{name: string, password?: string, host_key?: string, invitation?: string, settings?: Partial<RoomSettings>}} Identity `settings` are those of a room that we open
+ * @typedef {{name: string, password?: string, host_key?: string, invitation?: string, resume?: string, settings?: Partial<RoomSettings>}} Identity `resume` is
+ *   the token of a seat we had; `settings` are those of a room that we open
  */
 
 /** A request that the server refused (its code) or that got no answer (`disconnected`, `timeout`). */
@@ -152,8 +153,9 @@ export class SignallingClient extends EventTarget {
   }
 
   /** Joins and stays joined, whatever the network does, until `leave` or a refusal. @param {Identity} identity */
-  join(identity) {
+  join({ resume = "", ...identity }) {
     this.#identity = identity;
+    this.#token = resume;
     this.#failures = 0;
     this.#watchTimer ??= setInterval(() => this.#watch(), WATCH_INTERVAL_MS);
     this.#connect();

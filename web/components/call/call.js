@@ -69,10 +69,14 @@ export class CallPage extends HTMLElement {
     });
     document.addEventListener("visibilitychange", () => {
       call.chat.looking = !document.hidden;
-      if (!document.hidden) call.pageShown();
+      if (document.hidden) call.pageHidden();
+      else call.pageShown();
     });
     // A closed page gives its seat up; one that comes back out of the browser's cache starts anew.
-    addEventListener("pagehide", () => call.signalling.leave());
+    addEventListener("pagehide", () => {
+      call.pageHidden();
+      call.signalling.leave();
+    });
     addEventListener("pageshow", (event) => {
       if (event.persisted) location.reload();
     });
