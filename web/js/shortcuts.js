@@ -1,6 +1,6 @@
 /** Single keys that do what a button does. They never fire while somebody types, chooses in a menu or a dialog, or holds Ctrl, Alt or Cmd. */
 
-/** @typedef {"microphone" | "camera" | "share" | "hand" | "react" | "chat" | "people" | "layout" | "shortcuts" | "close" | "talk"} Deed */
+/** @typedef {"microphone" | "camera" | "share" | "hand" | "react" | "chat" | "people" | "questions" | "view" | "pip" | "invite" | "settings" | "shortcuts" | "close" | "talk"} Deed */
 
 /** @type {Map<string, Deed>} */
 export const KEYS = new Map([
@@ -11,7 +11,11 @@ export const KEYS = new Map([
   ["r", "react"],
   ["c", "chat"],
   ["p", "people"],
-  ["l", "layout"],
+  ["q", "questions"],
+  ["l", "view"],
+  ["w", "pip"],
+  ["i", "invite"],
+  [",", "settings"],
   ["?", "shortcuts"],
   ["Escape", "close"],
   [" ", "talk"],

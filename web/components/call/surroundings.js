@@ -35,7 +35,8 @@ export function surround(page, call, region) {
 /** @param {HTMLElement} page @param {Call} call @param {Deed} deed */
 function perform(page, call, deed) {
   if (deed === "close") return closePanel(page, call);
-  if (deed === "shortcuts") return page.dispatchEvent(new Event("openshortcuts"));
+  const door = `open${deed}`;
+  if (page.querySelector(`[data-opens~="${door}"]`)) return page.dispatchEvent(new Event(door));
   // Whatever the button does or refuses, the key does and refuses as well.
   const buttons = /** @type {NodeListOf<HTMLButtonElement>} */ (page.querySelectorAll(`button[data-action="${deed}"]`));
   const button = [...buttons].find((each) => !each.closest("[hidden], dialog"));

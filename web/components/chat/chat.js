@@ -49,9 +49,6 @@ class Chat extends View {
     const back = make("button", { class: "round panel-back", type: "button", label: "panel.back", data: { action: "back-from-chat" }, on: { click: close } }, icon("back"));
     const shut = make("button", { class: "round panel-close", type: "button", label: "panel.close", data: { action: "close-chat" }, on: { click: close } }, icon("close"));
     this.#save.addEventListener("click", () => this.#export());
-    this.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") close();
-    });
     this.addEventListener("sent", () => this.#toEnd());
     this.#scroll.addEventListener("scroll", () => {
       this.#atEnd = this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight < 48;

@@ -111,7 +111,9 @@ class Controls extends View {
   /** Shown, reachable, and saying why it does nothing. @param {HTMLButtonElement} button @param {string} refusal */
   #refuse(button, refusal) {
     button.setAttribute("aria-disabled", String(refusal !== ""));
-    if (refusal) setLabel(button, refusal);
+    const why = refusal ? t(refusal) : "";
+    button.setAttribute("aria-description", why);
+    button.title = why || (button.getAttribute("aria-label") ?? "");
   }
 
   /** @param {State} state */

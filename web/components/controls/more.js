@@ -67,5 +67,9 @@ function doorItems(bar) {
     if (hostsOnly && bar.call.store.state.role !== "host") return false;
     return page?.querySelector(`[data-opens~="${event}"]`);
   });
-  return offered.map(({ action, icon, event }) => ({ text: `more.${action}`, icon, action, hint: event === "openshortcuts" ? "?" : undefined, press: () => bar.open(event) }));
+  /** @type {MenuItem[]} */
+  const items = offered.map(({ action, icon, event }) => ({ text: `more.${action}`, icon, action, hint: event === "openshortcuts" ? "?" : undefined, press: () => bar.open(event) }));
+  // A page of its own, so that the call goes on.
+  items.push({ text: "more.diagnose", icon: "pulse", action: "diagnose", href: "/diag" });
+  return items;
 }

@@ -36,9 +36,6 @@ class People extends View {
   build() {
     this.setAttribute("role", "complementary");
     const close = make("button", { class: "round quiet", type: "button", label: "panel.close", data: { action: "close-people" }, on: { click: () => this.call.showPanel("") } }, icon("close"));
-    this.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.call.showPanel("");
-    });
     const all = make("button", { class: "button small", type: "button", data: { action: "everybody-menu" } }, make("span", { text: "people.everybody" }), icon("more"));
     opensMenu(all, () => everybodyItems(this.call), "people.everybody");
     const rules = make("button", { class: "button small", type: "button", text: "rules", data: { action: "rules" } });

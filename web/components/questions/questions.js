@@ -49,9 +49,6 @@ class Questions extends View {
     const close = () => this.call.showPanel("");
     const back = make("button", { class: "round panel-back", type: "button", label: "panel.back", data: { action: "back-from-questions" }, on: { click: close } }, icon("back"));
     const shut = make("button", { class: "round panel-close", type: "button", label: "panel.close", data: { action: "close-questions" }, on: { click: close } }, icon("close"));
-    this.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") close();
-    });
     for (const type of ["pointermove", "pointerdown", "keydown"]) this.#scroll.addEventListener(type, () => this.#touched());
     const form = make("form", { class: "chat-form", on: { submit: (/** @type {Event} */ event) => this.#submit(event) } }, this.#hint, make("div", { class: "chat-row" }, this.#input, this.#ask));
     this.#input.addEventListener("keydown", (event) => {

@@ -1,12 +1,12 @@
 /** Reactions: over the tile of who reacts, or with their name in a corner of the stage when they are not seen. */
 
 import { make } from "../../js/dom.js";
+import { icon } from "../../js/icons.js";
+import { REACTIONS } from "../../js/reactions.js";
 
 /** @typedef {import("../../js/protocol.js").ReactionKind} ReactionKind */
 /** @typedef {import("../tile/tile.js").Tile} Tile */
 
-/** @type {Record<ReactionKind, string>} */
-export const GLYPHS = { like: "👍", love: "❤️", laugh: "😂", surprise: "😮", applause: "👏", party: "🎉" };
 const SHOWN_MS = 4000;
 const MAX_SHOWN = 3;
 
@@ -16,15 +16,14 @@ export class CalledOut {
   /** @param {{name: string, reaction: ReactionKind}} reaction @param {Tile | undefined} tile of the person, if it is seen */
   show({ name, reaction }, tile) {
     // A server may be newer than this page.
-    const glyph = GLYPHS[reaction];
-    if (!glyph) return;
+    if (!REACTIONS.includes(reaction)) return;
     if (tile) {
-      tile.react(glyph);
+      tile.react(reaction);
       return;
     }
     const who = make("span", { class: "called-name" });
     who.textContent = name;
-    const line = make("p", { class: "called" }, make("span", { class: "called-glyph" }, glyph), who);
+    const line = make("p", { class: "called" }, make("span", { class: "called-glyph" }, icon(reaction)), who);
     this.element.append(line);
     while (this.element.childElementCount > MAX_SHOWN) this.element.firstElementChild?.remove();
     setTimeout(() => line.remove(), SHOWN_MS);

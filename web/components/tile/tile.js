@@ -118,9 +118,9 @@ export class Tile extends HTMLElement {
     return this.#video;
   }
 
-  /** Lets a reaction rise over the picture for a moment. @param {string} glyph */
-  react(glyph) {
-    const rising = make("span", { class: "tile-reaction" }, glyph);
+  /** Lets a reaction rise over the picture for a moment. @param {import("../../js/protocol.js").ReactionKind} reaction */
+  react(reaction) {
+    const rising = make("span", { class: "tile-reaction" }, icon(reaction));
     rising.style.insetInlineStart = `${20 + Math.random() * 60}%`;
     this.#reactions.append(rising);
     while (this.#reactions.childElementCount > MAX_REACTIONS) this.#reactions.firstElementChild?.remove();
