@@ -92,7 +92,9 @@ def test_everything_that_our_own_pages_name_is_there() -> None:
     for page in directory.glob("*.html"):
         text = assets.get(page.name).body.decode()  # type: ignore[union-attr]
         named = [part.partition('"')[0] for part in text.split('="/assets/')[1:]]
-        assert named
+        relative = [part.partition('"')[0] for part in text.split('src="js/')[1:]]
+        assert named or relative
+        assert all(f"js/{name}" in codes for name in relative)
         for name in named:
             assert assets.find(name) == (assets.get(name.partition("/")[2]), True), name
             assert assets.find(name)[0] is not None, f"{page.name} names {name}"
