@@ -40,7 +40,7 @@ class Controls extends View {
 
   /** @override */
   build() {
-    this.setAttribute("role", "group");
+    this.setAttribute("role", "region");
     this.#chat.button.append(this.#unread);
     // Its key works where the bar has no room for it as well.
     opensMenu(this.#react.button, () => reactionItems(this), "controls.react", () => (this.inBar("react") ? this.#react : this.#more).button);

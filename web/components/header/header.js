@@ -20,6 +20,7 @@ class Header extends View {
 
   /** @override */
   build() {
+    this.setAttribute("role", "banner");
     this.#questions.append(icon("question"), make("span", { class: "header-word", text: "questions" }), this.#news);
     this.#questions.addEventListener("click", () => {
       this.call.showPanel(this.call.store.state.panel === "questions" ? "" : "questions");
