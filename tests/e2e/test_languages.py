@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.axe import nothing_serious
 from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person
 from tests.e2e.conftest import PersonFactory
@@ -64,6 +65,9 @@ async def test_every_language_fits_every_view(daemon: Daemon, person: PersonFact
     for language in LANGUAGES:
         await speak(ada, language)
         found += await fits(ada, "home", language)
+    await ada.browser.open(f"{PAGE}/diag")
+    await page.wait_for_selector('html[lang="ar"] [data-action]')
+    found += await fits(ada, "diag", "ar")
     await ada.browser.open(room)
     await page.wait_for_selector('html[lang="ar"] [data-action="join"]')
     found += await fits(ada, "lobby", "ar")
@@ -77,6 +81,7 @@ async def test_every_language_fits_every_view(daemon: Daemon, person: PersonFact
         found += await fits(ada, "settings", language)
         await page.keyboard.press("Escape")
         found += await fits(ada, "call", language)
+        await nothing_serious(ada.browser, f"call, {language}")
         for panel in ("chat", "people"):
             await ada.browser.click(f'[data-action="{panel}"]')
             found += await fits(ada, panel, language)
