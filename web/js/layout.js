@@ -21,7 +21,7 @@ const MOST_ON_A_SMALL_PAGE = 8;
 const SMALL_SIDE = 480;
 const LEAST_WIDTH = 140;
 const PAGER_HEIGHT = 44;
-const STRIP = { least: 150, most: 420, share: 0.19 };
+const STRIP = { least: 160, most: 420, share: 0.19 };
 /** Held upright, what stands large leaves the others a row of this height. */
 const ROW_HEIGHT = 112;
 /** The floating self view, and what it leaves free of the picture below: the name, and the buttons above. */
@@ -32,10 +32,10 @@ export function fit(ratio, width, height) {
   return width / height > ratio ? { width: height * ratio, height } : { width, height: width / ratio };
 }
 
-/** How many tiles can be read there at once. @param {Size} space @param {number} most */
-export function capacity({ width, height }, most) {
-  const columns = Math.floor((width + GAP) / (LEAST_WIDTH + GAP));
-  const rows = Math.floor((height + GAP) / (LEAST_WIDTH / USUAL_RATIO + GAP));
+/** How many tiles can be read there at once. @param {Size} space @param {number} most @param {number} [least] width of a tile */
+export function capacity({ width, height }, most, least = LEAST_WIDTH) {
+  const columns = Math.floor((width + GAP) / (least + GAP));
+  const rows = Math.floor((height + GAP) / (least / USUAL_RATIO + GAP));
   return Math.min(most, Math.max(1, columns) * Math.max(1, rows));
 }
 
@@ -50,7 +50,7 @@ export function planStage({ width, height }, { ratios, count }) {
   if (count === 0) return { large: whole, people: null, pager: null, perPage: 1, pages: 1 };
   if (width > height) {
     const widest = Math.round(Math.min(STRIP.most, Math.max(STRIP.least, width * STRIP.share)));
-    const { people, pager, perPage, pages } = withPages({ x: 0, y: 0, width: widest, height }, count, whole);
+    const { people, pager, perPage, pages } = withPages({ x: 0, y: 0, width: widest, height }, count, whole, STRIP.least);
     // No wider than its tiles.
     const tiles = arrangeGrid(Array(Math.min(count, perPage)).fill(USUAL_RATIO), people ?? whole);
     const strip = tiles.length === 0 ? widest : Math.ceil(Math.max(...tiles.map((tile) => tile.x + tile.width)) - Math.min(...tiles.map(({ x }) => x)));
@@ -64,13 +64,13 @@ export function planStage({ width, height }, { ratios, count }) {
   return withPages({ x: 0, y: tall + GAP, width, height: height - tall - GAP }, count, { ...whole, height: tall });
 }
 
-/** @param {Box} area @param {number} count @param {Box | null} large @returns {Plan} */
-function withPages(area, count, large) {
+/** @param {Box} area @param {number} count @param {Box | null} large @param {number} [least] @returns {Plan} */
+function withPages(area, count, large, least) {
   const most = Math.min(area.width, area.height) < SMALL_SIDE && !large ? MOST_ON_A_SMALL_PAGE : MOST_ON_A_PAGE;
-  const all = capacity(area, most);
+  const all = capacity(area, most, least);
   if (count <= all) return { large, people: area, pager: null, perPage: all, pages: 1 };
   const people = { ...area, height: Math.max(1, area.height - PAGER_HEIGHT) };
-  const perPage = capacity(people, most);
+  const perPage = capacity(people, most, least);
   const pager = { ...area, y: area.y + people.height, height: PAGER_HEIGHT };
   return { large, people, pager, perPage, pages: Math.ceil(count / perPage) };
 }

@@ -6,9 +6,14 @@ import { SELF_VIEWS, chooseSelfView } from "../../js/stage-choices.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 
+/** @typedef {import("../../js/seating.js").SelfView} SelfView */
+
+/** @type {SelfView[]} */
+const CHOICES = ["", ...SELF_VIEWS];
+
 class SelfViewChoice extends View {
   #group = make("div", { class: "choice", role: "group", label: "self-view" });
-  #buttons = new Map(SELF_VIEWS.map((each) => [each, make("button", { class: "choice-item", type: "button", text: `self-view.${each}`, data: { selfView: each }, on: { click: () => chooseSelfView(this.call.store, each) } })]));
+  #buttons = new Map(CHOICES.map((each) => [each, make("button", { class: "choice-item", type: "button", text: `self-view.${each || "automatic"}`, data: { selfView: each || "automatic" }, on: { click: () => chooseSelfView(this.call.store, each) } })]));
 
   /** @override */
   build() {

@@ -21,7 +21,7 @@ export class CalledOut {
       tile.react(reaction);
       return;
     }
-    const who = make("span", { class: "called-name" });
+    const who = make("span", { class: "called-name", dir: "auto" });
     who.textContent = name;
     const line = make("p", { class: "called" }, make("span", { class: "called-glyph" }, icon(reaction)), who);
     this.element.append(line);

@@ -11,10 +11,11 @@ const SWIPE_PX = 60;
 const OTHER_KEYS = "input, textarea, select, dialog, [role=menu], turnd-chat, turnd-people, turnd-questions";
 
 export class Pager {
-  #words = make("span", { class: "pager-words" });
+  #words = make("span", { class: "pager-words", "aria-hidden": "true" });
+  #spoken = make("span", { class: "off-screen", role: "status" });
   #back = make("button", { class: "round pager-button", type: "button", label: "stage.page-back", data: { action: "page-back" } }, icon("previous"));
   #on = make("button", { class: "round pager-button", type: "button", label: "stage.page-on", data: { action: "page-on" } }, icon("next"));
-  element = make("nav", { class: "stage-pager", label: "stage.pages", hidden: true }, this.#back, this.#words, this.#on);
+  element = make("nav", { class: "stage-pager", label: "stage.pages", hidden: true }, this.#back, this.#words, this.#spoken, this.#on);
   page = 0;
   pages = 1;
 
@@ -42,7 +43,8 @@ export class Pager {
     }
     const words = `${page + 1}/${pages}`;
     if (this.#words.textContent !== words) this.#words.textContent = words;
-    this.#words.setAttribute("aria-label", t("stage.page", { page: page + 1, pages }));
+    const spoken = t("stage.page", { page: page + 1, pages });
+    if (this.#spoken.textContent !== spoken) this.#spoken.textContent = spoken;
     this.#back.disabled = page === 0;
     this.#on.disabled = page === pages - 1;
   }

@@ -34,7 +34,7 @@ export class SmallWindow {
   #content = null;
   #video = make("video", { class: "small-video", autoplay: true, playsinline: true });
   #avatar = make("span", { class: "people-avatar small-avatar" });
-  #name = make("span", { class: "small-name" });
+  #name = make("span", { class: "small-name", dir: "auto" });
   #microphoneSign = icon("microphone");
   #microphone = make("button", { class: "control", type: "button", data: { action: "small-microphone" } }, this.#microphoneSign);
   #leave = make("button", { class: "control control-leave", type: "button", data: { action: "small-leave" } }, icon("leave"));

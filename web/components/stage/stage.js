@@ -129,7 +129,7 @@ class Stage extends View {
     const now = floating ? "floating" : "grid";
     return SELF_VIEWS.map((each) => ({
       text: `self-view.${each}`,
-      icon: each === now ? "check" : undefined,
+      icon: each === now ? "check" : "blank",
       action: `self-view-${each}`,
       press: () => chooseSelfView(store, each),
     }));

@@ -121,7 +121,7 @@ export class Tile extends HTMLElement {
   /** Lets a reaction rise over the picture for a moment. @param {import("../../js/protocol.js").ReactionKind} reaction */
   react(reaction) {
     const rising = make("span", { class: "tile-reaction" }, icon(reaction));
-    rising.style.insetInlineStart = `${20 + Math.random() * 60}%`;
+    rising.style.left = `${20 + Math.random() * 60}%`;
     this.#reactions.append(rising);
     while (this.#reactions.childElementCount > MAX_REACTIONS) this.#reactions.firstElementChild?.remove();
     setTimeout(() => rising.remove(), REACTION_MS);
