@@ -67,7 +67,7 @@ const DEFAULT_HEARTBEAT = { interval_ms: 5000, timeout_ms: 12000 };
  * @property {{status: Status}} status
  * @property {{code: string, message: string}} refused the server does not let us in; nothing is retried
  * @property {{reason: string}} ended the server ended the session for good
- * @property {{code: string, message: string}} error about a message that was not a request
+ * @property {{code: string, message: string, request?: string}} error about a message that was not a request
  * @property {{sdp: string, generation: number, fresh: boolean}} offer
  * @property {{slots: Slot[]}} slots
  * @property {{event: "joined" | "changed" | "left", participant: Participant}} participant
@@ -313,7 +313,7 @@ export class SignallingClient extends EventTarget {
     if (waiting) {
       this.#requests.delete(/** @type {string} */ (message.request));
       waiting.reject(new SignallingError(code, text));
-    } else this.#emit("error", { code, message: text });
+    } else this.#emit("error", { code, message: text, request: message.request });
     if (message.fatal) this.#broken(Number(message.retry_ms) || 0);
   }
 

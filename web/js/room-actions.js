@@ -14,12 +14,19 @@ import { SignallingError } from "./protocol.js";
 /** @typedef {import("./protocol.js").SignallingClient} SignallingClient */
 /** @typedef {import("./state.js").Store} Store */
 
+/** The mark of what hosts ask for, which nothing answers but a refusal. */
+const HOSTS = "as-host";
+
 export class RoomActions {
   /** @param {SignallingClient} signalling @param {Store} store @param {(key: string) => void} notify */
   constructor(signalling, store, notify) {
     this.signalling = signalling;
     this.store = store;
     this.notify = notify;
+    signalling.on("error", ({ code, request }) => {
+      // Who is not there any more (`unknown`) is seen to be gone.
+      if (request === HOSTS && code !== "unknown") this.notify("notice.not-possible");
+    });
     signalling.on("rules", ({ rules }) => store.set({ rules }));
     signalling.on("moderation", ({ moderation }) => store.set({ moderation }));
     signalling.on("waiting", (waiting) => store.set({ waiting: { host: waiting.host } }));
@@ -35,6 +42,11 @@ export class RoomActions {
     return this.signalling.send(message);
   }
 
+  /** Asks as a host: a press that comes to nothing says so. @param {Message} message */
+  #ask(message) {
+    if (!this.#send({ ...message, request: HOSTS })) this.notify("notice.not-connected");
+  }
+
   /** @param {boolean} up */
   raiseHand(up) {
     this.#send({ type: "hand", up });
@@ -47,22 +59,22 @@ export class RoomActions {
 
   /** @param {ModerationAction} action @param {string} [participant] absent: all who are not hosts */
   moderate(action, participant) {
-    this.#send({ type: "moderate", action, participant });
+    this.#ask({ type: "moderate", action, participant });
   }
 
   /** @param {{locked?: boolean, lobby?: boolean, password?: string, rights?: Partial<Record<Right, boolean>>}} change */
   changeRules(change) {
-    this.#send({ type: "rules", ...change });
+    this.#ask({ type: "rules", ...change });
   }
 
   /** @param {boolean} on @param {string} [waiting] absent: all who wait */
   admit(on, waiting) {
-    this.#send({ type: "admit", waiting, on });
+    this.#ask({ type: "admit", waiting, on });
   }
 
   /** @param {string} ban */
   liftBan(ban) {
-    this.#send({ type: "lift-ban", ban });
+    this.#ask({ type: "lift-ban", ban });
   }
 
   /** @param {number} seconds @param {string} [label] @returns {Promise<Invitation | null>} null when it was refused */
@@ -78,11 +90,11 @@ export class RoomActions {
 
   /** @param {string} invitation id */
   revoke(invitation) {
-    this.#send({ type: "revoke", invitation });
+    this.#ask({ type: "revoke", invitation });
   }
 
   endForAll() {
-    this.#send({ type: "end" });
+    this.#ask({ type: "end" });
   }
 
   /** @param {string} text @returns {Promise<boolean>} whether it was taken */

@@ -32,6 +32,7 @@ class Lobby extends View {
       { class: "lobby-form", novalidate: true },
       make("h1", { text: "lobby.title" }),
       this.#room,
+      make("p", { class: "lobby-note", text: "lobby.as-host", hidden: !this.call.entry.pass.host_key }),
       this.#about,
       make("label", { class: "form-row" }, make("span", { class: "form-label", text: "lobby.name" }), this.#name),
       protect,

@@ -6,6 +6,9 @@ import { avatar } from "./person-row.js";
 
 /** @typedef {import("../../js/protocol.js").WaitingPerson} WaitingPerson */
 
+/** A press that has done nothing by then did not arrive: it may be tried again. */
+const ANSWER_MS = 3000;
+
 /** The two answers; pressed, they stay so until the server has taken the person off the list. @param {string} [name] absent: all @param {(on: boolean) => void} answer */
 export function answerButtons(answer, name) {
   /** @param {boolean} on @param {string} text */
@@ -13,8 +16,12 @@ export function answerButtons(answer, name) {
     const made = make("button", { class: on ? "button small primary" : "button small", type: "button", data: { action: on ? "admit" : "deny" } }, make("span", { text }));
     if (name !== undefined) made.append(make("span", { class: "off-screen" }, ` ${name}`));
     made.addEventListener("click", () => {
-      for (const each of both) each.disabled = true;
-      made.setAttribute("aria-busy", "true");
+      const press = (/** @type {boolean} */ on) => {
+        for (const each of both) each.disabled = on;
+        made.setAttribute("aria-busy", String(on));
+      };
+      press(true);
+      setTimeout(press, ANSWER_MS, false);
       answer(on);
     });
     return made;
