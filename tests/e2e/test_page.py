@@ -78,6 +78,8 @@ async def others_video(person: Person) -> bool:
 
 async def test_muting_and_stopping_the_camera_show_to_the_other(pair: tuple[Person, Person]) -> None:
     ada, bob = pair
+    boxes = "[...document.querySelectorAll('turnd-tile')].map(tile => tile.getAttribute('style'))"
+    before = await bob.browser.evaluate(boxes)
     await ada.browser.click('[data-action="microphone"]')
     await ada.browser.click('[data-action="camera"]')
 
@@ -87,6 +89,7 @@ async def test_muting_and_stopping_the_camera_show_to_the_other(pair: tuple[Pers
         )
 
     await until("Bob sees that Ada is muted and dark", off, 5)
+    assert await bob.browser.evaluate(boxes) == before  # nobody's tile moves for it
     await picture(bob, "call-camera-off-dark")
     await ada.browser.click('[data-action="microphone"]')
     await ada.browser.click('[data-action="camera"]')
@@ -118,7 +121,9 @@ async def test_a_browser_is_not_disturbed_by_the_url_of_dtls(daemon: Daemon, roo
     assert set(gathered) == {"relay"}
 
 
-async def test_a_screen_is_shared_beside_the_camera(pair: tuple[Person, Person]) -> None:
+async def test_screens_are_shared_beside_the_camera(
+    pair: tuple[Person, Person], person: PersonFactory, room: str
+) -> None:
     ada, bob = pair
     await ada.browser.click('[data-action="share"]')
 
@@ -128,12 +133,36 @@ async def test_a_screen_is_shared_beside_the_camera(pair: tuple[Person, Person])
     await until("Bob sees Ada's camera and screen", both, 15)
     await picture(bob, "call-share-dark")
     await picture(ada, "call-sharing-light")
+    await several_shares(bob, await person("Zoé"), room)
     await ada.browser.click('[data-action="stop-share"]')
 
     async def camera_alone() -> bool:
         return {video["source"] for video in await bob.sees()} == {"camera"}
 
     await until("the share is gone", camera_alone, 5)
+
+
+async def several_shares(sharer: Person, viewer: Person, room: str) -> None:
+    """Two at once are both large; one can be made the large one; and people can be looked at instead."""
+    await sharer.browser.click('[data-action="share"]')
+    await viewer.join(room)
+    large = "[...document.querySelectorAll('turnd-tile.is-large.has-picture')].map(tile => tile.dataset.source)"
+
+    async def shows(*sources: str) -> None:
+        async def probe() -> bool:
+            return await viewer.browser.evaluate(large) == list(sources)
+
+        await until(f"large: {sources}", probe, 15)
+
+    await shows("screen", "screen")
+    await picture(viewer, "call-shares-light")
+    await viewer.browser.click("turnd-tile.is-large [data-action='pin']")
+    await shows("screen")
+    await viewer.browser.click("turnd-tile.is-large [data-action='pin']")
+    await shows("screen", "screen")
+    await viewer.browser.click('[data-action="view"]')
+    await shows()
+    await sharer.browser.click('[data-action="stop-share"]')
 
 
 async def test_chat_reaches_everybody_and_late_joiners(
