@@ -13,6 +13,7 @@ export class LevelMeter {
     const analyser = this.#context.createAnalyser();
     analyser.fftSize = SAMPLES;
     this.#context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+    this.#context.resume().catch(() => {});
     this.timer = setInterval(() => {
       if (!document.hidden) hear(this.#peak(analyser));
     }, interval_ms);

@@ -78,7 +78,8 @@ export class LocalMedia extends EventTarget {
       if (track.kind === "audio") track.enabled = !muted;
       this.#take(track.kind === "audio" ? "microphone" : "camera", track);
     }
-    if (camera && this.blur === !this.processing.blur) await this.applyBlur();
+    // Only on: what the system blurs by its own switch stays blurred.
+    if (camera && this.processing.blur && this.blur === false) await this.applyBlur();
     this.dispatchEvent(new Event("devices"));
   }
 

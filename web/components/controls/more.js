@@ -54,8 +54,7 @@ function mediaItems(bar) {
   if (!bar.inBar("share") && LocalMedia.canShareScreen) {
     items.push({ text: state.screen === "on" ? "share.stop" : "share.start", icon: "screen", action: "share", refused, press: () => bar.share() });
   }
-  const { playFile } = /** @type {{playFile?: () => void}} */ (/** @type {unknown} */ (bar.call));
-  if (playFile) items.push({ text: "more.play-file", icon: "play", action: "play-file", refused, press: () => playFile.call(bar.call) });
+  items.push({ text: "more.play-file", icon: "play", action: "play-file", refused, press: () => bar.call.playFile() });
   return items;
 }
 

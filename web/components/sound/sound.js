@@ -5,6 +5,12 @@ import { make } from "../../js/dom.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 
+/** The one chosen, as long as it is plugged in; otherwise the system's. @param {State} state */
+function chosenSpeaker({ speakerDevice, devices }) {
+  const speakers = devices.filter(({ kind }) => kind === "audiooutput");
+  return speakers.length === 0 || speakers.some(({ deviceId }) => deviceId === speakerDevice) ? speakerDevice : "";
+}
+
 export class Sound extends View {
   /** @type {Map<string, HTMLAudioElement>} */
   #elements = new Map();
@@ -40,7 +46,7 @@ export class Sound extends View {
       element.remove();
       this.#elements.delete(key);
     }
-    this.#useSpeaker(state.speakerDevice);
+    this.#useSpeaker(chosenSpeaker(state));
   }
 
   /** Plays everything; to be called from a press when the browser wants one. */
