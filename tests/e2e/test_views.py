@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.e2e.axe import serious
+from tests.e2e.axe import nothing_serious, serious, violations
 from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person
 from tests.e2e.conftest import SCREENSHOTS, PersonFactory
@@ -22,7 +22,7 @@ from tests.e2e.page import PAGE, PHONE, loopback_daemon
 
 pytestmark = pytest.mark.browser
 
-DESKTOP: dict[str, Any] = {}
+DEVICES: dict[str, dict[str, Any]] = {"desktop": {}, "phone": PHONE}
 SHARE = ["--auto-select-desktop-capture-source=Entire screen"]
 VIEWS = SCREENSHOTS / "views"
 # The module that the page itself uses, by the address it was served under.
@@ -70,7 +70,7 @@ class Looker:
             await self.page.evaluate(SPEAK, language)
             await self.person.browser.screenshot(VIEWS / f"{view}-{self.device}-{language}-{scheme}.png")
             self.faults += [f"{view}, {language}: {each}" for each in await self.page.evaluate(TOO_WIDE)]
-            self.faults += await serious(self.person.browser, f"{view}, {language}, {scheme}")
+        self.faults += await serious(self.person.browser, f"{view} on a {self.device}")
 
     async def press(self, action: str) -> None:
         """Presses the button of that action that can be seen."""
@@ -94,18 +94,22 @@ class Looker:
         await self.page.keyboard.press("Escape")
 
 
+async def arrive(person: PersonFactory, device: str) -> Looker:
+    """Somebody with this device."""
+    VIEWS.mkdir(parents=True, exist_ok=True)
+    return Looker(await person("Aïcha", Chromium, arguments=SHARE, **DEVICES[device]), device)
+
+
 @pytest.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     async with loopback_daemon(tmp_path / "daemon") as made:
         yield made
 
 
-@pytest.fixture(params=["desktop", "phone"])
+@pytest.fixture(params=DEVICES)
 async def looker(request: pytest.FixtureRequest, daemon: Daemon, person: PersonFactory) -> AsyncIterator[Looker]:
     """On either device. All views are looked at before what is wrong with any of them fails the test."""
-    VIEWS.mkdir(parents=True, exist_ok=True)
-    options = {"desktop": DESKTOP, "phone": PHONE}[request.param]
-    made = Looker(await person("Aïcha", Chromium, arguments=SHARE, **options), request.param)
+    made = await arrive(person, request.param)
     yield made
     assert not made.faults, "\n".join(made.faults)
 
@@ -184,13 +188,30 @@ async def test_every_view_of_a_webinar(looker: Looker) -> None:
     await looker.look("diag")
 
 
-async def test_pictures_of_twenty_five(looker: Looker) -> None:
+async def test_the_views_of_nine_and_twenty_five(daemon: Daemon, person: PersonFactory) -> None:
     room = f"{PAGE}/r/assemblee"
+    lookers = [await arrive(person, device) for device in ("desktop", "phone")]
     async with crowd(room) as others:
-        await others.come(8)
-        await looker.person.join(room)
-        await looker.page.wait_for_selector("turnd-tile:nth-of-type(9)", state="attached")
-        await looker.look("call-9")
+        await others.come(7)
+        for looker in lookers:
+            await looker.person.join(room)
+        for looker in lookers:
+            await looker.page.wait_for_selector("turnd-tile:nth-of-type(9)", state="attached")
+            await looker.look("call-9")
         await others.come(16)
-        await looker.page.wait_for_selector(".stage-pager:visible")
-        await looker.look("call-25")
+        for looker in lookers:
+            await looker.page.wait_for_selector(".stage-pager:visible")
+            await looker.look("call-25")
+    assert not [fault for looker in lookers for fault in looker.faults]
+
+
+async def test_axe_sees_what_is_wrong(daemon: Daemon, person: PersonFactory) -> None:
+    looker = await arrive(person, "desktop")
+    browser = looker.person.browser
+    await browser.open(PAGE)
+    await looker.page.wait_for_selector('[data-field="room"]')
+    await browser.evaluate("() => document.querySelector('[data-action=shuffle]').removeAttribute('aria-label')")
+    await browser.evaluate("() => document.querySelector('[data-action=shuffle]').removeAttribute('title')")
+    with pytest.raises(AssertionError, match="button-name"):
+        await nothing_serious(browser, "home")
+    assert "button-name" in {one["rule"] for one in await violations(browser)}
