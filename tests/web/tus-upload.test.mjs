@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SLICE_BYTES, TusUpload, UploadRefused } from "../../web/js/tus-upload.js";
+import { TusUpload, UploadRefused } from "../../web/js/tus-upload.js";
+import { SLICE_BYTES, UploadPace } from "../../web/js/upload-pace.js";
 import { TusServer } from "./tus-double.mjs";
 
 const ENDPOINT = "https://host/r/room/files";
@@ -21,6 +22,7 @@ function makeUpload(file, options = {}) {
     endpoint: ENDPOINT,
     token: () => "token-1",
     send: server.send,
+    pace: new UploadPace(async () => null, () => now),
     tell: (sent, wait) => told.push([sent, wait]),
     now: () => now,
     ...options,

@@ -14,6 +14,7 @@ import { mayUse, onStage } from "./state.js";
 import { ViewReport } from "./view-report.js";
 import { SilenceWatch } from "./silence.js";
 import { FileTransfer } from "./file-transfer.js";
+import { roundTripOf } from "./upload-pace.js";
 import { RoomActions } from "./room-actions.js";
 import { SpeakingWhileMuted } from "./speaking-while-muted.js";
 import { Entry } from "./entry.js";
@@ -72,7 +73,7 @@ export class Call {
       tracks: () => store.set({ tracks: store.state.tracks + 1 }),
     });
     this.chat = new ChatLog(this.signalling, store);
-    this.files = new FileTransfer(this.signalling, store);
+    this.files = new FileTransfer(this.signalling, store, { roundTrip: () => roundTripOf(this.publishConnection) });
     this.room = new RoomActions(this.signalling, store, (key) => this.notify(key));
     this.view = new ViewReport((tiles) => this.signalling.send({ type: "view", tiles }));
     // What we send is answered all the time; who only watches hears the others.

@@ -4,6 +4,7 @@
  */
 
 import { sendRequest } from "./http-request.js";
+import { UploadPace } from "./upload-pace.js";
 import { TusUpload, UploadRefused } from "./tus-upload.js";
 
 /** @typedef {import("./state.js").Store} Store */
@@ -28,12 +29,16 @@ export class FileTransfer {
   #current = null;
   #toldAt = -Infinity;
 
-  /** @param {SignallingClient} signalling @param {Store} store @param {{send?: import("./tus-upload.js").Send, now?: () => number}} [options] */
-  constructor(signalling, store, { send = sendRequest, now = () => performance.now() } = {}) {
+  /**
+   * @param {SignallingClient} signalling @param {Store} store
+   * @param {{roundTrip?: () => Promise<number | null>, send?: import("./tus-upload.js").Send, now?: () => number}} [options] `roundTrip` of our media
+   */
+  constructor(signalling, store, { roundTrip = async () => null, send = sendRequest, now = () => performance.now() } = {}) {
     this.signalling = signalling;
     this.store = store;
     this.send = send;
     this.now = now;
+    this.pace = new UploadPace(roundTrip, now);
   }
 
   /** Where the room's files are. */
@@ -124,6 +129,7 @@ export class FileTransfer {
       endpoint: this.endpoint,
       token: () => this.signalling.resumeToken,
       send: this.send,
+      pace: this.pace,
       tell: (sent, wait) => this.#progress(id, sent, wait ?? ""),
       now: this.now,
     });

@@ -11,7 +11,6 @@
  * @typedef {"forbidden" | "receiver" | "too-large" | "full" | "unreadable" | "other"} Refusal
  */
 
-export const SLICE_BYTES = 4 * 1024 * 1024;
 const RETRY_DELAYS_MS = [300, 800, 1500, 3000, 5000];
 /** A request that moved nothing for so long hangs on a dead connection, if there is news of another one. */
 const STALLED_MS = 2000;
@@ -75,14 +74,15 @@ export class TusUpload {
 
   /**
    * @param {{file: File, to?: string, endpoint: string, token: () => string, send: Send, now?: () => number,
-   *   tell: (sent: number, wait: Wait | null) => void}} options `token` is that of the seat we have now
+   *   pace: import("./upload-pace.js").UploadPace, tell: (sent: number, wait: Wait | null) => void}} options `token` is that of the seat we have now
    */
-  constructor({ file, to, endpoint, token, send, tell, now = () => performance.now() }) {
+  constructor({ file, to, endpoint, token, send, pace, tell, now = () => performance.now() }) {
     this.file = file;
     this.to = to;
     this.endpoint = endpoint;
     this.token = token;
     this.send = send;
+    this.pace = pace;
     this.tell = tell;
     this.now = now;
   }
@@ -156,8 +156,9 @@ export class TusUpload {
 
   async #sendSlice() {
     const { offset, file } = this;
-    const body = file.slice(offset, offset + SLICE_BYTES);
+    const body = file.slice(offset, offset + (await this.pace.next()));
     const headers = { "Content-Type": "application/offset+octet-stream", "Upload-Offset": String(offset) };
+    const began = this.now();
     const answer = await this.#request("PATCH", this.url, headers, body, (sent) => {
       this.#movedAt = this.now();
       this.tell(offset + sent, null);
@@ -165,6 +166,8 @@ export class TusUpload {
     if (answer.status !== 204) throw this.#failure(answer.status);
     this.offset = Number(answer.header("Upload-Offset") ?? offset + body.size);
     this.tell(this.offset, null);
+    const rest = this.pace.rest(body.size, this.now() - began);
+    if (rest > 0 && this.offset < file.size && !this.cancelled) await this.#rest(rest);
   }
 
   /**
