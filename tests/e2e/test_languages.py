@@ -18,6 +18,7 @@ from tests.e2e.page import PAGE, loopback_daemon, picture
 pytestmark = pytest.mark.browser
 
 LANGUAGES = ["en", "fr", "de", "es", "it", "pt", "nl", "ar"]
+LONGEST_AND_OTHER_WAY = {"de", "ar"}
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844), "small": (320, 640)}
 
 WORDS = "button:not(.tile-quality), h1:not(.header-room), h2, legend, .control-word"
@@ -86,4 +87,9 @@ async def test_every_language_fits_every_view(daemon: Daemon, person: PersonFact
             await ada.browser.click(f'[data-action="{panel}"]')
             found += await fits(ada, panel, language)
             await ada.browser.click(f'[data-action="{panel}"]')
+        for dialog in ("invite", "rules", "shortcuts") if language in LONGEST_AND_OTHER_WAY else ():
+            await ada.browser.click('[data-action="more"]')
+            await ada.browser.click(f'.menu [data-action="{dialog}"]')
+            found += await fits(ada, dialog, language)
+            await page.keyboard.press("Escape")
     assert not found, "\n".join(found)
