@@ -59,6 +59,7 @@ export class Composer extends View {
   /** @override @param {State} state */
   update(state) {
     const { chatTo } = state;
+    if (state.panel !== "chat") return;
     this.#showReceivers(state);
     this.#showFiles(state);
     this.#showHint(state);
