@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,8 +14,9 @@ from tests.e2e.browsers import Browser, Chromium, Firefox
 from tests.e2e.call import Person
 from tests.e2e.daemon import Daemon
 from tests.e2e.network import Host, Network, Switch
+from tests.e2e.page import PAGE, SCREENSHOTS, SHARE, loopback_daemon
 
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "screenshots"
+ROOMS = itertools.count(1)
 
 LAN = ("daemon", "a", "b", "c")
 DAEMON_ADDRESS = "10.77.0.1"
@@ -141,3 +143,47 @@ async def kept(scene: Scene, request: pytest.FixtureRequest) -> AsyncIterator[No
     """What everybody in the scene sees at the end of a test."""
     yield
     await scene.people.keep(request.node.name)
+
+
+@pytest.fixture
+async def loopback(tmp_path: Path) -> AsyncIterator[Daemon]:
+    """The daemon on loopback, for one test."""
+    async with loopback_daemon(tmp_path / "daemon") as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daemon]:
+    """The same for the tests of a module, each in a room of its own."""
+    async with loopback_daemon(tmp_path_factory.mktemp("house") / "daemon") as made:
+        yield made
+
+
+@pytest.fixture
+def room(house: Daemon) -> str:
+    """The URL of a room of this test."""
+    return f"{PAGE}/r/room-{next(ROOMS)}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chromium]:
+    """The process of the browsers of all visitors of a module."""
+    made = await Chromium.start(tmp_path_factory.mktemp("chromium"), arguments=SHARE)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def visitor(
+    house: Daemon, chromium: Chromium, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[PersonFactory]:
+    """Makes people: `await visitor("Ada")`, with the options of a Playwright context."""
+    people = People(tmp_path)
+
+    async def make(name: str, **options: object) -> Person:
+        browser = await chromium.another(**options)
+        return people.add(name, browser, browser.leave)
+
+    yield make
+    await people.keep(request.node.name)
+    await people.close()

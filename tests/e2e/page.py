@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.call import Person
-from tests.e2e.conftest import SCREENSHOTS
-from tests.e2e.daemon import Daemon
+from tests.e2e.daemon import REPOSITORY, Daemon
 
+SCREENSHOTS = REPOSITORY / "screenshots"
 HOST = "127.0.0.1"
 PORT, TURN_PORT, TURNS_PORT = 45080, 45478, 45349
 PAGE = f"http://{HOST}:{PORT}"
+# Chromium asks nobody which screen.
+SHARE = ["--auto-select-desktop-capture-source=Entire screen"]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from tests.e2e.axe import nothing_serious
@@ -13,7 +10,7 @@ from tests.e2e.call import Person, until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
 from tests.e2e.devices import HEADSET_HZ, device, hears, with_devices
-from tests.e2e.page import PAGE, PHONE, both_themes, loopback_daemon, picture
+from tests.e2e.page import PAGE, PHONE, both_themes, picture
 
 pytestmark = pytest.mark.browser
 CALL = "document.querySelector('turnd-call').call"
@@ -27,12 +24,6 @@ OscillatorNode.prototype.start = function (...at) {
   noted.tones.push(this.frequency.value);
   return start.apply(this, at);
 };"""
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
 
 
 async def holds(person: Person, expression: str, seconds: float = 5) -> None:
@@ -149,7 +140,7 @@ async def who_may_not_speak_is_told_why(ada: Person, bob: Person, zoe: Person, r
     await picture(zoe, "settings-phone-fr")
 
 
-async def test_a_call_by_bar_keys_and_settings(daemon: Daemon, person: PersonFactory) -> None:
+async def test_a_call_by_bar_keys_and_settings(loopback: Daemon, person: PersonFactory) -> None:
     ada, room = await person("Ada", Chromium), f"{PAGE}/r/controls"
     await ada.browser.page.add_init_script(NOTED)  # type: ignore[attr-defined]
     await with_devices(ada)
@@ -167,7 +158,7 @@ async def test_a_call_by_bar_keys_and_settings(daemon: Daemon, person: PersonFac
     await who_may_not_speak_is_told_why(ada, bob, zoe, room)
 
 
-async def test_what_was_refused_is_explained_before_the_call(daemon: Daemon, person: PersonFactory) -> None:
+async def test_what_was_refused_is_explained_before_the_call(loopback: Daemon, person: PersonFactory) -> None:
     ada = await person("Ada", Chromium, locale="fr-FR", **PHONE)
     await with_devices(ada)
     await ada.browser.open(f"{PAGE}/r/refused")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, loopback_daemon
+from tests.e2e.page import PAGE
 
 pytestmark = pytest.mark.browser
 
@@ -25,12 +23,6 @@ LOADED = """() => {
 }"""
 
 
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
-
-
 async def everything_loaded(person: Person) -> list[dict[str, Any]]:
     """What the page has loaded since it was opened; nothing of it from elsewhere."""
     entries: list[dict[str, Any]] = await person.browser.evaluate(LOADED)
@@ -39,7 +31,7 @@ async def everything_loaded(person: Person) -> list[dict[str, Any]]:
 
 
 async def test_the_page_is_light_and_a_second_visit_loads_nothing_but_the_document(
-    daemon: Daemon, person: PersonFactory
+    loopback: Daemon, person: PersonFactory
 ) -> None:
     ada = await person("Ada", Chromium)
     await ada.join(f"{PAGE}/r/weighed")
@@ -73,7 +65,7 @@ async def test_the_page_is_light_and_a_second_visit_loads_nothing_but_the_docume
     assert {one["errorId"] for one in reasons["installabilityErrors"]} <= {"in-incognito"}
 
 
-async def test_links_lead_into_their_room_from_any_state(daemon: Daemon, person: PersonFactory) -> None:
+async def test_links_lead_into_their_room_from_any_state(loopback: Daemon, person: PersonFactory) -> None:
     ada, bob = await person("Ada", Chromium), await person("Bob", Chromium)
     page: Any = ada.browser.page  # type: ignore[attr-defined]
     names = "document.querySelector('turnd-call').call.store.state.participants.map(({name}) => name)"

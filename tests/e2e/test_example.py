@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from tests.e2e.browsers import Chromium
 from tests.e2e.call import until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, loopback_daemon, picture
+from tests.e2e.page import PAGE, picture
 
 pytestmark = pytest.mark.browser
 
@@ -30,13 +27,9 @@ KEEP = """(() => {
 })()"""
 
 
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
-
-
-async def test_the_example_page_sees_who_is_there_and_is_seen_and_heard(daemon: Daemon, person: PersonFactory) -> None:
+async def test_the_example_page_sees_who_is_there_and_is_seen_and_heard(
+    loopback: Daemon, person: PersonFactory
+) -> None:
     example, ada = await person("Example", Chromium), await person("Ada", Chromium)
     await ada.join(f"{PAGE}/r/for-example")
     await example.browser.page.add_init_script(KEEP)  # type: ignore[attr-defined]

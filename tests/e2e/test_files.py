@@ -7,52 +7,21 @@ import hashlib
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
-from tests.e2e.conftest import People
+from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, PHONE, both_themes, loopback_daemon, picture
+from tests.e2e.page import PAGE, PHONE, both_themes, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 ROOMS = itertools.count(1)
 CALL = "document.querySelector('turnd-call').call"
-PersonFactory = Callable[..., Awaitable[Person]]
 MEGABYTE = 1_000_000
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path_factory.mktemp("files") / "daemon") as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chromium]:
-    """The process of everybody's browser."""
-    made = await Chromium.start(tmp_path_factory.mktemp("chromium"))
-    yield made
-    await made.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def person(chromium: Chromium, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[PersonFactory]:
-    """Makes people: `await person("Ada")`, with the options of a Playwright context."""
-    people = People(tmp_path)
-
-    async def make(name: str, **options: object) -> Person:
-        browser = await chromium.another(**options)
-        return people.add(name, browser, browser.leave)
-
-    yield make
-    await people.keep(request.node.name)
-    await people.close()
 
 
 async def come(person: Person, url: str) -> Any:
@@ -112,10 +81,10 @@ PASTE = """() => { %s
 
 
 async def test_files_are_dropped_pasted_chosen_cancelled_and_taken_away(
-    daemon: Daemon, person: PersonFactory, tmp_path: Path
+    house: Daemon, visitor: PersonFactory, tmp_path: Path
 ) -> None:
     room = f"{PAGE}/r/files-{next(ROOMS)}"
-    ada, bob = await person("Ada", locale="fr-FR"), await person("Bob", **PHONE)
+    ada, bob = await visitor("Ada", locale="fr-FR"), await visitor("Bob", **PHONE)
     page, phone = await come(ada, room), await come(bob, room)
 
     # Three ways in; nothing goes before Send.
@@ -150,7 +119,7 @@ async def test_files_are_dropped_pasted_chosen_cancelled_and_taken_away(
     )
     await page.click('[data-action="send"]')
     await files_shown(phone, 4)
-    late = await person("Zoé")
+    late = await visitor("Zoé")
     late_page = await come(late, room)
     await files_shown(late_page, 3)
     assert await download(phone, "secret.txt") == hashlib.sha256(b"psst").hexdigest()
@@ -171,7 +140,7 @@ async def test_files_are_dropped_pasted_chosen_cancelled_and_taken_away(
     await line.detach()
 
     async def given_up() -> bool:
-        return (await daemon.metrics()).get('turnd_uploads_total{result="cancelled"}', 0) == 1
+        return (await house.metrics()).get('turnd_uploads_total{result="cancelled"}', 0) == 1
 
     await until("the server has thrown it away", given_up, 10)
 
@@ -195,12 +164,12 @@ def own_kilobytes(pid: int) -> int:
 
 
 async def test_half_a_gigabyte_comes_through_a_power_cut_in_little_memory(
-    daemon: Daemon, chromium: Chromium, person: PersonFactory, tmp_path: Path
+    house: Daemon, chromium: Chromium, visitor: PersonFactory, tmp_path: Path
 ) -> None:
     room = f"{PAGE}/r/files-{next(ROOMS)}"
     large = tmp_path / "archive.zip"
     digest = await asyncio.to_thread(write_file, large, 500)
-    ada, bob = await person("Ada"), await person("Bob")
+    ada, bob = await visitor("Ada"), await visitor("Bob")
     page, other = await come(ada, room), await come(bob, room)
     await page.fill('[data-field="message"]', "before")
     await page.keyboard.press("Enter")
@@ -215,9 +184,9 @@ async def test_half_a_gigabyte_comes_through_a_power_cut_in_little_memory(
         return float(next(each["value"] for each in values if each["name"] == "JSHeapUsedSize")) / MEGABYTE
 
     def memory() -> dict[str, float]:
-        assert daemon.process
+        assert house.process
         browsers = sum(own_kilobytes(pid) for pid in processes)
-        return {"browsers": browsers / 1000, "daemon": own_kilobytes(daemon.process.pid) / 1000}
+        return {"browsers": browsers / 1000, "daemon": own_kilobytes(house.process.pid) / 1000}
 
     before, most = {**memory(), "heap": await heap()}, dict[str, float]()
     upload = f"{CALL}.store.state.uploads[0]"
@@ -237,20 +206,20 @@ async def test_half_a_gigabyte_comes_through_a_power_cut_in_little_memory(
     await page.set_input_files('[data-field="files"]', large)
     await page.click('[data-action="send"]')
     first = await watch("a third has gone", f"({upload}?.sent ?? 0) > {170 * MEGABYTE}", 30)
-    await daemon.kill()
+    await house.kill()
     await page.wait_for_selector('[data-upload="waiting"]')
     await page.fill('[data-field="message"]', "meanwhile")
     await page.keyboard.press("Enter")
     await picture(ada, "files-waiting-light")
-    await daemon.start()
+    await house.start()
     gone_on = f"({upload}?.phase === 'sending' && {upload}.sent > {100 * MEGABYTE}) || !{upload}"
     wait = await watch("it goes on", gone_on, 15)
     rest = await watch("all has gone", f"!{upload}", 60)
-    again = (await daemon.metrics())['turnd_files_bytes_total{direction="in"}'] / MEGABYTE
+    again = (await house.metrics())['turnd_files_bytes_total{direction="in"}'] / MEGABYTE
     assert again < 350  # what had come before the power cut did not come twice
 
     # Both were told once, and who comes now reads all of it.
-    late = await come(await person("Zoé"), room)
+    late = await come(await visitor("Zoé"), room)
     for one in page, other, late:
         await files_shown(one, 1)
         assert await one.locator(".chat-text").all_inner_texts() == ["before", "meanwhile"]

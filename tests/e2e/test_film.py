@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,13 @@ from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
 from tests.e2e.conftest import SCREENSHOTS, PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, PHONE, both_themes, hide, loopback_daemon
+from tests.e2e.page import PAGE, PHONE, both_themes, hide
 
 pytestmark = pytest.mark.browser
 ROOM = f"{PAGE}/r/cinema"
 CALL = "document.querySelector('turnd-call').call"
 SECONDS = 20
 SOURCES = f"{CALL}.subscriber.slots.map(slot => slot.source)"
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
 
 
 def make_media(path: Path, *, picture: bool) -> Path:
@@ -64,7 +57,7 @@ async def sound_of_it(person: Person) -> Any:
     )
 
 
-async def test_a_film_a_sound_and_a_small_window(daemon: Daemon, person: PersonFactory, tmp_path: Path) -> None:
+async def test_a_film_a_sound_and_a_small_window(loopback: Daemon, person: PersonFactory, tmp_path: Path) -> None:
     ada, bob = await person("Ada", Chromium), await person("Bob", Chromium, **PHONE)
     await ada.join(ROOM)
     await bob.join(ROOM)

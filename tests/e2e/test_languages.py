@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, loopback_daemon, picture
+from tests.e2e.page import PAGE, picture
 
 pytestmark = pytest.mark.browser
 
@@ -29,12 +27,6 @@ CUT = f"""(() => {{
   const words = cut.map((each) => `${{each.className}}: ${{each.textContent}}`);
   return wide > 0 ? [...words, `page: ${{wide}} px too wide`] : words;
 }})()"""
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
 
 
 async def speak(person: Person, language: str) -> None:
@@ -58,7 +50,7 @@ async def fits(person: Person, view: str, language: str) -> list[str]:
     return found
 
 
-async def test_every_language_fits_every_view(daemon: Daemon, person: PersonFactory) -> None:
+async def test_every_language_fits_every_view(loopback: Daemon, person: PersonFactory) -> None:
     ada, bob = await person("Ada", Chromium), await person("Bob", Chromium)
     page: Any = ada.browser.page  # type: ignore[attr-defined]
     room, found = f"{PAGE}/r/languages", []

@@ -4,58 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-import pytest_asyncio
 import zxingcpp
 from PIL import Image
 from playwright.async_api import Page, expect
 
 from tests.e2e.axe import nothing_serious
-from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
-from tests.e2e.conftest import People
+from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, loopback_daemon, picture
+from tests.e2e.page import PAGE, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-PersonFactory = Callable[..., Awaitable[Person]]
 # The sheet belongs to the system; headless browsers have none.
 SHARE_SHEET = "navigator.share = async data => { window.shared = data; }"
 STATE = "document.querySelector('turnd-call').call.store.state"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path_factory.mktemp("moderating") / "daemon") as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chromium]:
-    made = await Chromium.start(tmp_path_factory.mktemp("chromium"))
-    yield made
-    await made.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def person(
-    daemon: Daemon, chromium: Chromium, tmp_path: Path, request: pytest.FixtureRequest
-) -> AsyncIterator[PersonFactory]:
-    """Makes people: `await person("Ada")`, with the options of a Playwright context."""
-    people = People(tmp_path)
-
-    async def make(name: str, **options: object) -> Person:
-        browser = await chromium.another(**options)
-        browser.page.set_default_timeout(10_000)
-        return people.add(name, browser, browser.leave)
-
-    yield make
-    await people.keep(request.node.name)
-    await people.close()
 
 
 def page_of(person: Person) -> Page:
@@ -134,9 +99,9 @@ async def read_code(page: Page) -> str:
     return found.text
 
 
-async def test_who_comes_in_is_up_to_the_hosts(daemon: Daemon, person: PersonFactory) -> None:
+async def test_who_comes_in_is_up_to_the_hosts(house: Daemon, visitor: PersonFactory) -> None:
     room = f"{PAGE}/r/porte"
-    mara, ben, cem = [await person(name) for name in ("Mara", "Ben", "Cem")]
+    mara, ben, cem = [await visitor(name) for name in ("Mara", "Ben", "Cem")]
     await page_of(mara).context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page_of(mara).add_init_script(SHARE_SHEET)
     host = await enters(mara, room)
@@ -150,9 +115,9 @@ async def test_who_comes_in_is_up_to_the_hosts(daemon: Daemon, person: PersonFac
     await expect(host.locator("turnd-admission")).to_contain_text("Ben is waiting to come in.")
     await shows_all(mara, "waiting-host")
     waited = await host.evaluate(f"{STATE}.moderation.waiting[0].id")
-    await daemon.kill()
+    await house.kill()
     await expect(guest.locator("turnd-waiting")).to_contain_text("Reconnecting")
-    await daemon.start()
+    await house.start()
     await holds(host, f"(id => id && id !== '{waited}')({STATE}.moderation?.waiting[0]?.id)")
     await host.click('turnd-admission [data-action="admit"]')
     await is_in(guest)
@@ -201,7 +166,7 @@ async def test_who_comes_in_is_up_to_the_hosts(daemon: Daemon, person: PersonFac
 
     await host.click('[data-action="revoke"]')
     await expect(host.locator("[data-invitation]")).to_have_count(0)
-    dora = await person("Dora")
+    dora = await visitor("Dora")
     late = await knock(dora, f"{room}#invite={token}")
     await is_refused(late, "This invitation is over.")
     key = await host.evaluate(f"{STATE}.moderation.host_key")
@@ -217,9 +182,9 @@ async def test_who_comes_in_is_up_to_the_hosts(daemon: Daemon, person: PersonFac
     assert await late.evaluate(f"{STATE}.rules.locked")
 
 
-async def test_what_people_do_in_the_room_is_up_to_the_hosts(person: PersonFactory) -> None:
+async def test_what_people_do_in_the_room_is_up_to_the_hosts(visitor: PersonFactory) -> None:
     room = f"{PAGE}/r/assemblee"
-    mara, ben, cem = [await person(name) for name in ("Mara", "Ben", "Cem")]
+    mara, ben, cem = [await visitor(name) for name in ("Mara", "Ben", "Cem")]
     host = await enters(mara, room)
     await ben.join(room)
     guest, other = page_of(ben), await enters(cem, room)

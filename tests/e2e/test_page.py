@@ -3,69 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
-from tests.e2e.conftest import People
+from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import HOST, PAGE, PHONE, PORT, TURN_PORT, TURNS_PORT, both_themes, loopback_daemon, picture
+from tests.e2e.page import HOST, PAGE, PHONE, PORT, TURN_PORT, TURNS_PORT, both_themes, picture
 from turnd.ice_servers import turn_urls
 from turnd.state import StateDirectory
 from turnd.turn.credentials import rest_credentials
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 SHARE = ["--auto-select-desktop-capture-source=Entire screen"]
-ROOMS = itertools.count(1)
-PersonFactory = Callable[..., Awaitable[Person]]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path_factory.mktemp("page") / "daemon") as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chromium]:
-    """The process of everybody's browser."""
-    made = await Chromium.start(tmp_path_factory.mktemp("chromium"), arguments=SHARE)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def room(daemon: Daemon) -> str:
-    """The URL of a room of this test."""
-    return f"{PAGE}/r/page-room-{next(ROOMS)}"
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def person(chromium: Chromium, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[PersonFactory]:
-    """Makes people: `await person("Ada")`, with the options of a Playwright context."""
-    people = People(tmp_path)
-
-    async def make(name: str, **options: object) -> Person:
-        browser = await chromium.another(**options)
-        return people.add(name, browser, browser.leave)
-
-    yield make
-    await people.keep(request.node.name)
-    await people.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def pair(room: str, person: PersonFactory) -> tuple[Person, Person]:
+async def pair(room: str, visitor: PersonFactory) -> tuple[Person, Person]:
     """Ada and Bob in a call."""
-    ada, bob = await person("Ada"), await person("Bob", color_scheme="dark")
+    ada, bob = await visitor("Ada"), await visitor("Bob", color_scheme="dark")
     await asyncio.gather(ada.join(room), bob.join(room))
     await asyncio.gather(ada.sees_others(1), bob.sees_others(1))
     return ada, bob
@@ -97,10 +57,10 @@ async def test_muting_and_stopping_the_camera_show_to_the_other(pair: tuple[Pers
     assert await bob.moving(1)
 
 
-async def test_a_browser_is_not_disturbed_by_the_url_of_dtls(daemon: Daemon, room: str, person: PersonFactory) -> None:
-    ada = await person("Ada")
+async def test_a_browser_is_not_disturbed_by_the_url_of_dtls(house: Daemon, room: str, visitor: PersonFactory) -> None:
+    ada = await visitor("Ada")
     await ada.browser.open(room)
-    secret = StateDirectory(daemon.folder / "state").turn_secret()
+    secret = StateDirectory(house.folder / "state").turn_secret()
     username, credential = rest_credentials(secret, "ada", 600, time.time())
     urls = turn_urls(HOST, TURN_PORT, [TURNS_PORT], dtls_port=TURNS_PORT)
     servers = json.dumps([{"urls": urls, "username": username, "credential": credential}])
@@ -122,7 +82,7 @@ async def test_a_browser_is_not_disturbed_by_the_url_of_dtls(daemon: Daemon, roo
 
 
 async def test_screens_are_shared_beside_the_camera(
-    pair: tuple[Person, Person], person: PersonFactory, room: str
+    pair: tuple[Person, Person], visitor: PersonFactory, room: str
 ) -> None:
     ada, bob = pair
     await ada.browser.click('[data-action="share"]')
@@ -133,7 +93,7 @@ async def test_screens_are_shared_beside_the_camera(
     await until("Bob sees Ada's camera and screen", both, 15)
     await picture(bob, "call-share-dark")
     await picture(ada, "call-sharing-light")
-    await several_shares(bob, await person("Zoé"), room)
+    await several_shares(bob, await visitor("Zoé"), room)
     await ada.browser.click('[data-action="stop-share"]')
 
     async def camera_alone() -> bool:
@@ -166,7 +126,7 @@ async def several_shares(sharer: Person, viewer: Person, room: str) -> None:
 
 
 async def test_chat_reaches_everybody_and_late_joiners(
-    pair: tuple[Person, Person], person: PersonFactory, room: str
+    pair: tuple[Person, Person], visitor: PersonFactory, room: str
 ) -> None:
     ada, bob = pair
     await ada.browser.click('[data-action="chat"]')
@@ -179,7 +139,7 @@ async def test_chat_reaches_everybody_and_late_joiners(
 
     await until("Bob has one unread message", unread, 5)
     await picture(bob, "call-unread-dark")
-    late = await person("Zoé", **PHONE)
+    late = await visitor("Zoé", **PHONE)
     await late.join(room)
     await late.sees_others(2)
     await picture(late, "call-phone-light")
@@ -190,9 +150,9 @@ async def test_chat_reaches_everybody_and_late_joiners(
 
 
 async def test_joining_without_devices_never_asks_for_them(
-    pair: tuple[Person, Person], person: PersonFactory, room: str
+    pair: tuple[Person, Person], visitor: PersonFactory, room: str
 ) -> None:
-    listener = await person("Léa")
+    listener = await visitor("Léa")
     await listener.browser.page.add_init_script(  # type: ignore[attr-defined]
         "window.asked = 0; const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
         "navigator.mediaDevices.getUserMedia = (...options) => { window.asked += 1; return ask(...options); };"
@@ -250,14 +210,14 @@ async def test_leaving_removes_the_tile_and_rejoining_brings_it_back(pair: tuple
     await bob.sees_others(1)
 
 
-async def test_a_room_password_is_asked_for(room: str, person: PersonFactory) -> None:
-    host = await person("Host")
+async def test_a_room_password_is_asked_for(room: str, visitor: PersonFactory) -> None:
+    host = await visitor("Host")
     await host.browser.open(room)
     await host.browser.fill('[data-field="name"]', "Host")
     await host.browser.click("turnd-lobby summary")
     await host.browser.fill('[data-field="password"]', "sésame")
     await host.browser.click('[data-action="join"]')
-    guest = await person("Guest", locale="fr-FR")
+    guest = await visitor("Guest", locale="fr-FR")
     await guest.join(room)
     await guest.browser.fill('[data-field="room-password"]', "wrong")
     await picture(guest, "password-fr-light")
@@ -267,8 +227,8 @@ async def test_a_room_password_is_asked_for(room: str, person: PersonFactory) ->
     await asyncio.gather(host.sees_others(1), guest.sees_others(1))
 
 
-async def test_nothing_is_loaded_from_elsewhere(room: str, person: PersonFactory) -> None:
-    one = await person("Ada")
+async def test_nothing_is_loaded_from_elsewhere(room: str, visitor: PersonFactory) -> None:
+    one = await visitor("Ada")
     requests: list[str] = []
     page = one.browser.page  # type: ignore[attr-defined]
     page.on("request", lambda request: requests.append(request.url))
@@ -280,9 +240,9 @@ async def test_nothing_is_loaded_from_elsewhere(room: str, person: PersonFactory
     assert not [line for line in one.browser.console if "Content Security Policy" in line or "pageerror" in line]
 
 
-async def test_pictures_of_home_and_lobby(room: str, person: PersonFactory) -> None:
+async def test_pictures_of_home_and_lobby(room: str, visitor: PersonFactory) -> None:
     for size, options in (("desktop", {}), ("phone", PHONE)):
-        one = await person(size, locale="fr-FR", **options)
+        one = await visitor(size, locale="fr-FR", **options)
         page = one.browser.page  # type: ignore[attr-defined]
         for what, url, action in (("home", PAGE + "/", "open"), ("lobby", room, "join")):
             await one.browser.open(url)

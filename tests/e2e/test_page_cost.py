@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from tests.e2e.call import Person, until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.crowd import crowd
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, hide, loopback_daemon
+from tests.e2e.page import PAGE, hide
 
 pytestmark = pytest.mark.browser
 ROOM = f"{PAGE}/r/nine"
@@ -29,12 +27,6 @@ MAX_LAYOUTS_AT_REST = 1.0
 MAX_LAYOUTS_WITH_SPEECH = 3.0
 # Not the page's own: waiting, and the browser's inside.
 NOT_SCRIPT = {"(idle)", "(program)", "(root)"}
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ async def measure(session: Any, seconds: float) -> Cost:
     )
 
 
-async def test_nine_people_cost_little_script_and_no_layout(daemon: Daemon, person: PersonFactory) -> None:
+async def test_nine_people_cost_little_script_and_no_layout(loopback: Daemon, person: PersonFactory) -> None:
     ada = await person("Ada", Chromium)
     await ada.join(ROOM)
     await ada.browser.page.wait_for_selector('turnd-call[data-phase="call"]')  # type: ignore[attr-defined]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,18 +17,12 @@ from tests.e2e.call import Person, until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
 from tests.e2e.devices import BUILT_IN_HZ, HEADSET_HZ, device, hears, with_devices
-from tests.e2e.page import PAGE, loopback_daemon, picture
+from tests.e2e.page import PAGE, picture
 
 pytestmark = pytest.mark.browser
 STATE = "document.querySelector('turnd-call').call.store.state"
 # Longer than the server waits for a word: it has given the socket up by then, as after a minute.
 ASLEEP_SECONDS = 16
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
 
 
 async def says(person: Person, banner: str, words: str, seconds: float = 5) -> None:
@@ -69,7 +62,7 @@ async def sees_other(person: Person, shown: bool) -> None:
     await until(f"{person.name} {'sees' if shown else 'does not see'} the other", probe, 8)
 
 
-async def test_devices_that_come_and_go(daemon: Daemon, person: PersonFactory) -> None:
+async def test_devices_that_come_and_go(loopback: Daemon, person: PersonFactory) -> None:
     ada, room = await person("Ada", Chromium), f"{PAGE}/r/devices"
     await with_devices(ada)
     bob = Person("Bob", await ada.browser.another())  # type: ignore[attr-defined]
@@ -112,7 +105,7 @@ async def test_devices_that_come_and_go(daemon: Daemon, person: PersonFactory) -
     assert await bob.moving(1)
 
 
-async def test_a_camera_in_use_at_the_start_says_so_and_is_tried_again(daemon: Daemon, person: PersonFactory) -> None:
+async def test_a_camera_in_use_at_the_start_says_so_and_is_tried_again(loopback: Daemon, person: PersonFactory) -> None:
     ada = await person("Ada", Chromium)
     await with_devices(ada)
     await ada.browser.open(f"{PAGE}/r/taken")
@@ -141,7 +134,7 @@ def processes_of(folder: Path) -> list[int]:
 
 
 async def test_a_laptop_that_sleeps_and_a_server_that_restarts(
-    daemon: Daemon, person: PersonFactory, tmp_path: Path
+    loopback: Daemon, person: PersonFactory, tmp_path: Path
 ) -> None:
     ada, bob, room = await person("Ada", Chromium), await person("Bob", Chromium), f"{PAGE}/r/asleep"
     await asyncio.gather(ada.join(room), bob.join(room))
@@ -167,9 +160,9 @@ async def test_a_laptop_that_sleeps_and_a_server_that_restarts(
 
     await until("both see and hear each other after the sleep", together, 12)
 
-    await daemon.kill()
+    await loopback.kill()
     await says(ada, "reconnecting", "Connection lost. Reconnecting…")
     await picture(ada, "recovery-reconnecting")
-    await daemon.start()
+    await loopback.start()
     await silent(ada, "reconnecting", 10)
     await until("both see and hear each other after the restart", together, 10)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from tests.e2e.call import Person, until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.crowd import Crowd, crowd
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, PHONE, both_themes, loopback_daemon
+from tests.e2e.page import PAGE, PHONE, both_themes
 
 pytestmark = pytest.mark.browser
 ROOM = f"{PAGE}/r/stage"
@@ -26,12 +24,6 @@ TILES = """[...document.querySelectorAll('turnd-tile:not([hidden])')].map(tile =
 })"""
 STATE = "document.querySelector('turnd-call').call.store.state"
 Tile = dict[str, Any]
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
 
 
 class Stage:
@@ -101,7 +93,7 @@ async def enter(person: Person) -> Stage:
     return stage
 
 
-async def test_the_stage_from_two_people_to_twelve(daemon: Daemon, person: PersonFactory) -> None:
+async def test_the_stage_from_two_people_to_twelve(loopback: Daemon, person: PersonFactory) -> None:
     ada = await enter(await person("Ada", Chromium))
     async with crowd(ROOM) as others:
         await own_picture(ada, others)

@@ -3,65 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.e2e.axe import nothing_serious
-from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
-from tests.e2e.conftest import People
+from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, PHONE, both_themes, loopback_daemon, picture
+from tests.e2e.page import PAGE, PHONE, both_themes, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-ROOMS = itertools.count(1)
 STATE = "document.querySelector('turnd-call').call.store.state"
-PersonFactory = Callable[..., Awaitable[Person]]
 TAKEN = "document.querySelector('[data-field=\"question\"]').value === ''"
 # Each line as a reader meets it: who, marks, text.
 LINES = """[...document.querySelectorAll('.chat-item')].map(item => [
   item.querySelector('.chat-who')?.textContent ?? '', item.querySelector('.chat-whom')?.textContent ?? '',
   item.querySelector('.chat-text')?.textContent ?? item.querySelector('.file-name')?.textContent ?? ''])"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path_factory.mktemp("talking") / "daemon") as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chromium]:
-    """The process of everybody's browser."""
-    made = await Chromium.start(tmp_path_factory.mktemp("chromium"))
-    yield made
-    await made.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def person(chromium: Chromium, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[PersonFactory]:
-    """Makes people: `await person("Ada")`, with the options of a Playwright context."""
-    people = People(tmp_path)
-
-    async def make(name: str, **options: object) -> Person:
-        browser = await chromium.another(**options)
-        return people.add(name, browser, browser.leave)
-
-    yield make
-    await people.keep(request.node.name)
-    await people.close()
-
-
-@pytest.fixture
-def room(daemon: Daemon) -> str:
-    """The URL of a room of this test."""
-    return f"{PAGE}/r/talk-{next(ROOMS)}"
 
 
 async def come(person: Person, url: str, *, panel: str = "chat", webinar: bool = False) -> Any:
@@ -94,8 +54,8 @@ async def lines(person: Person, count: int, seconds: float = 10) -> list[list[st
     return found
 
 
-async def test_chat_to_all_and_to_one(room: str, person: PersonFactory, tmp_path: Path) -> None:
-    ada, bob, zoe = await person("Ada", locale="fr-FR"), await person("Benoît Lefèvre", **PHONE), await person("Zoé")
+async def test_chat_to_all_and_to_one(room: str, visitor: PersonFactory, tmp_path: Path) -> None:
+    ada, bob, zoe = await visitor("Ada", locale="fr-FR"), await visitor("Benoît Lefèvre", **PHONE), await visitor("Zoé")
     page = await come(ada, room)
     await picture(ada, "chat-empty-fr-light")
     await asyncio.gather(come(bob, room), come(zoe, room, panel=""))
@@ -117,7 +77,7 @@ async def test_chat_to_all_and_to_one(room: str, person: PersonFactory, tmp_path
     # Unread while the chat is closed: what was for another is not counted, nor seen by who comes later.
     assert await zoe.browser.evaluate(f"{STATE}.unread") == 2
     await zoe.browser.click('[data-action="chat"]')
-    late = await person("Léa")
+    late = await visitor("Léa")
     await come(late, room)
     assert [len(await lines(one, 2)) for one in (zoe, late)] == [2, 2]
     async with page.expect_download() as saved:
@@ -148,9 +108,9 @@ async def test_chat_to_all_and_to_one(room: str, person: PersonFactory, tmp_path
     await zoe_page.wait_for_selector('[data-field="message"]:enabled')
 
 
-async def test_questions_of_a_webinar(daemon: Daemon, person: PersonFactory) -> None:
+async def test_questions_of_a_webinar(house: Daemon, visitor: PersonFactory) -> None:
     url = f"{PAGE}/r/talk-hall?webinar"
-    host, bob, zoe = await person("Ada", locale="fr-FR"), await person("Bob"), await person("Zoé", **PHONE)
+    host, bob, zoe = await visitor("Ada", locale="fr-FR"), await visitor("Bob"), await visitor("Zoé", **PHONE)
     page = await come(host, url, panel="", webinar=True)
     await come(bob, url, panel="questions", webinar=True)
     zoe_page = await come(zoe, url, panel="questions", webinar=True)

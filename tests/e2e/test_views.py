@@ -6,7 +6,6 @@ The pictures are in French and Arabic, one of them light and one dark, under `sc
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,7 +17,7 @@ from tests.e2e.call import Person
 from tests.e2e.conftest import SCREENSHOTS, PersonFactory
 from tests.e2e.crowd import Crowd, crowd
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, PHONE, loopback_daemon
+from tests.e2e.page import PAGE, PHONE
 
 pytestmark = pytest.mark.browser
 
@@ -100,14 +99,8 @@ async def arrive(person: PersonFactory, device: str) -> Looker:
     return Looker(await person("Aïcha", Chromium, arguments=SHARE, **DEVICES[device]), device)
 
 
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
-
-
 @pytest.fixture(params=DEVICES)
-async def looker(request: pytest.FixtureRequest, daemon: Daemon, person: PersonFactory) -> AsyncIterator[Looker]:
+async def looker(request: pytest.FixtureRequest, loopback: Daemon, person: PersonFactory) -> AsyncIterator[Looker]:
     """On either device. All views are looked at before what is wrong with any of them fails the test."""
     made = await arrive(person, request.param)
     yield made
@@ -188,7 +181,7 @@ async def test_every_view_of_a_webinar(looker: Looker) -> None:
     await looker.look("diag")
 
 
-async def test_the_views_of_nine_and_twenty_five(daemon: Daemon, person: PersonFactory) -> None:
+async def test_the_views_of_nine_and_twenty_five(loopback: Daemon, person: PersonFactory) -> None:
     room = f"{PAGE}/r/assemblee"
     lookers = [await arrive(person, device) for device in ("desktop", "phone")]
     async with crowd(room) as others:
@@ -205,7 +198,7 @@ async def test_the_views_of_nine_and_twenty_five(daemon: Daemon, person: PersonF
     assert not [fault for looker in lookers for fault in looker.faults]
 
 
-async def test_axe_sees_what_is_wrong(daemon: Daemon, person: PersonFactory) -> None:
+async def test_axe_sees_what_is_wrong(loopback: Daemon, person: PersonFactory) -> None:
     looker = await arrive(person, "desktop")
     browser = looker.person.browser
     await browser.open(PAGE)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import PAGE, PHONE, both_themes, loopback_daemon, picture
+from tests.e2e.page import PAGE, PHONE, both_themes, picture
 
 pytestmark = pytest.mark.browser
 ROOM = f"{PAGE}/r/hall?webinar"
@@ -24,12 +21,6 @@ COLOUR = """() => {
 }"""
 
 
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with loopback_daemon(tmp_path / "daemon") as made:
-        yield made
-
-
 async def sees_picture(person: Person) -> None:
     """Awaits that one other is seen and heard, moves, and is not black."""
     await person.sees_others(1)
@@ -38,7 +29,7 @@ async def sees_picture(person: Person) -> None:
 
 
 async def test_a_viewer_is_brought_to_the_stage_and_sent_back_without_joining_again(
-    daemon: Daemon, person: PersonFactory
+    loopback: Daemon, person: PersonFactory
 ) -> None:
     ada, bob = await person("Ada", Chromium), await person("Bob", Chromium, **PHONE)
     await ada.join(ROOM)
@@ -55,7 +46,7 @@ async def test_a_viewer_is_brought_to_the_stage_and_sent_back_without_joining_ag
         assert await bob.browser.evaluate(f"({CALL}.publishConnection !== null)") is speaks
         assert await bob.browser.evaluate(f"window.kept === {CALL}.subscribeConnection")
         assert await bob.browser.evaluate(f"{CALL}.store.state.self") == seat
-        assert (await daemon.metrics())['turnd_joins_total{result="ok"}'] == 2
+        assert (await loopback.metrics())['turnd_joins_total{result="ok"}'] == 2
 
     await same_seat(speaks=False)
     await ada.browser.click('[data-action="people"]')
