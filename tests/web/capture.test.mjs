@@ -16,9 +16,11 @@ class Track extends EventTarget {
     return this.settings;
   }
   getCapabilities() {
-    return {};
+    return this.device.blurs ? { backgroundBlur: this.device.blurs } : {};
   }
-  async applyConstraints() {}
+  async applyConstraints({ backgroundBlur }) {
+    if (backgroundBlur !== undefined) this.settings.backgroundBlur = backgroundBlur;
+  }
   stop() {
     this.readyState = "ended";
   }
@@ -182,4 +184,19 @@ test("talking by a key is heard while it is held, and stops when it is let go be
   await capture.talk(false);
   await starting;
   assert.equal(microphone().enabled, false);
+});
+
+test("the background is blurred where the browser can, and a blur of the system is not touched", async () => {
+  assert.equal(media.blur, null);
+  devices.present.find(({ deviceId }) => deviceId === "webcam").blurs = [false, true];
+  await capture.start("camera");
+  media.track("camera").settings.backgroundBlur = true;
+  assert.equal(media.blur, true);
+  await capture.process({ blur: false });
+  assert.equal(media.blur, false);
+  await capture.process({ blur: true });
+  await capture.start("camera");
+  assert.equal(media.blur, true);
+  devices.present.find(({ deviceId }) => deviceId === "webcam").blurs = [true];
+  assert.equal(media.blur, null);
 });

@@ -21,6 +21,11 @@ export const KEYS = new Map([
   [" ", "talk"],
 ]);
 
+/** How the key for that is written; empty: there is none. @param {string} deed */
+export function keyOf(deed) {
+  return [...KEYS].find(([, each]) => each === deed)?.[0].toUpperCase() ?? "";
+}
+
 const TYPING = "input:not([type=checkbox], [type=radio], [type=range], [type=button]), textarea, select, [contenteditable]";
 const ELSEWHERE = "dialog[open], [role=menu]";
 

@@ -24,6 +24,11 @@ export function surround(page, call, region) {
   });
   const lock = new WakeLock();
   store.subscribe(({ phase }) => lock.hold(phase === "call"));
+  let panel = store.state.panel;
+  store.subscribe((state) => {
+    if (panel && !state.panel) focusOpener(page, panel);
+    panel = state.panel;
+  });
   new Shortcuts({
     enabled: () => store.state.choices.shortcuts,
     pushToTalk: () => store.state.choices.pushToTalk && store.state.phase === "call",
@@ -34,7 +39,11 @@ export function surround(page, call, region) {
 
 /** @param {HTMLElement} page @param {Call} call @param {Deed} deed */
 function perform(page, call, deed) {
-  if (deed === "close") return closePanel(page, call);
+  if (deed === "close") {
+    const { panel } = call.store.state;
+    if (panel) call.showPanel("");
+    return panel !== "";
+  }
   const door = `open${deed}`;
   if (page.querySelector(`[data-opens~="${door}"]`)) return page.dispatchEvent(new Event(door));
   // Whatever the button does or refuses, the key does and refuses as well.
@@ -44,14 +53,12 @@ function perform(page, call, deed) {
   return button !== undefined;
 }
 
-/** @param {HTMLElement} page @param {Call} call */
-function closePanel(page, call) {
-  const { panel } = call.store.state;
-  if (!panel) return false;
-  call.showPanel("");
+/** Whoever was in a panel that is closed goes on at the button that opens it. @param {HTMLElement} page @param {string} panel */
+function focusOpener(page, panel) {
+  const focused = document.activeElement;
+  const lost = !focused || focused === document.body || focused.closest("turnd-chat, turnd-people, turnd-questions");
   const opener = page.querySelector(`[data-action="${panel}"]`);
-  if (opener instanceof HTMLElement) opener.focus();
-  return true;
+  if (lost && opener instanceof HTMLElement) opener.focus();
 }
 
 /** @param {State} state */

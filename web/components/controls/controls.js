@@ -6,6 +6,7 @@ import { draw, icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
 import { LocalMedia } from "../../js/local-media.js";
 import { maySend, mayUse } from "../../js/state.js";
+import { keyOf } from "../../js/shortcuts.js";
 import { opensMenu } from "../menu/menu.js";
 import { moreItems, reactionItems } from "./more.js";
 
@@ -62,13 +63,15 @@ class Controls extends View {
     this.#share.button.setAttribute("aria-pressed", String(state.screen === "on"));
     this.#share.button.setAttribute("aria-busy", String(state.screen === "starting"));
     setLabel(this.#share.button, state.screen === "on" ? "share.stop" : "share.start");
-    this.#refuse(this.#microphone.button, this.refusal("microphone"));
-    this.#refuse(this.#share.button, this.refusal("share"));
     this.#showHand(state);
     this.#chat.button.setAttribute("aria-expanded", String(state.panel === "chat"));
     this.#chat.button.setAttribute("aria-label", state.unread ? t("chat.unread", { count: state.unread }) : t("controls.chat"));
     this.#unread.hidden = state.unread === 0;
     this.#unread.dataset.count = state.unread > 99 ? "99+" : String(state.unread);
+    const held = state.choices.pushToTalk && state.microphone === "off" ? "choice.pushToTalk.hint" : "";
+    this.#explain(this.#microphone.button, state, this.refusal("microphone"), held);
+    this.#explain(this.#share.button, state, this.refusal("share"));
+    for (const { button } of [this.#camera, this.#hand, this.#react, this.#chat]) this.#explain(button, state);
   }
 
   /** Why this cannot be turned on now: a key of words, or nothing. @param {"microphone" | "share"} what */
@@ -108,12 +111,20 @@ class Controls extends View {
     else act();
   }
 
-  /** Shown, reachable, and saying why it does nothing. @param {HTMLButtonElement} button @param {string} refusal */
-  #refuse(button, refusal) {
+  /**
+   * What a button does and by which key. One that is refused is shown, can be reached, and says why.
+   * @param {HTMLButtonElement} button @param {State} state @param {string} [refusal] key of words @param {string} [hint] key of words
+   */
+  #explain(button, { choices }, refusal = "", hint = "") {
+    const words = refusal || hint ? t(refusal || hint) : "";
+    const key = choices.shortcuts ? keyOf(button.dataset.action ?? "") : "";
+    const name = button.getAttribute("aria-label") || t("controls.react");
+    const title = words || (key ? `${name} (${key})` : name);
+    if (button.title !== title) button.title = title;
     button.setAttribute("aria-disabled", String(refusal !== ""));
-    const why = refusal ? t(refusal) : "";
-    button.setAttribute("aria-description", why);
-    button.title = why || (button.getAttribute("aria-label") ?? "");
+    button.setAttribute("aria-description", words);
+    if (key) button.setAttribute("aria-keyshortcuts", key);
+    else button.removeAttribute("aria-keyshortcuts");
   }
 
   /** @param {State} state */
