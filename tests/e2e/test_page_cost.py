@@ -19,8 +19,8 @@ from tests.e2e.page import PAGE, hide
 pytestmark = pytest.mark.browser
 ROOM = f"{PAGE}/r/nine"
 PEOPLE = 9
-SECONDS = 8.0
-SPEECH_SECONDS = 2.0
+SECONDS = 5.0
+SPEECH_SECONDS = 1.5
 MAX_SCRIPT_SHARE = 0.05
 # The server says about once a second how pictures arrive; nobody has to be laid out anew for that.
 MAX_LAYOUTS_AT_REST = 1.0

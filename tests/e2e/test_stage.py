@@ -173,16 +173,24 @@ async def pins_and_speakers(ada: Stage, others: Crowd) -> None:
 
 async def pages(ada: Stage, others: Crowd) -> None:
     """Nine on a page; the last one to come speaks, and is brought into sight by one exchange of seats."""
+
+    async def silence() -> bool:
+        return await ada.person.browser.evaluate(f"{STATE}.speaker") is None
+
+    await until("nobody has the floor", silence, 10)
     await others.come(7, show=False)
     nine = await ada.shows("nine of twelve", 9)
     assert await ada.page.inner_text(".pager-words") == "1/2"
     await ada.pictures("stage-12")
-    assert await sent(ada) <= {other.id for other in others.people[:8]}
+    seen = {other.id for other in others.people if other.publishing >= 0}
+    await receives(ada, seen)
     await ada.page.keyboard.press("PageDown")
     three = await ada.shows("the last three", 3)
     assert {tile["width"] for tile in three} <= {tile["width"] for tile in nine}
+    await receives(ada, set())
     await ada.press('[data-action="page-back"]')
     await ada.shows("nine again", 9)
+    await receives(ada, seen)
     last = others.people[-1]
     await last.show()
     last.talk(talking=True)
@@ -196,6 +204,15 @@ async def pages(ada: Stage, others: Crowd) -> None:
     changed = [(old["name"], new["name"]) for old, new in zip(nine, after, strict=True) if old["name"] != new["name"]]
     assert len(changed) == 1
     assert changed[0][1] == last.name
+
+
+async def receives(stage: Stage, people: set[str]) -> None:
+    """Awaits that the server sends the pictures of these and of nobody else."""
+
+    async def probe() -> bool:
+        return await sent(stage) == people
+
+    await until(f"pictures of {people}", probe, 10)
 
 
 async def sent(stage: Stage) -> set[str]:
