@@ -57,6 +57,15 @@ def test_what_is_put_is_there_for_the_next_process(open_store: Callable[[], Stor
     assert [row[2] for row in open_store().rows("SELECT * FROM votes")] == ["a", "c"]
 
 
+@pytest.mark.parametrize("text", ["'); DROP TABLE votes; --", 'a" OR "1"="1', "?", "\\", "%", "\u2028é\U0001f600"])
+def test_what_people_write_is_never_a_statement(open_store: Callable[[], Store], path: Path, text: str) -> None:
+    store = open_store()
+    store.put(VOTE, text)
+    store.put("DELETE FROM votes WHERE voter = ?", "x' OR 'x'='x")
+    settled(store)
+    assert votes(path) == [text]
+
+
 def test_what_is_put_is_written_while_it_runs(open_store: Callable[[], Store], path: Path) -> None:
     store = open_store()
     store.put(VOTE, "a")
