@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 ASSETS: Final = "/assets/"
@@ -18,6 +18,7 @@ _STATIC_IMPORT = re.compile(
     r"^(?:import|export)\b(?:[\w$*{},\s]*?\bfrom\b)?\s*[\"'](\.{1,2}/[^\"']+)[\"']", re.MULTILINE
 )
 _ENTRY = re.compile(r'^([ \t]*)<script type="module" src="/assets/([^"]+)"', re.MULTILINE)
+_LATER = re.compile(r'^([ \t]*)<link rel="modulepreload" href="/assets/([^"]+)">\n', re.MULTILINE)
 _REFERENCE = re.compile(r'(?<==")/assets/')
 _STYLE = re.compile(r'^[ \t]*<link rel="stylesheet" href="/assets/([^"]+)">\n', re.MULTILINE)
 _STYLE_URL = re.compile(r'url\("([^":]+)"\)')
@@ -63,9 +64,28 @@ def with_one_style(page: str, name: str) -> str:
     return _STYLE.sub(lambda style: link if first and style.start() == first.start() else "", page)
 
 
-def _preloads(indent: str, modules: list[str]) -> Iterator[str]:
-    for module in modules:
-        yield f'{indent}<link rel="modulepreload" href="{ASSETS}{module}">\n'
+def _preloads(indent: str, modules: list[str], more: str = "") -> str:
+    return "".join(f'{indent}<link rel="modulepreload" href="{ASSETS}{module}"{more}>\n' for module in modules)
+
+
+def with_preloads(page: str, codes: Mapping[str, str]) -> str:
+    """The page with a link for each module that its entries need, and each that it preloads by itself, none twice."""
+    told: set[str] = set()
+    for entry in _ENTRY.finditer(page):
+        told.update([entry[2], *graph_of(entry[2], codes)])
+
+    def new(modules: list[str]) -> list[str]:
+        fresh = [module for module in modules if module not in told]
+        told.update(fresh)
+        return fresh
+
+    def before_entry(entry: re.Match[str]) -> str:
+        return _preloads(entry[1], graph_of(entry[2], codes)) + entry[0]
+
+    def later(link: re.Match[str]) -> str:
+        return _preloads(link[1], new([link[2], *graph_of(link[2], codes)]), ' fetchpriority="low"')
+
+    return _ENTRY.sub(before_entry, _LATER.sub(later, page))
 
 
 def finished(page: str, codes: Mapping[str, str], base: str, metas: Mapping[str, str]) -> str:
@@ -75,6 +95,4 @@ def finished(page: str, codes: Mapping[str, str], base: str, metas: Mapping[str,
         name = match[1]
         return f'<meta name="{name}" content="{html.escape(metas[name])}">' if name in metas else match[0]
 
-    page = _META.sub(fill, page)
-    page = _ENTRY.sub(lambda entry: "".join(_preloads(entry[1], graph_of(entry[2], codes))) + entry[0], page)
-    return _REFERENCE.sub(base, page)
+    return _REFERENCE.sub(base, with_preloads(_META.sub(fill, page), codes))

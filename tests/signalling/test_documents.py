@@ -59,6 +59,17 @@ def test_a_page_names_its_version_and_preloads_its_modules() -> None:
     )
 
 
+def test_what_is_preloaded_for_later_brings_what_it_needs_and_nothing_twice() -> None:
+    codes = {"a.js": 'import "./b.js";', "b.js": "", "later.js": 'import "./b.js";\nimport "./c.js";', "c.js": ""}
+    page = '<script type="module" src="/assets/a.js"></script>\n<link rel="modulepreload" href="/assets/later.js">\n'
+    assert finished(page, codes, "/assets/0f/", {}) == (
+        '<link rel="modulepreload" href="/assets/0f/b.js">\n'
+        '<script type="module" src="/assets/0f/a.js"></script>\n'
+        '<link rel="modulepreload" href="/assets/0f/later.js" fetchpriority="low">\n'
+        '<link rel="modulepreload" href="/assets/0f/c.js" fetchpriority="low">\n'
+    )
+
+
 def test_stylesheets_are_joined_in_order_and_find_their_files() -> None:
     page = (
         '<head>\n  <link rel="stylesheet" href="/assets/styles/base.css">\n'

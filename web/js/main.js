@@ -13,28 +13,13 @@ import "../components/preview/preview.js";
 import "../components/waiting/waiting.js";
 import "../components/lobby/lobby.js";
 import "../components/password/password.js";
-import "../components/header/header.js";
-import "../components/view-switch/view-switch.js";
-import "../components/self-view/self-view.js";
-import "../components/banner/banner.js";
 import "../components/film/film.js";
-import "../components/admission/admission.js";
-import "../components/invitation/invitation.js";
-import "../components/invite/invite.js";
-import "../components/invite/invite-dialog.js";
-import "../components/rules/rules.js";
-import "../components/tile/tile.js";
-import "../components/quality/quality.js";
-import "../components/stage/stage.js";
-import "../components/chat/chat.js";
-import "../components/questions/questions.js";
-import "../components/people/people.js";
 import "../components/controls/controls.js";
-import "../components/sound/sound.js";
 import "../components/settings/settings.js";
 import "../components/shortcuts/shortcuts.js";
-import "../components/ended/ended.js";
 import { CallPage, makeCall } from "../components/call/call.js";
+
+const AFTER_PAINT_MS = 60;
 
 showRememberedTheme();
 await useLanguage(preferredLanguage());
@@ -50,6 +35,8 @@ else if (page instanceof CallPage) {
   if (isFramed() || new URLSearchParams(location.search).has("embed")) document.documentElement.dataset.embed = "";
   call.seat.claim();
   page.start(call);
+  // Once the way in is painted (or nobody looks), what stands in the call follows; elements become what they are when it is there.
+  setTimeout(() => import("./call-parts.js"), document.hidden ? 0 : AFTER_PAINT_MS);
   if (isFramed()) new Embedding(call, { allowed: document.querySelector('meta[name="embed"]')?.getAttribute("content") ?? "" }).start();
   addEventListener("hashchange", () => {
     if (!entry.take(location.hash)) return;

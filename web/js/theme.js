@@ -16,6 +16,6 @@
   if (!language) return;
   const words = document.createElement("link");
   const href = new URL(`../locales/${language}.json`, /** @type {HTMLScriptElement} */ (currentScript).src).href;
-  Object.assign(words, { rel: "preload", as: "fetch", crossOrigin: "anonymous", href });
+  Object.assign(words, { rel: "preload", as: "fetch", crossOrigin: "anonymous", fetchPriority: "high", href });
   head.append(words);
 })();
