@@ -11,8 +11,9 @@ from tests.e2e.call import Person
 from tests.e2e.daemon import REPOSITORY, Daemon
 
 SCREENSHOTS = REPOSITORY / "screenshots"
+# Below the ports that the kernel gives to who calls: one of them, not yet forgotten, keeps a daemon from starting.
 HOST = "127.0.0.1"
-PORT, TURN_PORT, TURNS_PORT = 45080, 45478, 45349
+PORT, TURN_PORT, TURNS_PORT = 25080, 25478, 25349
 PAGE = f"http://{HOST}:{PORT}"
 # Chromium asks nobody which screen.
 SHARE = ["--auto-select-desktop-capture-source=Entire screen"]
@@ -24,10 +25,10 @@ async def loopback_daemon(folder: Path, **http: object) -> AsyncIterator[Daemon]
     """The daemon on ports of these tests, with these keys of `[http]`."""
     made = Daemon(
         folder,
-        http={"listen": f"{HOST}:{PORT}", "tls_listen": f"{HOST}:45443", **http},
-        turn={"listen": [HOST], "port": TURN_PORT, "tls_port": TURNS_PORT, "relay_ports": [45001, 45079]},
-        sfu={"port": 45000},
-        metrics={"listen": f"{HOST}:45641"},
+        http={"listen": f"{HOST}:{PORT}", "tls_listen": f"{HOST}:25443", **http},
+        turn={"listen": [HOST], "port": TURN_PORT, "tls_port": TURNS_PORT, "relay_ports": [25001, 25079]},
+        sfu={"port": 25000},
+        metrics={"listen": f"{HOST}:25641"},
     )
     await made.start()
     yield made

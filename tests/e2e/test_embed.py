@@ -17,7 +17,7 @@ from tests.e2e.page import HOST, PAGE, loopback_daemon, picture
 
 pytestmark = pytest.mark.browser
 
-SITE, OTHER_SITE = f"http://{HOST}:45090", f"http://{HOST}:45091"
+SITE, OTHER_SITE = f"http://{HOST}:25090", f"http://{HOST}:25091"
 ROOM = f"{PAGE}/r/embedded-room"
 EMBEDDER = f"""<!doctype html><title>A site of somebody else</title>
 <h1>Our club</h1>

@@ -121,16 +121,19 @@ async def test_a_camera_in_use_at_the_start_says_so_and_is_tried_again(loopback:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """The browser that was started with this home, all its processes."""
+    """The browser with this home and all that came of it: its renderers write over their environment."""
     mark = f"HOME={folder}".encode()
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    parents, found = {}, set()
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
+            parents[int(path.name)] = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if mark in (path / "environ").read_bytes().split(b"\0"):
+                found.add(int(path.name))
         except OSError:  # gone meanwhile
             continue
-    return found
+    while more := {process for process, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found)
 
 
 async def test_a_laptop_that_sleeps_and_a_server_that_restarts(

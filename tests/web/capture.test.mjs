@@ -21,6 +21,9 @@ class Track extends EventTarget {
   async applyConstraints({ backgroundBlur }) {
     if (backgroundBlur !== undefined) this.settings.backgroundBlur = backgroundBlur;
   }
+  clone() {
+    return Object.assign(new Track("audioinput", this.device, {}), { enabled: this.enabled });
+  }
   stop() {
     this.readyState = "ended";
   }
@@ -43,10 +46,12 @@ class Devices extends EventTarget {
     const tracks = [];
     for (const [kind, wanted] of [["audioinput", audio], ["videoinput", video]]) {
       if (!wanted) continue;
+      // Chromium treats all that is open of one device alike.
+      const live = this.opened.find(({ kind: of, readyState, device }) => of === "audio" && kind === "audioinput" && readyState === "live" && device.deviceId === wanted.deviceId?.ideal);
       const all = this.present.filter((each) => each.kind === kind);
       const device = all.find(({ deviceId }) => deviceId === wanted.deviceId?.ideal) ?? all[0];
       if (!device) throw Object.assign(new Error("none"), { name: "NotFoundError" });
-      tracks.push(new Track(kind, device, wanted));
+      tracks.push(new Track(kind, device, live ? { ...wanted, ...live.settings } : wanted));
     }
     this.opened.push(...tracks);
     return { getTracks: () => tracks };
@@ -164,11 +169,14 @@ test("another microphone during the call is as muted as the one before", async (
   assert.equal(microphone().enabled, false);
 });
 
-test("what a browser does not change on a running microphone is had by opening it anew", async () => {
+test("what a browser does not change on a running microphone is had by opening it anew, with no copy of it left", async () => {
   capture.mute();
   const before = microphone();
+  const copy = media.copyOfMicrophone();
+  assert.equal(copy.enabled, true);
   await capture.process({ noiseSuppression: false });
   assert.notEqual(microphone(), before);
+  assert.equal(copy.readyState, "ended");
   assert.equal(microphone().getSettings().noiseSuppression, false);
   assert.equal(microphone().enabled, false);
 });

@@ -85,7 +85,7 @@ export class Call {
     this.#listenToDevices();
     const notify = (/** @type {string} */ key, /** @type {Record<string, string>} */ values = {}) => this.notify(key, values);
     this.capture = new Capture(this.media, store, { notify, tell: () => this.#sendState() });
-    this.mutedSpeech = new SpeakingWhileMuted(store, () => this.media.track("microphone"));
+    this.mutedSpeech = new SpeakingWhileMuted(store, this.media);
     this.film = new MediaFile(this.media, store, notify);
     this.media.processing = store.state.choices;
   }

@@ -75,20 +75,21 @@ export class Capture {
 
   /**
    * Says why it did not start; empty: it did.
-   * @param {Device} what @param {{muted?: boolean, device?: string}} [how] `device` is asked for before the chosen one
+   * @param {Device} what @param {{muted?: boolean, device?: string, anew?: boolean}} [how] `device` is asked for before the chosen one; see LocalMedia.start
    */
-  async start(what, { muted = false, device } = {}) {
+  async start(what, { muted = false, device, anew } = {}) {
     const { problem } = this.store.state;
     this.store.set({ [what]: "starting", problem: problem?.what === what || problem?.what === "both" ? null : problem });
     let reason = "";
     try {
-      await this.media.start({ [what]: true, muted, device });
+      await this.media.start({ [what]: true, muted, device, anew });
       this.#missing.delete(what);
       // Left while the browser was still asking: the light must not come on.
       if (this.store.state.phase === "ended") this.media.stopAll();
     } catch (error) {
       reason = captureReason(error);
       if (REFUSALS.has(reason)) this.#missing.set(what, { muted });
+      if (anew) this.media.stop(what);
       this.#say(what, reason);
     }
     this.#read();
@@ -191,7 +192,7 @@ export class Capture {
     const { media } = this;
     media.processing = { ...media.processing, ...change };
     if ("blur" in change) await media.applyBlur();
-    if (PROCESSING.some((each) => each in change) && !(await media.applyProcessing())) await this.start("microphone", { muted: this.#muted("microphone") });
+    if (PROCESSING.some((each) => each in change) && !(await media.applyProcessing())) await this.start("microphone", { muted: this.#muted("microphone"), anew: true });
     this.store.set({});
   }
 

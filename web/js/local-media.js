@@ -32,6 +32,8 @@ class InsecureContext extends Error {
 export class LocalMedia extends EventTarget {
   /** @type {Map<Source, MediaStreamTrack>} */
   #tracks = new Map();
+  /** @type {Set<MediaStreamTrack>} */
+  #copies = new Set();
   /** @type {DeviceChoice} */
   choice = { microphone: "", camera: "" };
   /** What the browser is to do with sound and picture. */
@@ -65,10 +67,12 @@ export class LocalMedia extends EventTarget {
 
   /**
    * Opens these, in one question of the browser. Throws what getUserMedia throws.
-   * @param {{microphone?: boolean, camera?: boolean, muted?: boolean, device?: string}} wanted `muted` is the microphone; `device` comes before the choice
+   * @param {{microphone?: boolean, camera?: boolean, muted?: boolean, device?: string, anew?: boolean}} wanted `muted` is the microphone;
+   *   `device` comes before the choice; `anew` lets go of the microphone first
    */
-  async start({ microphone = false, camera = false, muted = false, device }) {
+  async start({ microphone = false, camera = false, muted = false, device, anew = false }) {
     if (!navigator.mediaDevices) throw new InsecureContext();
+    if (anew) for (const track of [...this.#copies, this.#tracks.get("microphone")]) track?.stop();
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: microphone && { ...this.#treatment(), ...this.#device(device ?? this.choice.microphone) },
       video: camera && { ...CAMERA, ...this.#device(device ?? this.choice.camera) },
@@ -83,12 +87,22 @@ export class LocalMedia extends EventTarget {
     this.dispatchEvent(new Event("devices"));
   }
 
+  /** The microphone to listen to on this computer, muted or not. Whoever takes it stops it. */
+  copyOfMicrophone() {
+    const copy = this.#tracks.get("microphone")?.clone();
+    if (!copy) return null;
+    copy.enabled = true;
+    for (const each of this.#copies) if (each.readyState === "ended") this.#copies.delete(each);
+    this.#copies.add(copy);
+    return copy;
+  }
+
   #treatment() {
     const { echoCancellation, noiseSuppression, autoGainControl } = this.processing;
     return { echoCancellation, noiseSuppression, autoGainControl };
   }
 
-  /** Says whether the microphone is treated as asked now; otherwise it has to be opened anew. */
+  /** Says whether the microphone is treated as asked now; otherwise it has to be opened anew, with nothing of it left: Chromium treats all of one device alike. */
   async applyProcessing() {
     const track = this.track("microphone");
     if (!track) return true;

@@ -27,10 +27,10 @@ export class SpeakingWhileMuted {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
-  /** @param {Store} store @param {() => MediaStreamTrack | null} microphone */
-  constructor(store, microphone) {
+  /** @param {Store} store @param {import("./local-media.js").LocalMedia} media */
+  constructor(store, media) {
     this.store = store;
-    this.microphone = microphone;
+    this.media = media;
     store.subscribe(() => this.#follow());
   }
 
@@ -43,13 +43,12 @@ export class SpeakingWhileMuted {
   #follow() {
     const { state } = this.store;
     const wanted = state.phase === "call" && state.microphone === "off" && state.choices.mutedHint && !state.choices.pushToTalk && mayUse(state, "unmute");
-    const track = wanted ? this.microphone() : null;
+    const track = wanted ? this.media.track("microphone") : null;
     if (track === this.#source) return;
     this.#stop();
     this.#source = track;
-    if (!track) return;
-    const copy = track.clone();
-    copy.enabled = true;
+    const copy = track && this.media.copyOfMicrophone();
+    if (!copy) return;
     this.#meter = new LevelMeter(copy, (level) => this.#hear(level), INTERVAL_MS);
   }
 

@@ -36,10 +36,9 @@ class Level extends View {
     this.#meter = null;
     this.#track = track;
     this.#bar.style.transform = "scaleX(0)";
-    if (!track) return;
     // A copy also moves while the others hear nothing.
-    const copy = track.clone();
-    copy.enabled = true;
+    const copy = track && this.call.media.copyOfMicrophone();
+    if (!copy) return;
     this.#meter = new LevelMeter(copy, (level) => {
       this.#bar.style.transform = `scaleX(${Math.sqrt(level).toFixed(2)})`;
     });
