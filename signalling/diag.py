@@ -25,20 +25,24 @@ MAX_RUNS = 2
 RUN_SECONDS = 12.0
 # One look at a line makes some six runs.
 RUNS_OF_SOURCE: Final = (24, 0.1)
+UPLINK_SHARE: Final = 0.25
+# Tells a visitor of a fast line that it is not their line that is measured.
+PACE_HEADER: Final = "Turnd-Bytes-Per-Second"
 _CHUNK_BYTES = 32 * 1024
 
 
 class Pace:
-    """Lets bytes pass at MAX_BYTES_PER_SECOND at most."""
+    """Lets bytes pass at so many a second at most."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, bytes_per_second: float = MAX_BYTES_PER_SECOND) -> None:
         self._loop = loop
+        self._bytes_per_second = bytes_per_second
         self.started_at = loop.time()
         self._next_at = self.started_at
 
     async def passed(self, amount: int) -> None:
         """Waits until more may follow these."""
-        self._next_at = max(self._next_at, self._loop.time() - 0.05) + amount / MAX_BYTES_PER_SECOND
+        self._next_at = max(self._next_at, self._loop.time() - 0.05) + amount / self._bytes_per_second
         await asyncio.sleep(self._next_at - self._loop.time())
 
     @property
@@ -58,6 +62,12 @@ class Throughput:
         # Random, so that no box on the way makes less of it.
         self._chunk = os.urandom(_CHUNK_BYTES)
         self._bytes = {"in": 0, "out": 0}
+        self._out_bytes_per_second = float(MAX_BYTES_PER_SECOND)
+
+    def set_uplink(self, uplink_bps: int) -> None:
+        """What of the host's uplink a run may take: a share of it where it has a bound (0: it has none)."""
+        share = uplink_bps / 8 * UPLINK_SHARE if uplink_bps else MAX_BYTES_PER_SECOND
+        self._out_bytes_per_second = min(MAX_BYTES_PER_SECOND, share)
 
     def measures(self) -> Iterator[Measure]:
         """What went by in such runs."""
@@ -89,7 +99,11 @@ class Throughput:
             return web.Response(status=400, text=f"bytes must be 1 to {MAX_BYTES}\n")
         if refusal := self._refusal(request):
             return refusal
-        headers = {"Cache-Control": "no-store, no-transform", "Content-Length": str(amount)}
+        headers = {
+            "Cache-Control": "no-store, no-transform",
+            "Content-Length": str(amount),
+            PACE_HEADER: str(round(self._out_bytes_per_second)),
+        }
         response = web.StreamResponse(headers=headers)
         response.content_type = "application/octet-stream"
         self._runs += 1
@@ -104,7 +118,7 @@ class Throughput:
 
     async def _send(self, request: web.Request, response: web.StreamResponse, amount: int) -> None:
         await response.prepare(request)
-        pace = Pace(self._loop)
+        pace = Pace(self._loop, self._out_bytes_per_second)
         while amount:
             chunk = self._chunk[:amount]
             await response.write(chunk)

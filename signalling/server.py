@@ -161,6 +161,7 @@ class SignallingService:
         self._public_host = public_host
         self.pages = Pages(assets or find_assets(), self.settings.embed)
         self.throughput = Throughput(self.counters, loop)
+        self.throughput.set_uplink(self.settings.uplink_bps)
         self._addresses = HostAddresses(loop, self._clock)
         self._turnstile = Turnstile(loop)
         self._store = Store(state / "rooms.sqlite3" if state is not None else None)

@@ -393,6 +393,7 @@ class Daemon:
         self.sfu.set_uplink(new.sfu.uplink_bps)
         if self.signalling is not None:
             self.signalling.exchange.set_rate(new.files.download_bps, new.sfu.uplink_bps)
+            self.signalling.throughput.set_uplink(new.sfu.uplink_bps)
         self._addresses.configure(new.addresses.public)
         live = [key for key in changed if key in LIVE_KEYS]
         log.info("configuration reloaded", extra={"changed": ",".join(live) or "nothing"})

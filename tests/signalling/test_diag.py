@@ -3,10 +3,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from signalling.diag import MAX_BYTES, MAX_BYTES_PER_SECOND, MAX_RUNS, RUNS_OF_SOURCE
+from signalling.diag import MAX_BYTES, MAX_BYTES_PER_SECOND, MAX_RUNS, PACE_HEADER, RUNS_OF_SOURCE, UPLINK_SHARE
+from signalling.server import SignallingSettings
 from tests.signalling.house import House
 
 
@@ -51,6 +54,18 @@ async def test_a_run_is_paced(house: House) -> None:
     async with house.http.get(f"{house.url}/diag/data?bytes={amount}") as response:
         await response.read()
     assert time.monotonic() - started_at > 0.4
+
+
+async def test_a_bounded_uplink_gives_a_share_and_the_visitor_is_told(open_house: Callable[..., Any]) -> None:
+    house = await open_house(SignallingSettings(uplink_bps=1_600_000))
+    started_at = time.monotonic()
+    async with house.http.get(f"{house.url}/diag/data?bytes=50000") as response:
+        assert response.headers[PACE_HEADER] == str(round(1_600_000 / 8 * UPLINK_SHARE))
+        await response.read()
+    assert time.monotonic() - started_at > 0.4
+    house.service.throughput.set_uplink(0)
+    async with house.http.get(f"{house.url}/diag/data?bytes=1") as response:
+        assert response.headers[PACE_HEADER] == str(MAX_BYTES_PER_SECOND)
 
 
 async def test_few_run_at_a_time_and_whoever_leaves_makes_room(house: House) -> None:
