@@ -64,8 +64,8 @@ def with_one_style(page: str, name: str) -> str:
     return _STYLE.sub(lambda style: link if first and style.start() == first.start() else "", page)
 
 
-def _preloads(indent: str, modules: list[str], more: str = "") -> str:
-    return "".join(f'{indent}<link rel="modulepreload" href="{ASSETS}{module}"{more}>\n' for module in modules)
+def _preloads(indent: str, modules: list[str]) -> str:
+    return "".join(f'{indent}<link rel="modulepreload" href="{ASSETS}{module}">\n' for module in modules)
 
 
 def with_preloads(page: str, codes: Mapping[str, str]) -> str:
@@ -83,7 +83,7 @@ def with_preloads(page: str, codes: Mapping[str, str]) -> str:
         return _preloads(entry[1], graph_of(entry[2], codes)) + entry[0]
 
     def later(link: re.Match[str]) -> str:
-        return _preloads(link[1], new([link[2], *graph_of(link[2], codes)]), ' fetchpriority="low"')
+        return _preloads(link[1], new([link[2], *graph_of(link[2], codes)]))
 
     return _ENTRY.sub(before_entry, _LATER.sub(later, page))
 

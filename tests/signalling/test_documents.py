@@ -65,8 +65,8 @@ def test_what_is_preloaded_for_later_brings_what_it_needs_and_nothing_twice() ->
     assert finished(page, codes, "/assets/0f/", {}) == (
         '<link rel="modulepreload" href="/assets/0f/b.js">\n'
         '<script type="module" src="/assets/0f/a.js"></script>\n'
-        '<link rel="modulepreload" href="/assets/0f/later.js" fetchpriority="low">\n'
-        '<link rel="modulepreload" href="/assets/0f/c.js" fetchpriority="low">\n'
+        '<link rel="modulepreload" href="/assets/0f/later.js">\n'
+        '<link rel="modulepreload" href="/assets/0f/c.js">\n'
     )
 
 

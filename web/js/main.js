@@ -19,7 +19,12 @@ import "../components/settings/settings.js";
 import "../components/shortcuts/shortcuts.js";
 import { CallPage, makeCall } from "../components/call/call.js";
 
-const AFTER_PAINT_MS = 60;
+/** What stands in the call follows once the way in is painted; elements become what they are when it is there. */
+function loadTheRest() {
+  const later = document.querySelector("#later");
+  if (later instanceof HTMLTemplateElement) document.head.append(later.content);
+  import("./call-parts.js");
+}
 
 showRememberedTheme();
 await useLanguage(preferredLanguage());
@@ -35,8 +40,8 @@ else if (page instanceof CallPage) {
   if (isFramed() || new URLSearchParams(location.search).has("embed")) document.documentElement.dataset.embed = "";
   call.seat.claim();
   page.start(call);
-  // Once the way in is painted (or nobody looks), what stands in the call follows; elements become what they are when it is there.
-  setTimeout(() => import("./call-parts.js"), document.hidden ? 0 : AFTER_PAINT_MS);
+  if (document.hidden) loadTheRest();
+  else requestAnimationFrame(() => setTimeout(loadTheRest));
   if (isFramed()) new Embedding(call, { allowed: document.querySelector('meta[name="embed"]')?.getAttribute("content") ?? "" }).start();
   addEventListener("hashchange", () => {
     if (!entry.take(location.hash)) return;
