@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.usefixtures("kept"),
 ]
 ROOM = f"https://{DAEMON_ADDRESS}:8443/r/"
-USUAL, LARGE, SMALL = (1280, 800), (1920, 1200), (420, 320)
+USUAL, LARGE, SMALL = (1280, 800), (1920, 1200), (320, 480)
 QUARTER = 320  # a quarter of the camera is wide enough for the small window
 BEST = ("", "f")  # the rid of a single stream, and of the best of several
 PATIENCE_SECONDS = 25  # of a machine that has better things to do; on a quiet one each wait is for a second or three

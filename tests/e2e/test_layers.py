@@ -115,7 +115,7 @@ async def test_a_hidden_page_gets_no_video_and_has_it_back_within_a_second(
 async def test_a_small_window_gets_a_small_picture_and_the_others_rest(
     engine: Engine, ada: Person, bob: Person
 ) -> None:
-    await bob.browser.resize(340, 500)
+    await bob.browser.resize(320, 500)
     print(f"{engine.name}: small after {await shows(bob, 320, 5):.2f} s")
 
     async def one() -> bool:
@@ -125,5 +125,5 @@ async def test_a_small_window_gets_a_small_picture_and_the_others_rest(
         return {rid for rid in after if after[rid]["bytes"] > before[rid]["bytes"]} == {"q"}
 
     await until("Ada sends the smallest layer alone", one, 3)
-    await bob.browser.resize(1280, 720)
+    await bob.browser.resize(640, 480)
     print(f"{engine.name}: large after {await shows(bob, 640, 5):.2f} s")
