@@ -31,8 +31,10 @@ async def loopback_daemon(folder: Path, **http: object) -> AsyncIterator[Daemon]
         metrics={"listen": f"{HOST}:25641"},
     )
     await made.start()
-    yield made
-    await made.kill()
+    try:
+        yield made
+    finally:
+        await made.kill()
 
 
 async def picture(person: Person, name: str) -> None:
