@@ -8,7 +8,6 @@ const WEB = new URL("../../web/", import.meta.url);
 const read = (path) => readFileSync(new URL(path, WEB), "utf8");
 const phrases = Object.fromEntries(Object.keys(LANGUAGES).map((code) => [code, JSON.parse(read(`locales/${code}.json`))]));
 const others = Object.keys(phrases).filter((code) => code !== "en");
-const shared = (code) => Object.keys(phrases.en).filter((key) => key in phrases[code]);
 const sources = ["js/", "components/"].flatMap((folder) =>
   readdirSync(new URL(folder, WEB), { recursive: true })
     .filter((name) => name.endsWith(".js"))
@@ -18,15 +17,15 @@ const sources = ["js/", "components/"].flatMap((folder) =>
 /** Keys put together from parts, by what they begin with. */
 const COMPOSED = /^(path\.|diag\.(check|outcome|says|device|call)\.|file\.(failed|waiting)\.|problem\.|theme\.|device\.|ended\.|refused\.|moderat|not-allowed\.|notice\.|quality\.|reaction\.|more\.|said\.|choice\.|shortcut\.|self-view\.|share\.(text|motion)|(microphone|camera)\.(turn|is)|rules\.right\.|invitations\.(hour|day|week))/;
 
-test("English and French say the same things in the same order", () => {
-  assert.deepEqual(Object.keys(phrases.fr), Object.keys(phrases.en));
+test("every language says the same things in the same order", () => {
+  for (const code of others) assert.deepEqual(Object.keys(phrases[code]), Object.keys(phrases.en), code);
 });
 
 test("every language uses the same values in each phrase", () => {
   // "One person" may be said without the number, and two of them are a word of their own in Arabic.
   const values = (phrase) => new Set([...JSON.stringify(phrase).matchAll(/\{(\w+)\}/g)].map((match) => match[1]));
   for (const code of others) {
-    for (const key of shared(code)) assert.deepEqual(values(phrases[code][key]), values(phrases.en[key]), `${code}: ${key}`);
+    for (const key of Object.keys(phrases.en)) assert.deepEqual(values(phrases[code][key]), values(phrases.en[key]), `${code}: ${key}`);
   }
 });
 
@@ -43,6 +42,14 @@ test("no language leaves a sentence in English", () => {
   const sentences = Object.keys(phrases.en).filter((key) => /\p{L}+ \p{L}+ \p{L}+/u.test(JSON.stringify(phrases.en[key])));
   for (const code of others) {
     for (const key of sentences) assert.notDeepEqual(phrases[code][key], phrases.en[key], `${code}: ${key}`);
+  }
+});
+
+test("French keeps its punctuation on the line of its word", () => {
+  for (const [key, phrase] of Object.entries(phrases.fr)) {
+    for (const text of typeof phrase === "string" ? [phrase] : Object.values(phrase)) {
+      assert.doesNotMatch(text.replace(/https?:/g, ""), /[^\u00a0\u202f][;:?!»]|«[^\u00a0]|\w'\w/, key);
+    }
   }
 });
 
