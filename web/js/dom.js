@@ -39,11 +39,15 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Shows these words. The same ones again cost nothing: the page is not laid out anew for them. @param {Element} element @param {string} words */
+export function write(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
 /** @param {HTMLElement} element @param {string} key */
 export function setText(element, key) {
   element.dataset.text = key;
-  const words = t(key);
-  if (element.textContent !== words) element.textContent = words;
+  write(element, t(key));
 }
 
 /** @param {HTMLElement} element @param {string} key */

@@ -1,7 +1,7 @@
 /** The line above the stage while we play a film or a sound to everybody: which one, how far, pause, jump and stop. */
 
 import { View } from "../../js/view.js";
-import { make, setLabel } from "../../js/dom.js";
+import { make, setLabel, write } from "../../js/dom.js";
 import { draw, icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
 
@@ -43,7 +43,7 @@ class Film extends View {
     const element = film ? this.call.film.element : null;
     if (element !== this.#element) this.#follow(element);
     if (!film) return;
-    this.#words.textContent = t("film.you", { name: film.name });
+    write(this.#words, t("film.you", { name: film.name }));
     setLabel(this.#position, "film.position");
     this.#showPlaying();
   }
@@ -76,7 +76,7 @@ class Film extends View {
     this.#position.value = String(currentTime);
     this.#position.setAttribute("aria-valuetext", clock(currentTime));
     const words = known ? `${clock(currentTime)} / ${clock(duration)}` : clock(currentTime);
-    if (this.#time.textContent !== words) this.#time.textContent = words;
+    write(this.#time, words);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { View } from "../../js/view.js";
 import { assetUrl } from "../../js/asset.js";
-import { make } from "../../js/dom.js";
+import { make, write } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
 import { onStage } from "../../js/state.js";
@@ -39,10 +39,10 @@ class Header extends View {
   update(state) {
     // The audience counts ourselves when we only watch.
     const count = onStage(state).length + state.audience + (state.role === "viewer" ? 0 : 1);
-    this.#room.textContent = state.room;
+    write(this.#room, state.room);
     this.#locked.hidden = !state.rules.locked;
     this.#locked.title = t("rules.is-locked");
-    this.#count.textContent = String(count);
+    write(this.#count, String(count));
     this.#people.title = t("people.count", { count });
     this.#people.setAttribute("aria-expanded", String(state.panel === "people"));
     this.#questions.hidden = !state.broadcast;

@@ -1,6 +1,6 @@
 /** The buttons that turn pages, with the keys and the swipe that do the same. */
 
-import { make } from "../../js/dom.js";
+import { make, write } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
 
@@ -42,9 +42,9 @@ export class Pager {
       style.width = `${Math.round(box.width)}px`;
     }
     const words = `${page + 1}/${pages}`;
-    if (this.#words.textContent !== words) this.#words.textContent = words;
+    write(this.#words, words);
     const spoken = t("stage.page", { page: page + 1, pages });
-    if (this.#spoken.textContent !== spoken) this.#spoken.textContent = spoken;
+    write(this.#spoken, spoken);
     this.#back.disabled = page === 0;
     this.#on.disabled = page === pages - 1;
   }

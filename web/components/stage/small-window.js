@@ -3,7 +3,7 @@
  * the buttons one needs there; elsewhere the browser's own window for a picture. Opened by a press only, never by itself.
  */
 
-import { make, setLabel } from "../../js/dom.js";
+import { make, setLabel, write } from "../../js/dom.js";
 import { draw, icon } from "../../js/icons.js";
 import { maySend } from "../../js/state.js";
 import { hueOf, initials } from "../tile/tile.js";
@@ -83,9 +83,9 @@ export class SmallWindow {
     this.#video.hidden = !wanted;
     this.#video.classList.toggle("is-mirrored", self && content.source === "camera");
     this.#avatar.hidden = Boolean(wanted);
-    this.#avatar.textContent = initials(name);
+    write(this.#avatar, initials(name));
     this.#avatar.dataset.hue = String(hueOf(name));
-    this.#name.textContent = name;
+    write(this.#name, name);
     const { state } = this.call().store;
     const on = state.microphone === "on";
     this.#microphone.hidden = !maySend(state);

@@ -1,6 +1,6 @@
 /** One person's camera, or one shared screen: the picture uncropped, or initials; always a name and the microphone's state. */
 
-import { make } from "../../js/dom.js";
+import { make, write } from "../../js/dom.js";
 import { draw, icon } from "../../js/icons.js";
 import { currentLanguage, t } from "../../js/language.js";
 
@@ -149,8 +149,8 @@ export class Tile extends HTMLElement {
     const { participant, source, self } = content;
     for (const { dataset } of [this, this.#video]) Object.assign(dataset, { participant, source });
     this.dataset.hue = String(hueOf(content.name));
-    this.#name.textContent = this.#title(content);
-    this.#avatar.textContent = initials(content.name);
+    write(this.#name, this.#title(content));
+    write(this.#avatar, initials(content.name));
     this.setAttribute("aria-label", this.#describe(content));
     for (const [name, on] of Object.entries({ "is-self": self, "is-speaking": content.speaking, "is-away": !content.connected, "is-muted": !content.microphone, "is-floating": this.#place.floating, "is-large": this.#place.large })) {
       this.classList.toggle(name, on);
@@ -162,9 +162,9 @@ export class Tile extends HTMLElement {
   #drawSigns(content) {
     draw(this.#microphone, content.source === "screen" ? "screen" : content.microphone ? "microphone" : "microphone-off");
     this.#status.hidden = content.connected;
-    this.#status.textContent = content.connected ? "" : t("tile.away");
+    write(this.#status, content.connected ? "" : t("tile.away"));
     this.#hand.hidden = content.hand === 0;
-    this.#handNumber.textContent = content.hand ? String(content.hand) : "";
+    write(this.#handNumber, content.hand ? String(content.hand) : "");
     this.#quality.hidden = content.self ? content.source === "screen" : !content.picture;
     this.#quality.dataset.bars = String(content.bars);
     this.#quality.setAttribute("aria-label", content.self ? t("quality.of-own") : t("quality.of", { name: content.name }));
