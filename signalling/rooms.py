@@ -8,7 +8,9 @@ are parameters (`now` monotonic seconds, `wall` seconds since 1970).
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from signalling.charter import Charter, RecordError
 from signalling.client_messages import Join, RoomSettings
@@ -24,6 +26,9 @@ from signalling.session import CLOSE_NORMAL, CLOSE_POLICY
 from signalling.waiting import Visitor
 
 logger = logging.getLogger(__name__)
+
+# Of rooms that have ended, so that their tokens do not bring them back, as those from before a restart do.
+MAX_OVER = 4096
 
 
 class MustWaitError(Exception):
@@ -55,6 +60,7 @@ class Rooms:
         self._records = NoRecords() if records is None else records
         self._stopping = False
         self._rooms: dict[str, Room] = {}
+        self._over: OrderedDict[bytes, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -131,6 +137,9 @@ class Rooms:
     def _begin(self, room_name: str, join: Join, now: float) -> Room:
         if len(self._rooms) >= self.limits.rooms:
             raise JoinRefusedError("room-full", "there are too many rooms")
+        claim = self._tokens.read(room_name, join.resume)
+        if claim is not None and claim.room_id in self._over:
+            join = replace(join, resume="")
         return self._open(Charter.of_join(room_name, join, self._tokens, now), now)
 
     def _open(self, charter: Charter, now: float) -> Room:
@@ -209,6 +218,9 @@ class Rooms:
             return
         room.ended = True
         del self._rooms[room.name]
+        self._over[room.charter.room_id] = None
+        if len(self._over) > MAX_OVER:
+            self._over.popitem(last=False)
         for visitor in room.waiting.take():
             visitor.connection.close(Closing(reason="ended"), CLOSE_NORMAL)
         room.media.close()

@@ -75,6 +75,26 @@ def test_room_begins_with_its_first_seat_and_ends_with_its_last(building: Buildi
     assert building.lengths == [30]
 
 
+def test_tokens_of_a_room_that_has_ended_do_not_bring_it_back(building: Building) -> None:
+    ada, _ = building.enter("Ada", password="secret")
+    bob, _ = building.enter("Bob", password="secret")
+    building.rooms.leave(ada, 1)
+    building.rooms.leave(bob, 1)
+    again, _ = building.enter("Bob", now=2, resume=bob.token)
+    assert (again.role, again.room.id == bob.room.id) == (Role.HOST, False)
+    building.rooms.leave(again, 3)
+    assert len(building.rooms) == 0
+
+
+def test_tokens_bring_back_a_room_that_a_restart_has_ended(building: Building) -> None:
+    ada, _ = building.enter("Ada")
+    bob, _ = building.enter("Bob")
+    restarted = Building()
+    again, _ = restarted.enter("Bob", resume=bob.token)
+    assert (again.role, again.room.id, again.id) == (Role.SPEAKER, bob.room.id, bob.id)
+    assert restarted.enter("Ada", resume=ada.token)[0].role is Role.HOST
+
+
 def test_leaving_twice_is_leaving_once(building: Building) -> None:
     ada, _ = building.enter("Ada")
     building.rooms.leave(ada, 1)
