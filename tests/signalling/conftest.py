@@ -9,6 +9,7 @@ import pytest
 from signalling.media import MediaService
 from signalling.server import SignallingSettings
 from tests.signalling.house import House
+from tests.signalling.tus_client import Tus
 from tests.signalling.whip_client import Whip
 
 
@@ -50,3 +51,8 @@ async def house(open_house: Callable[..., asyncio.Future[House]]) -> House:
 @pytest.fixture
 def whip(house: House) -> Whip:
     return Whip(house)
+
+
+@pytest.fixture
+def tus(house: House) -> Tus:
+    return Tus(house)

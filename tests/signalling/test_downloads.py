@@ -28,11 +28,6 @@ DATA = bytes(range(256)) * 4
 
 
 @pytest.fixture
-def tus(house: House) -> Tus:
-    return Tus(house)
-
-
-@pytest.fixture
 async def ada(house: House) -> Client:
     return await house.join("Ada")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tests.signalling.house import Client, House
@@ -112,3 +113,19 @@ class RawUpload:
 
     def abort(self) -> None:
         self.writer.transport.abort()
+
+
+def stored(house: House) -> dict[str, int]:
+    """What lies in the directory of files."""
+    sizes = {}
+    for path in house.files_directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread takes it away
+            sizes[path.name] = path.stat().st_size
+    return sizes
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Of what another thread, or a connection's end, brings about."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
