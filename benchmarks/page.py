@@ -1,9 +1,9 @@
 """The page as it is loaded: its weight, when something is seen, and how long from the link to being seen and heard.
 
 Loading: a visitor who was never here, with an empty cache, and then the same again with what the browser has kept;
-nobody else is there. Meeting: Ada waits in the room, in the same Chromium; Bob, who was never here, has a link with a
-name in it and clicks "Join", once. Time ends when Ada has decoded his picture and played his sound; both pages read one
-clock.
+nobody else is there, no inspector either. Meeting: Ada waits in the room; Bob, who was never here, has a link with a
+name in it and clicks "Join", once. Time ends when Ada has decoded his picture and played his sound; both pages are in
+one Chromium and read one clock.
 Writes docs/page.json.
 
     .venv/bin/python -m benchmarks.page [--rounds 5]
@@ -13,21 +13,34 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
 import statistics
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from benchmarks.daemon import HOST, HTTP_PORT, REPOSITORY, start_turnd
 from benchmarks.plots import circumstances
 from benchmarks.process import print_table, save
-from tests.e2e.browsers import Chromium
+from tests.e2e.browsers import CHROMIUM_ARGUMENTS
 
 ROOM = f"http://{HOST}:{HTTP_PORT}/r/benchmark-of-the-page"
 JOIN = '[data-action="join"]'
+OWN_PICTURE = 'turnd-call[data-phase="call"] turnd-tile.is-self video'
 NOW = "performance.timeOrigin + performance.now()"
 
-# What came over the network until now, in kB as sent, and when the first words or lines were painted.
+# In this time a browser has started, or a page is loaded with all of its parts.
+QUIET_S = 3.0
+
+# What came over the network until now, in kB as sent, and when the first words or lines were painted: the form's, since
+# nothing is shown before.
 LOADED = """async () => {
   const entries = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
   const paint = await new Promise((done) =>
@@ -36,17 +49,16 @@ LOADED = """async () => {
     }).observe({ type: "paint", buffered: true }));
   const [{ responseEnd }] = entries;
   return { kB: entries.reduce((sum, { transferSize }) => sum + transferSize, 0) / 1000, requests: entries.length,
-    document_ms: responseEnd, painted_ms: paint, ready_ms: window.readyAt - performance.timeOrigin };
+    document_ms: responseEnd, painted_ms: paint };
 }"""
 
-# When the button to join is there, noted by the page itself.
-WATCH = f"""(() => {{
-  const look = () => {{
-    if (document.querySelector('{JOIN}')) window.readyAt = {NOW};
-    else requestAnimationFrame(look);
-  }};
-  look();
-}})()"""
+# Where the middle of `selector` is, once it is shown.
+PLACE = """for (;;) {
+  const element = document.querySelector(selector);
+  const { x, y, width, height } = element?.getBoundingClientRect() ?? {};
+  if (element && width && !element.disabled) return { x: x + width / 2, y: y + height / 2 };
+  await new Promise(requestAnimationFrame);
+}"""
 
 # Resolves when a picture and a sound of somebody else have been played, with the time of both.
 MET = f"""() => new Promise((done) => {{
@@ -62,44 +74,137 @@ MET = f"""() => new Promise((done) => {{
 }})"""
 
 
-async def load(chromium: Chromium) -> dict[str, Any]:
+class GoneError(Exception):
+    """What was asked could not be answered; the document may have been another one by then."""
+
+
+class Watched:
+    """A Chromium with an empty profile that is asked as little as can be, by the DevTools protocol.
+
+    An inspector that is told of each of a hundred requests, as Playwright's is, makes 460 ms of 320.
+    """
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def start(cls, folder: Path) -> AsyncIterator[Watched]:
+        """Runs it; all its processes go at the end."""
+        process = await asyncio.create_subprocess_exec(
+            "/usr/bin/chromium",
+            *CHROMIUM_ARGUMENTS,
+            "--use-fake-device-for-media-stream=fps=20",
+            f"--user-data-dir={folder}",
+            "--remote-debugging-port=0",
+            "about:blank",
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stderr
+        try:
+            said = await process.stderr.readuntil(b"/devtools/browser/") + await process.stderr.readline()
+            async with (
+                aiohttp.ClientSession() as http,
+                http.ws_connect(said.decode().split()[-1], max_msg_size=0) as socket,
+            ):
+                self = cls()
+                self._socket, self._numbers = socket, itertools.count(1)
+                await asyncio.sleep(QUIET_S)
+                yield self
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def ask(self, method: str, session: str | None = None, **parameters: Any) -> Any:
+        """What the browser answers; one question at a time."""
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters, "sessionId": session}
+        await self._socket.send_json({key: value for key, value in message.items() if value is not None})
+        while (answer := await self._socket.receive_json()).get("id") != number:
+            pass
+        if "error" in answer:
+            raise GoneError(answer["error"]["message"])
+        return answer["result"]
+
+    async def somebody(self) -> str:
+        """A context of its own, without cookies or a cache."""
+        return str((await self.ask("Target.createBrowserContext"))["browserContextId"])
+
+    async def open(self, who: str, url: str) -> Page:
+        """Begins to load a page, which nothing looks at until it is asked."""
+        window = {"newWindow": True, "width": 1280, "height": 800}
+        target = await self.ask("Target.createTarget", url=url, browserContextId=who, **window)
+        return Page(self, target["targetId"])
+
+
+class Page:
+    """A page of a Watched."""
+
+    def __init__(self, chromium: Watched, target: str) -> None:
+        self._chromium, self._target, self._session = chromium, target, ""
+
+    async def ask(self, method: str, **parameters: Any) -> Any:
+        """What the page answers."""
+        if not self._session:
+            attached = await self._chromium.ask("Target.attachToTarget", targetId=self._target, flatten=True)
+            self._session = attached["sessionId"]
+        return await self._chromium.ask(method, self._session, **parameters)
+
+    async def evaluate(self, function: str) -> Any:
+        """What the function returns."""
+        called = {"expression": f"({function})()", "awaitPromise": True, "returnByValue": True}
+        return (await self.ask("Runtime.evaluate", **called))["result"].get("value")
+
+    async def place(self, selector: str) -> Any:
+        """Where its middle is, once it is shown."""
+        while True:
+            # Asked of the empty document that every window begins with, it is asked again.
+            with contextlib.suppress(GoneError):
+                return await self.evaluate(f"async () => {{ const selector = {json.dumps(selector)}; {PLACE} }}")
+
+    async def click(self, selector: str) -> None:
+        """Presses the mouse in its middle, once it is there."""
+        place = await self.place(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.ask("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+
+    async def close(self) -> None:
+        """As its window is closed."""
+        await self._chromium.ask("Target.closeTarget", targetId=self._target)
+
+
+async def load(folder: Path) -> dict[str, Any]:
     """What a visitor's browser loads and when it shows it: the first time, and again."""
-    bob = await chromium.another()
-    await bob.page.add_init_script(WATCH)
     figures = {}
-    for visit in ("first visit", "again"):
-        await bob.open(ROOM)
-        await bob.page.wait_for_selector(JOIN)
-        figures[visit] = await bob.evaluate(LOADED)
-        await bob.open("about:blank")
-    await bob.leave()
+    async with Watched.start(folder) as chromium:
+        bob = await chromium.somebody()
+        for visit in ("first visit", "again"):
+            page = await chromium.open(bob, ROOM)
+            await asyncio.sleep(QUIET_S)
+            figures[visit] = await page.evaluate(LOADED)
+            await page.close()
     return figures
 
 
-async def meet(chromium: Chromium) -> float:
+async def meet(chromium: Watched) -> float:
     """Milliseconds from Bob's link until Ada sees and hears him."""
-    ada, bob = await chromium.another(), await chromium.another()
-    await ada.open(f"{ROOM}?name=Ada")
+    ada = await chromium.open(await chromium.somebody(), f"{ROOM}?name=Ada")
     await ada.click(JOIN)
-    await ada.page.wait_for_selector('turnd-call[data-phase="call"] turnd-tile.is-self video')
-    met = asyncio.create_task(ada.evaluate(MET))
-    await bob.open(f"{ROOM}?name=Bob")
+    await ada.place(OWN_PICTURE)
+    await ada.evaluate(f"() => {{ window.met = ({MET})(); }}")
+    bob = await chromium.open(await chromium.somebody(), f"{ROOM}?name=Bob")
     await bob.click(JOIN)
-    met_at: float = await asyncio.wait_for(met, 30)
-    started_at: float = await bob.evaluate("performance.timeOrigin")
-    await bob.leave()
-    await ada.leave()
+    met_at: float = await asyncio.wait_for(ada.evaluate("() => window.met"), 30)
+    started_at: float = await bob.evaluate("() => performance.timeOrigin")
+    await bob.close()
+    await ada.close()
     return met_at - started_at
 
 
 async def measure(folder: Path, rounds: int) -> dict[str, Any]:
     """All rounds; one before them is not counted."""
-    chromium = await Chromium.start(folder / "chromium")
-    try:
-        loads = [await load(chromium) for _ in range(rounds + 1)][1:]
+    loads = [await load(folder / f"visitor-{number}") for number in range(rounds + 1)][1:]
+    async with Watched.start(folder / "meeting") as chromium:
         return {"loads": loads, "met_ms": [await meet(chromium) for _ in range(rounds + 1)][1:]}
-    finally:
-        await chromium.close()
 
 
 def shown(values: list[float]) -> str:
