@@ -47,9 +47,8 @@ class Charter:
         self._recorded = False
 
     @classmethod
-    def of_join(cls, name: str, join: Join, tokens: ResumeTokens, now: float) -> Charter:
-        """As the first to come wants it, or as a token of theirs proves that it was before a restart."""
-        claim = tokens.read(name, join.resume)
+    def of_join(cls, name: str, join: Join, claim: Claim | None, tokens: ResumeTokens, now: float) -> Charter:
+        """As the first to come wants it, or as their token says that it was before a restart: `claim`."""
         settings = claim.settings if claim is not None else join.settings
         charter = cls(name, tokens, now, settings, RoomRules(RoomPassword(join.password)))
         if claim is not None:
@@ -96,12 +95,15 @@ class Charter:
         self.had_host = self.had_host or role is Role.HOST
         return self._tokens.issue(self.name, Claim(self.room_id, self.settings, role, participant_id))
 
+    def _read(self, token: str) -> Claim | None:
+        """What a token of this room says, also when its participant was removed."""
+        claim = self._tokens.read(self.name, token)
+        return claim if claim is not None and claim.room_id == self.room_id else None
+
     def claim(self, token: str) -> Claim | None:
         """What a token of this room says, unless its participant was removed."""
-        claim = self._tokens.read(self.name, token)
-        if claim is None or claim.room_id != self.room_id or self.entry.was_removed(claim.participant):
-            return None
-        return claim
+        claim = self._read(token)
+        return None if claim is None or self.entry.was_removed(claim.participant) else claim
 
     def _returning(self, token: str, now: float) -> Claim | None:
         """The claim of somebody who was there before the restart that the room has just come through."""
@@ -140,7 +142,7 @@ class Charter:
 
     def must_wait(self, join: Join, source: str, now: float, wall: float) -> bool:
         """Whether who comes new waits for a host; JoinRefusedError when they may not come."""
-        returning = self._tokens.read(self.name, join.resume)
+        returning = self._read(join.resume)
         if returning is not None and self.entry.tell_removal(returning.participant):
             raise JoinRefusedError("denied", "a host removed you from this room")
         if self.is_expected(join, now, wall):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from signalling.charter import Charter, RecordError
 from signalling.client_messages import Join, RoomSettings
@@ -139,8 +138,8 @@ class Rooms:
             raise JoinRefusedError("room-full", "there are too many rooms")
         claim = self._tokens.read(room_name, join.resume)
         if claim is not None and claim.room_id in self._over:
-            join = replace(join, resume="")
-        return self._open(Charter.of_join(room_name, join, self._tokens, now), now)
+            claim = None
+        return self._open(Charter.of_join(room_name, join, claim, self._tokens, now), now)
 
     def _open(self, charter: Charter, now: float) -> Room:
         media = self._media.room(_media_settings(charter.settings))
