@@ -22,21 +22,16 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from signalling.access import source_of
-from signalling.archive import Archive
 from signalling.assets import find_assets
 from signalling.conversation import Conversation
 from signalling.counters import Counters
 from signalling.diag import Throughput
-from signalling.file_disk import FileDisk
 from signalling.file_endpoint import FileEndpoint
-from signalling.file_exchange import FileExchange
 from signalling.file_limits import FileLimits
-from signalling.files import Files
 from signalling.headers import EVERYWHERE, Headers
 from signalling.hosts import Authority, HostAddresses, is_loopback, is_ours, parse_authority, same_origin
 from signalling.http_endpoint import HttpEndpoint
 from signalling.http_sessions import HttpSessions, Kind
-from signalling.journal import FileJournal
 from signalling.media import MediaService
 from signalling.pages import Pages, is_room_name
 from signalling.qr import QrCodes
@@ -45,7 +40,7 @@ from signalling.resume import ResumeTokens
 from signalling.room import Room, RoomLimits
 from signalling.rooms import Rooms
 from signalling.server_messages import Role
-from signalling.store import Store
+from signalling.storage import Storage
 from signalling.turnstile import Rank, Turnstile
 from signalling.websocket import Socket
 from signalling.whep import Whep
@@ -131,6 +126,16 @@ class _ProtocolLog(logging.LoggerAdapter[logging.Logger]):
             super().log(level, msg, *args, **kwargs)
 
 
+def _protocol_options(counters: Counters) -> dict[str, Any]:
+    return {
+        "access_log": None,
+        "auto_decompress": False,
+        "logger": _ProtocolLog(logger, counters),
+        # Of a body that was refused: so that its sender can read why, and not much of it.
+        "lingering_time": LINGERING_SECONDS,
+    }
+
+
 class SignallingService:
     """Everything between the listeners and the media."""
 
@@ -161,26 +166,17 @@ class SignallingService:
         self._public_host = public_host
         self.pages = Pages(assets or find_assets(), self.settings.embed)
         self.throughput = Throughput(self.counters, loop)
-        self.throughput.set_uplink(self.settings.uplink_bps)
         self._addresses = HostAddresses(loop, self._clock)
         self._turnstile = Turnstile(loop)
-        self._store = Store(state / "rooms.sqlite3" if state is not None else None)
-        self.exchange = self._build_exchange(state, wall)
-        self._archive = Archive(self._store, self.exchange, self._room, self.settings.keep_seconds, self._clock, wall)
-        self._rooms = Rooms(
-            self.settings.limits,
-            sfu,
-            self.counters.room_seconds.observe,
-            ResumeTokens(resume_key),
-            wall=wall,
-            records=self._archive,
-        )
+        self.storage = self._build_storage(state, wall)
+        self.set_rates(self.settings.download_bps, self.settings.uplink_bps)
+        self._rooms = self._build_rooms(sfu, ResumeTokens(resume_key), wall)
         self._reception = Reception(
             self._rooms, self.counters, ice_servers, self._addresses, self._turnstile, version, self._clock, wall
         )
-        self._reception.file_bytes = self.exchange.files.limits.max_bytes
+        self._reception.file_bytes = self.storage.exchange.files.limits.max_bytes
         self._sessions = HttpSessions(self._rooms)
-        self.files = FileEndpoint(self.exchange, self._reception, is_room_name)
+        self.files = FileEndpoint(self.storage.exchange, self._reception, is_room_name)
         self.qr = QrCodes(self.counters, self._clock)
         self.whip, self.whep = (
             HttpEndpoint(exchange, self._reception, self._sessions, is_room_name, self.settings.origins)
@@ -191,22 +187,24 @@ class SignallingService:
         self._timer: asyncio.TimerHandle | None = None
         self._part = 0
         self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
-        self._protocol_options: dict[str, Any] = {
-            "access_log": None,
-            "auto_decompress": False,
-            "logger": _ProtocolLog(logger, self.counters),
-            # Of a body that was refused: so that its sender can read why, and not much of it.
-            "lingering_time": LINGERING_SECONDS,
-        }
+        self._protocol_options = _protocol_options(self.counters)
 
-    def _build_exchange(self, state: Path | None, wall: Callable[[], float]) -> FileExchange:
-        limits = self.settings.files if state is not None else FileLimits(max_bytes=0)
-        disk = FileDisk((state or Path()) / "files", self._loop)
-        exchange = FileExchange(
-            Files(limits), disk, FileJournal(self._store), self._room, self._turnstile, self._clock, wall
+    def _build_storage(self, state: Path | None, wall: Callable[[], float]) -> Storage:
+        settings = self.settings
+        return Storage(
+            state,
+            settings.files,
+            settings.keep_seconds,
+            self._room,
+            self._turnstile,
+            loop=self._loop,
+            clock=self._clock,
+            wall=wall,
         )
-        exchange.set_rate(self.settings.download_bps, self.settings.uplink_bps)
-        return exchange
+
+    def _build_rooms(self, sfu: MediaService, tokens: ResumeTokens, wall: Callable[[], float]) -> Rooms:
+        ended, records = self.counters.room_seconds.observe, self.storage.archive
+        return Rooms(self.settings.limits, sfu, ended, tokens, wall=wall, records=records)
 
     def _room(self, name: str) -> Room | None:
         return self._rooms.get(name)
@@ -215,10 +213,14 @@ class SignallingService:
 
     async def start(self) -> None:
         """Makes `protocol` usable, with what outlived the process before."""
-        self._store.start()
-        self._archive.load()
+        self.storage.start()
         await self._runner.setup()
         self._schedule()
+
+    def set_rates(self, download_bps: int, uplink_bps: int) -> None:
+        """What all downloads together may take, and what all of this machine's uplink may; 0: see the settings."""
+        self.storage.exchange.set_rate(download_bps, uplink_bps)
+        self.throughput.set_uplink(uplink_bps)
 
     def protocol(self) -> asyncio.Protocol:
         """A protocol for one accepted connection, plain or TLS."""
@@ -248,12 +250,11 @@ class SignallingService:
         self.drain()
         if self._timer is not None:
             self._timer.cancel()
-        self._archive.stop()
+        self.storage.archive.stop()
         self._rooms.close(self._clock())
         await self._addresses.close()
         await self._runner.cleanup()
-        for close in (self.exchange.close, self._archive.close):
-            await self._loop.run_in_executor(None, close)
+        await self.storage.close()
 
     def _schedule(self) -> None:
         self._timer = self._loop.call_later(TICK_SECONDS / TICK_PARTS, self._handle_timer)
@@ -280,16 +281,13 @@ class SignallingService:
         now = self._clock()
         self._sessions.handle_timer(now)
         self._rooms.handle_timer(now)
-        self.exchange.handle_timer()
-        self._archive.handle_timer()
+        self.storage.handle_timer()
 
     def measures(self) -> Iterator[Measure]:
         """Everything countable about signalling."""
         yield from self.counters.measures()
         yield from self.throughput.measures()
-        yield from self.exchange.measures()
-        yield from self._store.measures()
-        yield Measure("stored_rooms", {}, self._archive.waiting)
+        yield from self.storage.measures()
         yield Measure("rooms", {}, len(self._rooms))
         yield Measure("lobby_visitors", {}, self._rooms.visitors())
         yield Measure("joins_waiting", {}, self._turnstile.waiting)

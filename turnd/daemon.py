@@ -392,8 +392,7 @@ class Daemon:
         self.turn.reload(turn_settings(self.config, self._secrets))
         self.sfu.set_uplink(new.sfu.uplink_bps)
         if self.signalling is not None:
-            self.signalling.exchange.set_rate(new.files.download_bps, new.sfu.uplink_bps)
-            self.signalling.throughput.set_uplink(new.sfu.uplink_bps)
+            self.signalling.set_rates(new.files.download_bps, new.sfu.uplink_bps)
         self._addresses.configure(new.addresses.public)
         live = [key for key in changed if key in LIVE_KEYS]
         log.info("configuration reloaded", extra={"changed": ",".join(live) or "nothing"})

@@ -48,7 +48,7 @@ class Street:
     async def table(self, name: str) -> list[tuple[Any, ...]]:
         """Its rows, when all has been written that the house put so far."""
         written, loop = asyncio.Event(), asyncio.get_running_loop()
-        self.houses[-1].service._store.then(lambda: loop.call_soon_threadsafe(written.set))
+        self.houses[-1].service.storage.store.then(lambda: loop.call_soon_threadsafe(written.set))
         async with asyncio.timeout(5):
             await written.wait()
         connection = sqlite3.connect(self.state / "rooms.sqlite3")

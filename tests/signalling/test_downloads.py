@@ -124,7 +124,7 @@ async def test_who_goes_away_frees_their_place(house: House, tus: Tus, ada: Clie
 
 
 async def test_429_for_too_many_downloads(house: House, tus: Tus, url: str) -> None:
-    exchange = house.service.exchange
+    exchange = house.service.storage.exchange
     with ExitStack() as others:
         for _ in range(MAX_DOWNLOADS - 1):
             others.enter_context(exchange.downloading("192.0.2.1", exempt=True))
@@ -137,7 +137,7 @@ async def test_429_for_too_many_downloads(house: House, tus: Tus, url: str) -> N
 
 
 def test_downloads_of_one_address_are_bounded(house: House) -> None:
-    exchange = house.service.exchange
+    exchange = house.service.storage.exchange
     with ExitStack() as others:
         for _ in range(MAX_DOWNLOADS_OF_SOURCE):
             others.enter_context(exchange.downloading("192.0.2.1", exempt=False))
@@ -173,7 +173,7 @@ def test_a_pace_is_held_and_no_burst_is_long() -> None:
 
 
 async def test_without_a_rate_files_take_a_share_of_the_uplink(house: House) -> None:
-    exchange = house.service.exchange
+    exchange = house.service.storage.exchange
     assert exchange.pace.bytes_per_second == 0
     exchange.set_rate(0, 8_000_000)
     assert exchange.pace.bytes_per_second == 1_000_000 * UPLINK_SHARE

@@ -45,7 +45,7 @@ async def test_who_comes_back_ends_the_request_that_hangs(house: House, tus: Tus
     ):
         hanging = RawUpload(house, url, ada, await tus.offset(url), 5)
         await hanging.begin(b"ab")
-        await until(lambda: bool(house.service.exchange._receiving))
+        await until(lambda: bool(house.service.storage.exchange._receiving))
         response = await again(await tus.offset(url))
         assert response.status in (200, 204)
         assert await hanging.status() == 0
@@ -75,7 +75,7 @@ async def test_who_leaves_with_the_last_byte_finds_the_file_sent_when_they_ask_a
     url = await tus.create(ada, 4)
     raw = RawUpload(house, url, ada, 0, 4)
     await raw.begin(b"ab")
-    await until(lambda: bool(house.service.exchange._receiving))
+    await until(lambda: bool(house.service.storage.exchange._receiving))
     await ada.send(type="leave")
     await ada.close_code()
     raw.writer.write(b"cd")
@@ -117,7 +117,7 @@ async def test_a_body_that_is_no_http_is_no_fault_of_ours(
     assert await tus.offset(url) in (0, 3)
     later = RawUpload(house, url, ada, await tus.offset(url), None)
     await later.begin(b"3\r\nabc\r\n")
-    await until(lambda: bool(house.service.exchange._receiving))
+    await until(lambda: bool(house.service.storage.exchange._receiving))
     later.writer.write(b"zz\r\n")
     assert await later.status() == 408
     assert await tus.offset(url) in (3, 6)
@@ -134,7 +134,7 @@ async def test_the_end_of_the_service_keeps_what_came(web_directory: Path) -> No
     await raw.begin(b"a" * BATCH_BYTES)
     await until(lambda: house.measure("files_bytes_total", direction="in") > 0)
     before = stored(house)
-    house.service.exchange.room_ended = lambda name: None  # type: ignore[method-assign]
+    house.service.storage.exchange.room_ended = lambda name: None  # type: ignore[method-assign]
     await house.close()
     assert stored(house).items() >= before.items()
     await raw.status()
@@ -146,10 +146,10 @@ async def test_an_upload_nobody_goes_on_with_is_dropped(house: House, tus: Tus) 
     house.advance(30)
     await tus.patch(url, ada, 0, b"x")
     house.now += UNFINISHED_SECONDS - 0.1
-    house.service.exchange.handle_timer()
+    house.service.storage.exchange.handle_timer()
     assert await tus.offset(url) == 1
     house.now += 0.1
-    house.service.exchange.handle_timer()
+    house.service.storage.exchange.handle_timer()
     assert (await tus.request("HEAD", url)).status == 410
     await until(lambda: not stored(house))
     assert house.measure("uploads_total", result="dropped") == 1
@@ -161,7 +161,7 @@ async def test_a_room_takes_its_files_and_uploads_with_it(house: House, tus: Tus
     url = await tus.create(ada, 10)
     hanging = RawUpload(house, url, ada, 0, 10)
     await hanging.begin(b"ab")
-    await until(lambda: bool(house.service.exchange._receiving))
+    await until(lambda: bool(house.service.storage.exchange._receiving))
     await ada.send(type="leave")
     await ada.close_code()
     assert await hanging.status() == 0
@@ -177,7 +177,7 @@ async def test_an_upload_can_be_cancelled_while_it_comes(house: House, tus: Tus)
     url = await tus.create(ada, 10)
     hanging = RawUpload(house, url, ada, 0, 10)
     await hanging.begin(b"ab")
-    await until(lambda: bool(house.service.exchange._receiving))
+    await until(lambda: bool(house.service.storage.exchange._receiving))
     assert (await tus.request("DELETE", url, ada)).status == 204
     assert await hanging.status() == 0
     await until(lambda: not stored(house))
