@@ -17,7 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
-from signalling.documents import ASSETS, finished, joined_styles, styles_of, with_one_style
+from signalling.documents import ASSETS, assembled, finished, joined_styles, parts_of, styles_of, with_one_style
 
 CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -138,8 +138,8 @@ class Assets:
         languages = sorted(Path(path).stem for path in bodies if path.startswith("locales/"))
         self._metas = {"languages": " ".join(languages), **(metas or {})}
         self._codes = {path: body.decode() for path, body in bodies.items() if path.endswith(".js")}
-        for path in [path for path in bodies if path.endswith(".html")]:
-            bodies.update(self._finished(path, bodies))
+        for path, page in self._pages(bodies).items():
+            bodies.update(self._finished(path, page, bodies))
         self._by_path = {path: Asset.of(Path(path).suffix, body) for path, body in bodies.items()}
 
     @staticmethod
@@ -156,10 +156,22 @@ class Assets:
             digest.update(hashlib.sha256(path.encode()).digest() + hashlib.sha256(body).digest())
         return digest.hexdigest()[:VERSION_DIGITS]
 
-    def _finished(self, path: str, bodies: Mapping[str, bytes]) -> dict[str, bytes]:
+    @staticmethod
+    def _pages(bodies: dict[str, bytes]) -> dict[str, str]:
+        """The HTML files by their path, put together; takes out what are parts of others, which are not served."""
+        pages = {path: body.decode() for path, body in bodies.items() if path.endswith(".html")}
+        parts: dict[str, str] = {}
+        for path, page in pages.items():
+            for part in parts_of(page):
+                if part not in pages:
+                    raise AssetsError(f"{path} includes {part}, which is not there")
+                parts[part] = pages[part]
+                bodies.pop(part, None)
+        return {path: assembled(page, parts) for path, page in pages.items() if path not in parts}
+
+    def _finished(self, path: str, page: str, bodies: Mapping[str, bytes]) -> dict[str, bytes]:
         """The page at `path` as it is served, and the one stylesheet it links."""
-        page, styles = bodies[path].decode(), {}
-        named = styles_of(page)
+        styles, named = {}, styles_of(page)
         if named:
             name = str(Path(path).with_suffix(".css"))
             styles[name] = joined_styles({style: bodies[style].decode() for style in named}).encode()

@@ -1,4 +1,6 @@
-"""What becomes of an HTML file before it is served: files named by their content, modules told at once, styles joined.
+"""What becomes of an HTML file before it is served.
+
+What pages share is put in, files are named by their content, modules told at once, styles joined.
 
 Pure: text of files in, text of a page out (HTML Living Standard §4.6.7, modulepreload; ECMA-262, ImportDeclaration).
 """
@@ -23,6 +25,17 @@ _REFERENCE = re.compile(r'(?<==")/assets/')
 _STYLE = re.compile(r'^[ \t]*<link rel="stylesheet" href="/assets/([^"]+)">\n', re.MULTILINE)
 _STYLE_URL = re.compile(r'url\("([^":]+)"\)')
 _META = re.compile(r'<meta name="([a-z-]+)" content="">')
+_INCLUSION = re.compile(r'^[ \t]*<!--#include file="([^"]+)" -->\n', re.MULTILINE)
+
+
+def parts_of(page: str) -> list[str]:
+    """The files that the page includes, as paths of the tree."""
+    return _INCLUSION.findall(page)
+
+
+def assembled(page: str, parts: Mapping[str, str]) -> str:
+    """The page with each of its parts in its place."""
+    return _INCLUSION.sub(lambda inclusion: parts[inclusion[1]], page)
 
 
 def imports_of(module: str, code: str) -> list[str]:

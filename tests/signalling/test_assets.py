@@ -22,6 +22,24 @@ def test_directory_without_a_page_is_refused(tmp_path: Path) -> None:
         Assets(tmp_path)
 
 
+def test_what_pages_share_stands_in_each_and_is_no_page(web_directory: Path) -> None:
+    (web_directory / "head.html").write_text('<meta name="languages" content="">\n')
+    for name in ("index.html", "room.html"):
+        (web_directory / name).write_text('<!doctype html>\n<!--#include file="head.html" -->\n<p></p>\n')
+    (web_directory / "locales").mkdir()
+    (web_directory / "locales" / "fr.json").write_text("{}")
+    assets = Assets(web_directory)
+    for asset in (assets.home, assets.room):
+        assert asset.body == b'<!doctype html>\n<meta name="languages" content="fr">\n<p></p>\n'
+    assert assets.get("head.html") is None
+
+
+def test_page_without_one_of_its_parts_is_refused(web_directory: Path) -> None:
+    (web_directory / "room.html").write_text('<!--#include file="head.html" -->\n')
+    with pytest.raises(AssetsError, match=r"room\.html includes head\.html"):
+        Assets(web_directory)
+
+
 def test_enormous_file_is_refused(web_directory: Path) -> None:
     with (web_directory / "big.mp3").open("wb") as file:
         file.truncate(MAX_ASSET_BYTES + 1)
@@ -75,8 +93,11 @@ async def test_pages_are_asked_about_each_time_and_name_the_version(house: House
         assert response.status == 304
 
 
-@pytest.mark.parametrize("change", ["content", "name", "new"])
+@pytest.mark.parametrize("change", ["content", "name", "new", "part"])
 def test_the_version_follows_every_change(web_directory: Path, change: str) -> None:
+    part = web_directory / "head.html"
+    part.write_text("<meta>\n")
+    (web_directory / "room.html").write_text('<!--#include file="head.html" -->\n')
     before = Assets(web_directory).version
     assert Assets(web_directory).version == before
     module = web_directory / "js" / "main.js"
@@ -84,6 +105,8 @@ def test_the_version_follows_every_change(web_directory: Path, change: str) -> N
         module.write_text("// other code")
     elif change == "name":
         module.rename(module.with_name("other.js"))
+    elif change == "part":
+        part.write_text("<link>\n")
     else:
         module.with_name("other.js").write_text("")
     assert Assets(web_directory).version != before

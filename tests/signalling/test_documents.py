@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from signalling.assets import Assets, find_assets
-from signalling.documents import finished, graph_of, imports_of, joined_styles, styles_of, with_one_style
+from signalling.documents import (
+    assembled,
+    finished,
+    graph_of,
+    imports_of,
+    joined_styles,
+    parts_of,
+    styles_of,
+    with_one_style,
+)
 
 CODES = {
     "js/main.js": 'import "../parts/a.js";\nimport { b } from "./b.js";\n',
@@ -42,6 +51,14 @@ def test_graph_has_each_module_once_nearest_first() -> None:
 def test_graph_leaves_out_what_is_not_there() -> None:
     assert graph_of("js/main.js", {"js/main.js": 'import "./gone.js";'}) == []
     assert graph_of("js/gone.js", CODES) == []
+
+
+def test_a_page_is_put_together_from_its_parts() -> None:
+    page = '<head>\n  <!--#include file="head.html" -->\n  <link>\n</head>\n'
+    assert parts_of(page) == ["head.html"]
+    assert assembled(page, {"head.html": "  <meta>\n  <title>\\1</title>\n"}) == (
+        "<head>\n  <meta>\n  <title>\\1</title>\n  <link>\n</head>\n"
+    )
 
 
 def test_a_page_names_its_version_and_preloads_its_modules() -> None:
@@ -100,7 +117,9 @@ def test_everything_that_our_own_pages_name_is_there() -> None:
         assert "/assets/" not in code, f"{module} names a file without its version: use assetUrl"
     for style in directory.rglob("*.css"):
         assert "/assets/" not in style.read_text(), f"{style} names a file without its version: let it be relative"
-    for page in directory.glob("*.html"):
+    pages = {page for page in directory.glob("*.html") if page.read_text().startswith("<!doctype html>")}
+    assert {part for page in pages for part in parts_of(page.read_text())} == {"head.html"}
+    for page in pages:
         text = assets.get(page.name).body.decode()  # type: ignore[union-attr]
         named = [part.partition('"')[0] for part in text.split('="/assets/')[1:]]
         relative = [part.partition('"')[0] for part in text.split('src="js/')[1:]]
