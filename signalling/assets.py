@@ -17,7 +17,16 @@ from typing import Final
 
 from aiohttp import web
 
-from signalling.documents import ASSETS, assembled, finished, joined_styles, parts_of, styles_of, with_one_style
+from signalling.documents import (
+    ASSETS,
+    assembled,
+    finished,
+    joined_styles,
+    parts_of,
+    styles_of,
+    with_one_style,
+    without_comments,
+)
 
 CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -158,7 +167,7 @@ class Assets:
 
     @staticmethod
     def _pages(bodies: dict[str, bytes]) -> dict[str, str]:
-        """The HTML files by their path, put together; takes out what are parts of others, which are not served."""
+        """The HTML files by their path, put together, for visitors; takes out parts of others, which are not served."""
         pages = {path: body.decode() for path, body in bodies.items() if path.endswith(".html")}
         parts: dict[str, str] = {}
         for path, page in pages.items():
@@ -167,7 +176,7 @@ class Assets:
                     raise AssetsError(f"{path} includes {part}, which is not there")
                 parts[part] = pages[part]
                 bodies.pop(part, None)
-        return {path: assembled(page, parts) for path, page in pages.items() if path not in parts}
+        return {path: without_comments(assembled(page, parts)) for path, page in pages.items() if path not in parts}
 
     def _finished(self, path: str, page: str, bodies: Mapping[str, bytes]) -> dict[str, bytes]:
         """The page at `path` as it is served, and the one stylesheet it links."""

@@ -1,7 +1,6 @@
 """What becomes of an HTML file before it is served.
 
-What pages share is put in, files are named by their content, modules told at once, styles joined.
-
+What pages share is put in, comments are left out, files named by their content, modules told at once, styles joined.
 Pure: text of files in, text of a page out (HTML Living Standard §4.6.7, modulepreload; ECMA-262, ImportDeclaration).
 """
 
@@ -25,6 +24,8 @@ _REFERENCE = re.compile(r'(?<==")/assets/')
 _STYLE = re.compile(r'^[ \t]*<link rel="stylesheet" href="/assets/([^"]+)">\n', re.MULTILINE)
 _STYLE_URL = re.compile(r'url\("([^":]+)"\)')
 _META = re.compile(r'<meta name="([a-z-]+)" content="">')
+# Whole lines of it, where nothing else stands in them.
+_COMMENT = re.compile(r"^[ \t]*<!--(?:(?!-->).)*-->\n|<!--.*?-->", re.MULTILINE | re.DOTALL)
 _INCLUSION = re.compile(r'^[ \t]*<!--#include file="([^"]+)" -->\n', re.MULTILINE)
 
 
@@ -36,6 +37,11 @@ def parts_of(page: str) -> list[str]:
 def assembled(page: str, parts: Mapping[str, str]) -> str:
     """The page with each of its parts in its place."""
     return _INCLUSION.sub(lambda inclusion: parts[inclusion[1]], page)
+
+
+def without_comments(page: str) -> str:
+    """The page without what is for those who read its file; it has no script within it, as the CSP wants it."""
+    return _COMMENT.sub("", page)
 
 
 def imports_of(module: str, code: str) -> list[str]:

@@ -12,6 +12,7 @@ from signalling.documents import (
     parts_of,
     styles_of,
     with_one_style,
+    without_comments,
 )
 
 CODES = {
@@ -59,6 +60,20 @@ def test_a_page_is_put_together_from_its_parts() -> None:
     assert assembled(page, {"head.html": "  <meta>\n  <title>\\1</title>\n"}) == (
         "<head>\n  <meta>\n  <title>\\1</title>\n  <link>\n</head>\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("page", "served"),
+    [
+        ("<p>\n  <!-- one\n  two -->\n</p>\n", "<p>\n</p>\n"),
+        ("<p>a<!-- b -->c</p>\n", "<p>ac</p>\n"),
+        ("  <!-- a --><b></b><!-- c -->\n<p>\n", "  <b></b>\n<p>\n"),
+        ("<!-- a -->\n<p>--></p>\n", "<p>--></p>\n"),
+        ("<p><!-- without an end</p>\n", "<p><!-- without an end</p>\n"),
+    ],
+)
+def test_comments_are_left_out_and_nothing_else(page: str, served: str) -> None:
+    assert without_comments(page) == served
 
 
 def test_a_page_names_its_version_and_preloads_its_modules() -> None:
@@ -121,6 +136,8 @@ def test_everything_that_our_own_pages_name_is_there() -> None:
     assert {part for page in pages for part in parts_of(page.read_text())} == {"head.html"}
     for page in pages:
         text = assets.get(page.name).body.decode()  # type: ignore[union-attr]
+        assert "<!--" not in text
+        assert "<script>" not in text
         named = [part.partition('"')[0] for part in text.split('="/assets/')[1:]]
         relative = [part.partition('"')[0] for part in text.split('src="js/')[1:]]
         assert named or relative
