@@ -23,7 +23,8 @@ from tests.e2e.daemon import Daemon, total
 from wire import stun
 
 HOST = "127.0.0.1"
-HTTP, TLS, TURN, TURNS, SFU, METRICS = 38080, 38443, 33478, 35349, 43000, 39641
+# Below the ephemeral ports, so that no client's socket is in the way.
+HTTP, TLS, TURN, TURNS, SFU, METRICS = 26080, 26443, 26478, 26349, 26000, 26641
 PACKETS = 1500
 PACKETS_PER_SECOND = 250
 
@@ -34,7 +35,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     made = Daemon(
         tmp_path / "daemon",
         http={"listen": f"{HOST}:{HTTP}", "tls_listen": f"{HOST}:{TLS}"},
-        turn={"listen": [HOST], "port": TURN, "tls_port": TURNS, "relay_ports": [43001, 43100]},
+        turn={"listen": [HOST], "port": TURN, "tls_port": TURNS, "relay_ports": [26001, 26079]},
         sfu={"port": SFU},
         metrics={"listen": f"{HOST}:{METRICS}"},
     )
