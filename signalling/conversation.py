@@ -229,7 +229,8 @@ class Conversation:
         def deny() -> None:
             self._refuse_join("denied", "a host did not let you in", join.request)
 
-        visitor = Visitor(join.name, self, admit, deny)
+        reception.check_lobby(room.waiting, self._source)
+        visitor = Visitor(join.name, self, admit, deny, source=self._source)
         reception.rooms.wait(room, visitor, reception.clock())
         self._visit = room, visitor
         self._session.waiting()

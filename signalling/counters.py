@@ -19,7 +19,7 @@ REFUSALS: Final = get_args(ErrorCode)
 RECONNECT_RESULTS: Final = ("resumed", "unknown")
 CLOSE_CODES: Final = ("1000", "1001", "1002", "1003", "1006", "1007", "1008", "1009", "1011", "1012", "1013", "other")
 AUTH_FAILURES: Final = ("password", "invitation", "origin", "token")
-RATE_SCOPES: Final = ("join", "password", "sockets", "audience", "qr", "diag", "files", *RATES)
+RATE_SCOPES: Final = ("join", "password", "lobby", "sockets", "audience", "qr", "diag", "files", *RATES)
 
 # The status codes that each route, named by its template, answers with.
 ROUTE_CODES: Final = {

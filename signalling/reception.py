@@ -17,6 +17,7 @@ from signalling.rooms import Rooms
 from signalling.seat import Seat
 from signalling.server_messages import Role
 from signalling.turnstile import Turnstile
+from signalling.waiting import MAX_WAITING_OF_SOURCE, WaitingRoom
 
 IceServers = Callable[[str, str], Sequence[dict[str, object]]]
 
@@ -26,6 +27,7 @@ JOINS: Final = (600, 10.0)
 WRONG_PASSWORDS: Final = (10, 0.1)
 SESSION_REQUESTS: Final = (100, 10.0)  # of WHIP and WHEP
 DRAINING_RETRY_MS: Final = 1000
+LOBBY_RETRY_MS: Final = 5000
 
 
 class Reception:
@@ -67,6 +69,12 @@ class Reception:
         if not is_loopback(source) and not self.joins.take(source, self.clock()):
             self.counters.rate_limited["join"] += 1
             raise JoinRefusedError("rate", "too many joins from this address", retry_ms=5000)
+
+    def check_lobby(self, waiting: WaitingRoom, source: str) -> None:
+        """JoinRefusedError when as many from `source` wait there as may."""
+        if not is_loopback(source) and waiting.count_from(source) >= MAX_WAITING_OF_SOURCE:
+            self.counters.rate_limited["lobby"] += 1
+            raise JoinRefusedError("rate", "too many from this address wait already", retry_ms=LOBBY_RETRY_MS)
 
     def check_guesses(self, room_name: str, join: Join, source: str) -> None:
         """JoinRefusedError when the password decides and `source` gave too many wrong ones."""

@@ -11,14 +11,25 @@ from signalling.seat import Connection
 from signalling.server_messages import Waiting, WaitingView, encode
 
 MAX_WAITING: Final = 50
+# From one address, so that it does not keep all others out; more of a school or a home come in as places get free.
+MAX_WAITING_OF_SOURCE: Final = 10
 
 
 class Visitor:
     """One of them: a socket without a seat. `admit` gives it one, if there still is a place; `deny` sends it away."""
 
-    def __init__(self, name: str, connection: Connection, admit: Callable[[], None], deny: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        connection: Connection,
+        admit: Callable[[], None],
+        deny: Callable[[], None],
+        *,
+        source: str = "",
+    ) -> None:
         self.id = new_id()
         self.name = name
+        self.source = source
         self.connection = connection
         self.admit = admit
         self.deny = deny
@@ -45,6 +56,10 @@ class WaitingRoom:
     def views(self) -> list[WaitingView]:
         """What hosts are told."""
         return [visitor.view() for visitor in self._visitors.values()]
+
+    def count_from(self, source: str) -> int:
+        """How many came from there."""
+        return sum(visitor.source == source for visitor in self._visitors.values())
 
     def add(self, visitor: Visitor) -> None:
         """Tells them that they wait; FullError."""

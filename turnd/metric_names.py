@@ -116,7 +116,9 @@ METRICS: dict[str, Declaration] = {
     "http_requests_total": _counter("HTTP requests.", "route", "method", "code"),
     "http_request_seconds": _histogram("Duration of HTTP requests."),
     "auth_failures_total": _counter("Refused passwords and tokens.", "kind"),
-    "rate_limited_total": _counter("What was refused because it came too often.", "scope"),
+    "rate_limited_total": _counter(
+        "What was refused because it came too often or from one address too many times.", "scope"
+    ),
     "diag_bytes_total": _counter("Bytes of visitors who measured their line.", "direction"),
     "stored_rooms": _gauge("Rooms nobody is in that wait for somebody to come back."),
     "database_writes_waiting": _gauge("Changes that wait to be written to the database."),

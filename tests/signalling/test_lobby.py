@@ -8,7 +8,7 @@ import pytest
 
 from signalling.room import MODERATION_SECONDS
 from signalling.session import JOIN_SECONDS, PING_SECONDS, TIMEOUT_SECONDS
-from signalling.waiting import MAX_WAITING
+from signalling.waiting import MAX_WAITING, MAX_WAITING_OF_SOURCE
 from tests.sfu.peers import recorded
 from tests.signalling.house import Client, House
 from tests.signalling.whip_client import OBS, Whip
@@ -115,6 +115,25 @@ async def test_those_who_wait_are_bounded(house: House, ada: Client) -> None:
     clients = [await waiting(house, str(number)) for number in range(MAX_WAITING)]
     late = await house.connect()
     assert (await late.knock("late"))["code"] == "room-full"
+    await clients[0].send(type="leave")
+    await clients[0].close_code()
+    await waiting(house, "next")
+
+
+async def test_one_address_does_not_fill_the_lobby(house: House, ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def come_from(address: str) -> None:
+        monkeypatch.setattr("aiohttp.web.BaseRequest.remote", address)
+
+    come_from("2001:db8:0:1::1")
+    clients = [await waiting(house, str(number)) for number in range(MAX_WAITING_OF_SOURCE)]
+    come_from("2001:db8:0:1::2")
+    error = await (await house.connect()).knock("late")
+    assert (error["code"], error["fatal"], error["retry_ms"]) == ("rate", True, 5000)
+    assert house.measure("lobby_visitors") == MAX_WAITING_OF_SOURCE
+    assert house.measure("rate_limited_total", scope="lobby") == 1
+    come_from("2001:db8:0:2::1")
+    await waiting(house, "from elsewhere")
+    come_from("2001:db8:0:1::2")
     await clients[0].send(type="leave")
     await clients[0].close_code()
     await waiting(house, "next")
