@@ -1,4 +1,4 @@
-/** How the page looks, by choice or by the system. `theme.js` does the same before the first paint. */
+/** How the page looks, as chosen. `theme.js` says before the first paint, and from then on, how that looks with what the system asks for. */
 
 import { preferences } from "./preferences.js";
 

@@ -116,14 +116,18 @@ export class SmallWindow {
     for (const sheet of document.querySelectorAll("link[rel=stylesheet]")) {
       there.head.append(make("link", { rel: "stylesheet", href: /** @type {HTMLLinkElement} */ (sheet).href }));
     }
-    const { lang, dir, dataset } = document.documentElement;
-    Object.assign(there.documentElement, { lang, dir });
-    if (dataset.theme) there.documentElement.dataset.theme = dataset.theme;
+    const { documentElement: here } = document;
+    Object.assign(there.documentElement, { lang: here.lang, dir: here.dir });
+    const look = () => (there.documentElement.dataset.look = here.dataset.look);
+    const looks = new MutationObserver(look);
+    looks.observe(here, { attributeFilter: ["data-look"] });
+    look();
     there.title = document.title;
     there.body.className = "small-window";
     const picture = make("div", { class: "small-picture" }, this.#avatar, this.#video, this.#name);
     there.body.append(picture, make("div", { class: "small-bar" }, this.#microphone, this.#leave));
     opened.addEventListener("pagehide", () => {
+      looks.disconnect();
       this.#window = null;
       this.changed();
     });
