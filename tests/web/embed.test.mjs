@@ -36,15 +36,16 @@ class PressedCall {
     this.store.set({ phase: "ended", ended: "left" });
   }
 
-  async toggleMicrophone() {
-    this.pressed.push(["microphone"]);
-    this.store.set({ microphone: this.store.state.microphone === "on" ? "off" : "on" });
-  }
-
-  async toggleCamera() {
-    this.pressed.push(["camera"]);
-    this.store.set({ camera: this.store.state.camera === "on" ? "off" : "on" });
-  }
+  capture = {
+    toggleMicrophone: async () => {
+      this.pressed.push(["microphone"]);
+      this.store.set({ microphone: this.store.state.microphone === "on" ? "off" : "on" });
+    },
+    toggleCamera: async () => {
+      this.pressed.push(["camera"]);
+      this.store.set({ camera: this.store.state.camera === "on" ? "off" : "on" });
+    },
+  };
 
   showPanel(panel) {
     this.pressed.push(["panel", panel]);

@@ -123,7 +123,6 @@ export class Call {
   }
 
   leave() {
-    this.files.end();
     this.signalling.leave();
     this.#end("left");
   }
@@ -143,27 +142,6 @@ export class Call {
   async pageShown() {
     this.networkMayHaveChanged(false);
     await this.capture.pageShown();
-  }
-
-  startBoth() {
-    return this.capture.startBoth();
-  }
-
-  toggleMicrophone() {
-    return this.capture.toggleMicrophone();
-  }
-
-  toggleCamera() {
-    return this.capture.toggleCamera();
-  }
-
-  toggleScreen() {
-    return this.capture.toggleScreen();
-  }
-
-  /** @param {"microphone" | "camera" | "speaker"} what @param {string} deviceId */
-  chooseDevice(what, deviceId) {
-    return this.capture.chooseDevice(what, deviceId);
   }
 
   /** Remembers how we like a call, and makes it so. @param {Partial<Choices>} change */
@@ -204,7 +182,7 @@ export class Call {
   /** Our answer to being asked up. @param {{microphone: boolean, camera: boolean}} devices neither: no */
   async answerInvitation({ microphone, camera }) {
     this.store.set({ invited: false });
-    if (camera) await this.startBoth();
+    if (camera) await this.capture.startBoth();
     else if (microphone) await this.capture.start("microphone");
     else this.stage(this.store.state.self, false);
   }

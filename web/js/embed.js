@@ -163,7 +163,7 @@ export class Embedding {
   async #switch(what, on) {
     const { call } = this;
     if ((call.store.state[what] === "on") === on) return;
-    await (what === "microphone" ? call.toggleMicrophone() : call.toggleCamera());
+    await (what === "microphone" ? call.capture.toggleMicrophone() : call.capture.toggleCamera());
   }
 
   /** Whatever has changed since it was told last. */

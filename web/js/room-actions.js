@@ -37,24 +37,19 @@ export class RoomActions {
     });
   }
 
-  /** Asks for something that has no reply of its own; says whether it was sent. @param {Message} message */
-  #send(message) {
-    return this.signalling.send(message);
-  }
-
   /** Asks as a host: a press that comes to nothing says so. @param {Message} message */
   #ask(message) {
-    if (!this.#send({ ...message, request: HOSTS })) this.notify("notice.not-connected");
+    if (!this.signalling.send({ ...message, request: HOSTS })) this.notify("notice.not-connected");
   }
 
   /** @param {boolean} up */
   raiseHand(up) {
-    this.#send({ type: "hand", up });
+    this.signalling.send({ type: "hand", up });
   }
 
   /** @param {ReactionKind} reaction */
   react(reaction) {
-    this.#send({ type: "reaction", reaction });
+    this.signalling.send({ type: "reaction", reaction });
   }
 
   /** @param {ModerationAction} action @param {string} [participant] absent: all who are not hosts */
@@ -111,17 +106,17 @@ export class RoomActions {
   /** @param {string} question @param {boolean} on */
   vote(question, on) {
     const questions = this.store.state.questions.map((each) => (each.id === question ? { ...each, voted: on } : each));
-    if (this.#send({ type: "vote", question, on })) this.store.set({ questions });
+    if (this.signalling.send({ type: "vote", question, on })) this.store.set({ questions });
   }
 
   /** @param {string} question @param {boolean} on */
   markAnswered(question, on) {
-    this.#send({ type: "answered", question, on });
+    this.signalling.send({ type: "answered", question, on });
   }
 
   /** @param {string} question */
   withdraw(question) {
-    this.#send({ type: "withdraw", question });
+    this.signalling.send({ type: "withdraw", question });
   }
 
   /** How many questions hosts have not seen, with this one. @param {Question} question */

@@ -32,11 +32,11 @@ class Banner extends View {
       const sound = this.closest("turnd-call")?.querySelector("turnd-sound");
       if (sound instanceof Sound) sound.play();
     });
-    const stop = make("button", { class: "button small", type: "button", text: "share.stop", data: { action: "stop-share" }, on: { click: () => this.call.toggleScreen() } });
+    const stop = make("button", { class: "button small", type: "button", text: "share.stop", data: { action: "stop-share" }, on: { click: () => this.call.capture.toggleScreen() } });
     this.#hints.append(...this.#hint.values());
     this.#sharing.append(icon("screen"), make("span", { class: "banner-words", text: "share.you" }), this.#hints, stop);
     this.#problem.className = "banner is-warning";
-    const unmute = make("button", { class: "button small", type: "button", text: "muted.unmute", data: { action: "unmute" }, on: { click: () => this.call.toggleMicrophone() } });
+    const unmute = make("button", { class: "button small", type: "button", text: "muted.unmute", data: { action: "unmute" }, on: { click: () => this.call.capture.toggleMicrophone() } });
     const dismiss = make("button", { class: "round quiet", type: "button", label: "dismiss", data: { action: "dismiss" }, on: { click: () => this.call.mutedSpeech.dismiss() } });
     dismiss.append(icon("close"));
     this.#muted.append(icon("microphone-off"), make("span", { text: "muted.speaking" }), unmute, dismiss);

@@ -26,8 +26,8 @@ export function controlButton(action, name, word, press) {
 }
 
 class Controls extends View {
-  #microphone = controlButton("microphone", "microphone", "controls.microphone", () => this.#press("microphone", () => this.call.toggleMicrophone()));
-  #camera = controlButton("camera", "camera", "controls.camera", () => this.call.toggleCamera());
+  #microphone = controlButton("microphone", "microphone", "controls.microphone", () => this.#press("microphone", () => this.call.capture.toggleMicrophone()));
+  #camera = controlButton("camera", "camera", "controls.camera", () => this.call.capture.toggleCamera());
   #share = controlButton("share", "screen", "controls.share", () => this.share());
   #hand = controlButton("hand", "hand", "controls.hand", () => this.raiseHand());
   #react = controlButton("react", "react", "controls.react");
@@ -82,7 +82,7 @@ class Controls extends View {
   }
 
   share() {
-    this.#press("share", () => this.call.toggleScreen());
+    this.#press("share", () => this.call.capture.toggleScreen());
   }
 
   /** Whether this button of the bar finds room in it. @param {"share" | "react"} what */

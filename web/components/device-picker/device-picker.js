@@ -22,7 +22,7 @@ class DevicePicker extends View {
     for (const what of /** @type {What[]} */ (Object.keys(KINDS))) {
       const id = `${this.id || "device"}-${what}`;
       const select = make("select", { class: "field", id, data: { device: what } });
-      select.addEventListener("change", () => this.call.chooseDevice(what, select.value));
+      select.addEventListener("change", () => this.call.capture.chooseDevice(what, select.value));
       const choice = make("div", { class: "device-choice" }, select, ...(what === "speaker" ? [this.#test] : []));
       const row = make("div", { class: `form-row device-${what}` }, make("label", { class: "form-label", text: `device.${what}`, for: id }), choice);
       // Whoever wants to see how loud it is puts a bar there.

@@ -91,9 +91,9 @@ class Lobby extends View {
     if (!remembered.asked) return;
     const [microphone, camera] = await Promise.all([call.media.granted("microphone"), call.media.granted("camera")]);
     if (call.store.state.phase !== "lobby") return;
-    if (microphone && camera && remembered.microphone && remembered.camera) await call.startBoth();
-    else if (camera && remembered.camera) await call.toggleCamera();
-    else if (microphone && remembered.microphone) await call.toggleMicrophone();
+    if (microphone && camera && remembered.microphone && remembered.camera) await call.capture.startBoth();
+    else if (camera && remembered.camera) await call.capture.toggleCamera();
+    else if (microphone && remembered.microphone) await call.capture.toggleMicrophone();
   }
 
   /** @param {boolean} withDevices */
@@ -109,7 +109,7 @@ class Lobby extends View {
     const { microphone, camera, problem } = call.store.state;
     if (!withDevices) call.capture.stopAll();
     else if (!this.#webinar && microphone === "off" && camera === "off" && !problem && !this.#declined()) {
-      if (!(await call.startBoth()) && call.store.state.problem) return;
+      if (!(await call.capture.startBoth()) && call.store.state.problem) return;
     }
     // An empty field keeps the password given before, so that coming back does not ask again.
     call.join({ name, password: this.#password.value || undefined });

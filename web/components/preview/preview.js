@@ -13,11 +13,11 @@ class Preview extends View {
   #video = make("video", { class: "preview-video", autoplay: true, playsinline: true, muted: true, data: { source: "camera", participant: "self" } });
   #avatar = make("span", { class: "preview-avatar", "aria-hidden": "true" });
   #words = make("p", { class: "preview-words" });
-  #start = make("button", { class: "button", type: "button", text: "preview.start", data: { action: "start-devices" }, on: { click: () => this.call.startBoth() } });
+  #start = make("button", { class: "button", type: "button", text: "preview.start", data: { action: "start-devices" }, on: { click: () => this.call.capture.startBoth() } });
   #settings = controlButton("settings", "settings", "controls.settings", () => this.dispatchEvent(new Event("opensettings", { bubbles: true })));
   #box = make("div", { class: "preview-box" });
-  #microphone = controlButton("microphone", "microphone", "controls.microphone", () => this.call.toggleMicrophone());
-  #camera = controlButton("camera", "camera", "controls.camera", () => this.call.toggleCamera());
+  #microphone = controlButton("microphone", "microphone", "controls.microphone", () => this.call.capture.toggleMicrophone());
+  #camera = controlButton("camera", "camera", "controls.camera", () => this.call.capture.toggleCamera());
 
   /** @override */
   build() {

@@ -44,7 +44,7 @@ export class SmallWindow {
     this.call = call;
     this.changed = changed;
     this.#video.muted = true;
-    this.#microphone.addEventListener("click", () => call().toggleMicrophone());
+    this.#microphone.addEventListener("click", () => call().capture.toggleMicrophone());
     this.#leave.addEventListener("click", () => {
       this.close();
       call().leave();
