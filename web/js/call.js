@@ -10,7 +10,7 @@ import { LocalMedia } from "./local-media.js";
 import { SignallingClient } from "./protocol.js";
 import { ChatLog } from "./chat-log.js";
 import { Relays } from "./ice-servers.js";
-import { mayUse, onStage } from "./state.js";
+import { headcount, mayUse, onStage } from "./state.js";
 import { ViewReport } from "./view-report.js";
 import { SilenceWatch } from "./silence.js";
 import { FileTransfer } from "./file-transfer.js";
@@ -374,6 +374,7 @@ export class Call {
     clearTimeout(this.#breakTimer);
     this.#breakTimer = undefined;
     clearTimeout(this.#stuckTimer);
-    this.store.set({ phase: "ended", ended: reason, participants: [], reconnecting: false, panel: "", speaker: null, waiting: null });
+    const endedAlone = headcount(this.store.state) === 1;
+    this.store.set({ phase: "ended", ended: reason, endedAlone, participants: [], reconnecting: false, panel: "", speaker: null, waiting: null });
   }
 }

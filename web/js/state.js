@@ -30,6 +30,7 @@ import { DEFAULT_CHOICES } from "./preferences.js";
  * @property {string} room
  * @property {string} name
  * @property {string} ended why it ended: `left`, `replaced`, `removed`, `banned`, or `ended` for everybody
+ * @property {boolean} endedAlone nobody else was there when it ended
  * @property {string} refused code of the error that kept us out; empty if none
  * @property {boolean} passwordTried
  * @property {string} self our participant id
@@ -87,6 +88,7 @@ export function initialState() {
     room: "",
     name: "",
     ended: "",
+    endedAlone: false,
     refused: "",
     passwordTried: false,
     self: "",
@@ -141,6 +143,12 @@ export function initialState() {
 /** Those who can be seen and heard: in a webinar the viewers cannot. @param {State} state */
 export function onStage({ participants }) {
   return participants.filter(({ role }) => role !== "viewer");
+}
+
+/** All who are in the room, who only watch and we ourselves among them. @param {State} state */
+export function headcount(state) {
+  // The audience counts ourselves when we only watch.
+  return onStage(state).length + state.audience + (state.role === "viewer" ? 0 : 1);
 }
 
 /** Whether we may send: not a viewer, and not one who was asked up and has not answered. @param {State} state */

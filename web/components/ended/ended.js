@@ -7,6 +7,13 @@ import { make, setText } from "../../js/dom.js";
 
 const REASONS = ["left", "replaced", "removed", "banned", "ended"];
 
+/** @param {string} why @param {State} state */
+function textOf(why, { broadcast, endedAlone }) {
+  if (why === "ended" && broadcast) return "ended.webinar";
+  // A room ends with the last who is in it.
+  return why === "left" && endedAlone ? "left.alone" : `${why}.text`;
+}
+
 class Ended extends View {
   #title = make("h1");
   #text = make("p", { class: "hint" });
@@ -22,7 +29,7 @@ class Ended extends View {
   update(state) {
     const why = REASONS.includes(state.ended) ? state.ended : "left";
     setText(this.#title, `ended.${why}`);
-    setText(this.#text, why === "ended" && state.broadcast ? "ended.ended.webinar" : `ended.${why}.text`);
+    setText(this.#text, `ended.${textOf(why, state)}`);
     // Who may not come again is not asked to.
     this.#again.hidden = why === "banned";
   }

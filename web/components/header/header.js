@@ -5,7 +5,7 @@ import { assetUrl } from "../../js/asset.js";
 import { make, write } from "../../js/dom.js";
 import { icon } from "../../js/icons.js";
 import { t } from "../../js/language.js";
-import { onStage } from "../../js/state.js";
+import { headcount } from "../../js/state.js";
 
 /** @typedef {import("../../js/state.js").State} State */
 
@@ -37,8 +37,7 @@ class Header extends View {
 
   /** @override @param {State} state */
   update(state) {
-    // The audience counts ourselves when we only watch.
-    const count = onStage(state).length + state.audience + (state.role === "viewer" ? 0 : 1);
+    const count = headcount(state);
     write(this.#room, state.room);
     this.#locked.hidden = !state.rules.locked;
     this.#locked.title = t("rules.is-locked");
