@@ -146,6 +146,11 @@ async def test_every_view_of_a_meeting(looker: Looker) -> None:
         await looker.chosen("rules", "rules")
         if looker.device == "desktop":  # where there are keys
             await looker.chosen("shortcuts", "shortcuts")
+            await looker.press("share")
+            await page.wait_for_selector('[data-banner="sharing"]:visible')
+            await looker.look("sharing")
+            await looker.press("stop-share")
+            await page.wait_for_selector('[data-banner="sharing"]', state="hidden")
         await looker.opened("view", "speaker-view")
         await looker.press("view")
         await looker.opened("quality", "quality")

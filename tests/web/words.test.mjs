@@ -45,6 +45,26 @@ test("no language leaves a sentence in English", () => {
   }
 });
 
+test("buttons are called what is written on them, and more", () => {
+  // Who speaks to the computer says what they read (WCAG 2.5.3).
+  const names = {
+    "controls.microphone": ["microphone.turn-on", "microphone.turn-off"],
+    "controls.camera": ["camera.turn-on", "camera.turn-off"],
+    "controls.share": ["share.start", "share.stop"],
+    "controls.hand": ["hand.raise", "hand.lower"],
+    "controls.chat": ["chat.unread"],
+    "controls.leave": ["controls.leave-call"],
+    questions: ["questions.new"],
+  };
+  for (const [code, words] of Object.entries(phrases)) {
+    for (const [written, keys] of Object.entries(names)) {
+      for (const name of keys.flatMap((key) => (typeof words[key] === "string" ? words[key] : Object.values(words[key])))) {
+        assert.ok(name.toLowerCase().includes(words[written].toLowerCase()), `${code}: "${words[written]}" is called "${name}"`);
+      }
+    }
+  }
+});
+
 test("French keeps its punctuation on the line of its word", () => {
   for (const [key, phrase] of Object.entries(phrases.fr)) {
     for (const text of typeof phrase === "string" ? [phrase] : Object.values(phrase)) {
