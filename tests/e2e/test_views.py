@@ -49,6 +49,16 @@ TOO_WIDE = """() => [...document.body.querySelectorAll('*')].filter(element => {
   return getComputedStyle(element).clipPath === 'none';
 }).map(element => `${element.localName}.${element.className}: ${JSON.stringify(element.getBoundingClientRect())}`)"""
 
+# Initials that something lies over.
+COVERED = """() => [...document.querySelectorAll('.tile-avatar')].flatMap(avatar => {
+  if (!avatar.checkVisibility()) return [];
+  const tile = avatar.closest('turnd-tile'), at = avatar.getBoundingClientRect();
+  return [...tile.querySelectorAll('.tile-tools button, .tile-signs > *, .tile-label, .tile-quality')].filter(other => {
+    const { left, right, top, bottom } = other.getBoundingClientRect();
+    return other.checkVisibility() && left < at.right && right > at.left && top < at.bottom && bottom > at.top;
+  }).map(other => `${tile.ariaLabel}: ${other.className} covers the initials`);
+})"""
+
 
 class Looker:
     """Somebody whose every view is looked at."""
@@ -68,7 +78,8 @@ class Looker:
             await self.page.emulate_media(color_scheme=scheme)
             await self.page.evaluate(SPEAK, language)
             await self.person.browser.screenshot(VIEWS / f"{view}-{self.device}-{language}-{scheme}.png")
-            self.faults += [f"{view}, {language}: {each}" for each in await self.page.evaluate(TOO_WIDE)]
+            for faults in (TOO_WIDE, COVERED):
+                self.faults += [f"{view}, {language}: {each}" for each in await self.page.evaluate(faults)]
         self.faults += await serious(self.person.browser, f"{view} on a {self.device}")
 
     async def press(self, action: str) -> None:
@@ -200,6 +211,11 @@ async def test_the_views_of_nine_and_twenty_five(loopback: Daemon, person: Perso
         for looker in lookers:
             await looker.page.wait_for_selector(".stage-pager:visible")
             await looker.look("call-25")
+        looker = lookers[1]
+        await looker.press("camera")
+        await looker.press("hand")
+        await looker.page.wait_for_selector("turnd-tile.is-self:not(.has-picture) .tile-hand:visible")
+        await looker.look("call-25-initials")
     assert not [fault for looker in lookers for fault in looker.faults]
 
 
