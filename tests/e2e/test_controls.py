@@ -125,6 +125,8 @@ async def settings_are_remembered(ada: Person, bob: Person) -> None:
 async def who_may_not_speak_is_told_why(ada: Person, bob: Person, zoe: Person, room: str) -> None:
     """A host mutes and keeps muted: the button says so, and who comes later comes in muted."""
     bobs = f"{STATE}.participants.find(p => p.name === 'Bob').id"
+    stage = "JSON.stringify(document.querySelector('.stage-area').getBoundingClientRect())"
+    undisturbed = await bob.browser.evaluate(stage)
     await ada.browser.evaluate(f"{CALL}.room.changeRules({{rights: {{unmute: false}}}})")
     await ada.browser.evaluate(f"{CALL}.room.moderate('mute', {bobs})")
     await holds(bob, f"{STATE}.microphone === 'off' && {CALL}.media.track('microphone').enabled === false")
@@ -135,6 +137,7 @@ async def who_may_not_speak_is_told_why(ada: Person, bob: Person, zoe: Person, r
         bob, "document.querySelector('[data-banner=notice]:not([hidden])')?.textContent.includes('Raise your hand')"
     )
     assert await bob.browser.evaluate(f"{STATE}.microphone") == "off"
+    assert await bob.browser.evaluate(stage) == undisturbed
     await picture(bob, "controls-not-allowed")
     await zoe.join(room)
     await holds(zoe, f"{STATE}.phase === 'call' && {STATE}.microphone === 'off'", 10)

@@ -4,6 +4,7 @@ import "../components/header/header.js";
 import "../components/view-switch/view-switch.js";
 import "../components/self-view/self-view.js";
 import "../components/banner/banner.js";
+import "../components/notice/notice.js";
 import "../components/admission/admission.js";
 import "../components/invitation/invitation.js";
 import "../components/invite/invite.js";

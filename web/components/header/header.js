@@ -32,7 +32,7 @@ class Header extends View {
     const mark = make("img", { class: "mark", src: assetUrl("styles/mark.svg"), alt: "", width: "28", height: "28" });
     const invite = make("button", { class: "button quiet header-invite", type: "button", data: { action: "invite" } }, icon("invite"), make("span", { text: "invite" }));
     invite.addEventListener("click", () => this.dispatchEvent(new Event("openinvite", { bubbles: true })));
-    this.append(mark, this.#room, this.#locked, make("span", { class: "header-gap" }), invite, document.createElement("turnd-view-switch"), this.#questions, this.#people);
+    this.append(mark, this.#room, this.#locked, document.createElement("turnd-notice"), invite, document.createElement("turnd-view-switch"), this.#questions, this.#people);
   }
 
   /** @override @param {State} state */
