@@ -1,14 +1,12 @@
-// The smallest client: joins a room, says who is there, sends camera and microphone, plays what others say. See PROTOCOL.md;
-// where UDP is blocked, RTCPeerConnection needs { iceServers: joined.ice_servers }.
+// The smallest client: joins the room of ?room=, sends camera and microphone, says who is there and plays what they say.
+// See PROTOCOL.md; where UDP is blocked, RTCPeerConnection needs { iceServers: joined.ice_servers }.
 import { SignallingClient } from "./protocol.js";
 
-const [button, output, list, video] = ["button", "output", "ul", "video"].map((tag) => /** @type {any} */ (document.querySelector(tag)));
 const room = new URLSearchParams(location.search).get("room") ?? "example";
 const client = new SignallingClient(`${location.origin.replace(/^http/, "ws")}/r/${room}/ws`);
 /** @type {Map<string, string>} */ let people = new Map();
-/** @type {RTCPeerConnection | undefined} */ let sending;
-/** @type {RTCPeerConnection | undefined} */ let receiving;
 /** @type {MediaStream} */ let stream;
+/** @type {(RTCPeerConnection | undefined)[]} */ let [sending, receiving] = [];
 
 async function publish() {
   sending?.close();
@@ -20,11 +18,8 @@ async function publish() {
   await connection.setRemoteDescription({ type: "answer", sdp });
   client.send({ type: "state", microphone: true, camera: true, screen: false });
 }
-function show() {
-  output.textContent = `${client.status}, ${people.size} others`;
-  list.replaceChildren(...[...people.values()].map((textContent) => Object.assign(document.createElement("li"), { textContent })));
-}
-client.on("status", show);
+const show = () => document.querySelector("ul")?.replaceChildren(...[...people.values()].map((name) => Object.assign(document.createElement("li"), { textContent: name })));
+
 client.on("joined", ({ participants, resumed }) => {
   people = new Map(participants.map(({ id, name }) => [id, name]));
   show();
@@ -37,13 +32,13 @@ client.on("participant", ({ event, participant: { id, name } }) => {
 });
 client.on("offer", async ({ sdp, generation, fresh }) => {
   if (fresh) receiving?.close();
-  const connection = fresh || !receiving ? (receiving = new RTCPeerConnection()) : receiving;
+  const connection = (receiving = fresh || !receiving ? new RTCPeerConnection() : receiving);
   connection.ontrack = ({ track }) => track.kind === "audio" && Object.assign(new Audio(), { srcObject: new MediaStream([track]) }).play();
   await connection.setRemoteDescription({ type: "offer", sdp });
   await connection.setLocalDescription();
   client.send({ type: "answer", sdp: connection.localDescription?.sdp, generation });
 });
-button.addEventListener("click", async () => {
-  stream = video.srcObject = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
+document.querySelector("button")?.addEventListener("click", async () => {
+  stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
   client.join({ name: "Example" });
 });
