@@ -3,7 +3,7 @@
 Loading: a visitor who was never here, with an empty cache, and then the same again with what the browser has kept;
 nobody else is there, no inspector either. Meeting: Ada waits in the room; Bob, who was never here, has a link with a
 name in it and clicks "Join", once. Time ends when Ada has decoded his picture and played his sound; both pages are in
-one Chromium and read one clock.
+one Chromium and read one clock. Watching: a viewer of a webinar, with one click, until its stage is seen.
 Writes docs/page.json.
 
     .venv/bin/python -m benchmarks.page [--rounds 5]
@@ -32,6 +32,8 @@ from benchmarks.process import print_table, save
 from tests.e2e.browsers import CHROMIUM_ARGUMENTS
 
 ROOM = f"http://{HOST}:{HTTP_PORT}/r/benchmark-of-the-page"
+WEBINAR = f"http://{HOST}:{HTTP_PORT}/r/benchmark-of-a-webinar?webinar"
+CAMERA = '[data-action="camera"]:not([disabled])'
 JOIN = '[data-action="join"]'
 OWN_PICTURE = 'turnd-call[data-phase="call"] turnd-tile.is-self video'
 NOW = "performance.timeOrigin + performance.now()"
@@ -69,6 +71,16 @@ MET = f"""() => new Promise((done) => {{
     const heard = streams.some((s) => s.kind === 'audio' && s.packetsReceived > 0 && s.totalSamplesReceived > 0);
     if (seen && heard) done({NOW});
     else setTimeout(look, 15);
+  }};
+  look();
+}})"""
+
+# Resolves when a picture of somebody else is played, with the time.
+SEEN = f"""() => new Promise((done) => {{
+  const look = () => {{
+    const videos = [...document.querySelectorAll("turnd-tile:not(.is-self) video")];
+    if (videos.some((video) => video.videoWidth && !video.paused && video.currentTime > 0)) done({NOW});
+    else requestAnimationFrame(look);
   }};
   look();
 }})"""
@@ -200,11 +212,28 @@ async def meet(chromium: Watched) -> float:
     return met_at - started_at
 
 
+async def watch(chromium: Watched) -> float:
+    """Milliseconds from a viewer's link to a webinar until they see the stage."""
+    host = await chromium.open(await chromium.somebody(), f"{WEBINAR}&name=Host")
+    for selector in (JOIN, CAMERA):
+        await host.click(selector)
+    await host.place(OWN_PICTURE)
+    viewer = await chromium.open(await chromium.somebody(), f"{WEBINAR}&name=Vera")
+    await viewer.click(JOIN)
+    seen_at: float = await asyncio.wait_for(viewer.evaluate(SEEN), 30)
+    started_at: float = await viewer.evaluate("() => performance.timeOrigin")
+    await viewer.close()
+    await host.close()
+    return seen_at - started_at
+
+
 async def measure(folder: Path, rounds: int) -> dict[str, Any]:
     """All rounds; one before them is not counted."""
     loads = [await load(folder / f"visitor-{number}") for number in range(rounds + 1)][1:]
     async with Watched.start(folder / "meeting") as chromium:
-        return {"loads": loads, "met_ms": [await meet(chromium) for _ in range(rounds + 1)][1:]}
+        met = [await meet(chromium) for _ in range(rounds + 1)][1:]
+        watched = [await watch(chromium) for _ in range(rounds + 1)][1:]
+    return {"loads": loads, "met_ms": met, "watched_ms": watched}
 
 
 def shown(values: list[float]) -> str:
@@ -230,6 +259,7 @@ def main() -> None:
         [[visit, *(shown([one[visit][key] for one in loads]) for key in loads[0][visit])] for visit in loads[0]],
     )
     print(f"\nlink to being seen and heard: {shown(runs['met_ms'])} ms")
+    print(f"link of a webinar to seeing the stage: {shown(runs['watched_ms'])} ms")
     save(options.output, {"circumstances": circumstances(), **runs})
 
 

@@ -172,7 +172,12 @@ class Firefox:
         self = cls()
         profile = folder / "profile"
         profile.mkdir(parents=True, exist_ok=True)
-        lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});" for key, value in FIREFOX_PREFERENCES.items()]
+        self.downloads = folder / "downloads"
+        preferences = FIREFOX_PREFERENCES | {
+            "browser.download.folderList": 2,
+            "browser.download.dir": str(self.downloads),
+        }
+        lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});" for key, value in preferences.items()]
         (profile / "user.js").write_text("\n".join(lines))
         command = ["firefox-esr", "--headless", "--no-remote", "--remote-debugging-port=0", "--profile", str(profile)]
         self._process = await asyncio.create_subprocess_exec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,8 +13,10 @@ from tests.e2e.daemon import REPOSITORY, Daemon
 
 SCREENSHOTS = REPOSITORY / "screenshots"
 # Below the ports that the kernel gives to who calls: one of them, not yet forgotten, keeps a daemon from starting.
+# Tests that run side by side (pytest-xdist's `gw0`, `gw1`) have a thousand each.
 HOST = "127.0.0.1"
-PORT, TURN_PORT, TURNS_PORT = 25080, 25478, 25349
+FIRST_PORT = 25000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORT, TURN_PORT, TURNS_PORT = FIRST_PORT + 80, FIRST_PORT + 478, FIRST_PORT + 349
 PAGE = f"http://{HOST}:{PORT}"
 # Chromium asks nobody which screen.
 SHARE = ["--auto-select-desktop-capture-source=Entire screen"]
@@ -25,10 +28,15 @@ async def loopback_daemon(folder: Path, **http: object) -> AsyncIterator[Daemon]
     """The daemon on ports of these tests, with these keys of `[http]`."""
     made = Daemon(
         folder,
-        http={"listen": f"{HOST}:{PORT}", "tls_listen": f"{HOST}:25443", **http},
-        turn={"listen": [HOST], "port": TURN_PORT, "tls_port": TURNS_PORT, "relay_ports": [25001, 25079]},
-        sfu={"port": 25000},
-        metrics={"listen": f"{HOST}:25641"},
+        http={"listen": f"{HOST}:{PORT}", "tls_listen": f"{HOST}:{FIRST_PORT + 443}", **http},
+        turn={
+            "listen": [HOST],
+            "port": TURN_PORT,
+            "tls_port": TURNS_PORT,
+            "relay_ports": [FIRST_PORT + 1, FIRST_PORT + 79],
+        },
+        sfu={"port": FIRST_PORT},
+        metrics={"listen": f"{HOST}:{FIRST_PORT + 641}"},
     )
     await made.start()
     try:

@@ -11,7 +11,7 @@ from tests.e2e.browsers import Chromium
 from tests.e2e.call import Person, until
 from tests.e2e.conftest import DAEMON_ADDRESS, PersonFactory
 from tests.e2e.daemon import Daemon, total
-from tests.e2e.network import Host
+from tests.e2e.network import Host, Switch
 from tests.e2e.page import PHONE, both_themes, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.netns]
@@ -50,14 +50,23 @@ async def outcome_of(person: Person, action: str) -> dict[str, Any]:
 LINE = ("websocket", "call", "stun", "turn-udp", "turn-tcp", "turn-tls", "download", "upload")
 
 
-async def test_where_all_is_well_it_says_so(lan: dict[str, Host], daemon: Daemon, person: PersonFactory) -> None:
+@pytest.fixture
+def both_families(switch: Switch, lan: dict[str, Host]) -> None:
+    """IPv6 beside IPv4 on the LAN, before anybody starts."""
+    for number, host in enumerate((lan["daemon"], lan["a"]), 1):
+        host.ip("address", "add", f"fd77::{number}/64", "dev", switch.interfaces[host], "nodad")
+
+
+async def test_where_all_is_well_it_says_so(
+    lan: dict[str, Host], both_families: None, daemon: Daemon, person: PersonFactory
+) -> None:
     ada = await person("Ada", Chromium, lan["a"], permissions=["clipboard-read", "clipboard-write"])
     await ada.browser.open(DIAG)
     await ada.browser.page.wait_for_selector('[data-action="test-line"]')  # type: ignore[attr-defined]
     await picture(ada, "diag-before")
     found = await outcome_of(ada, "test-line")
     assert {check: found["outcomes"][check] for check in LINE} == dict.fromkeys(LINE, "good")
-    assert found["outcomes"]["ipv6"] == "none"  # this LAN has none
+    assert found["outcomes"]["ipv6"] == "good"
     assert found["outcomes"]["camera"] == found["outcomes"]["microphone"] == ""
     assert found["details"]["call"].startswith("Direct, over UDP.")
     assert found["sentence"] == "Your connection works well. Camera and microphone have not been tested."
@@ -83,7 +92,14 @@ async def test_where_udp_is_blocked_it_says_so(lan: dict[str, Host], daemon: Dae
     found = await outcome_of(ada, "test-line")
     assert found["sentence"] == "Your network blocks UDP: calls go through the relay and may be slower."
     assert found["verdict"] == "poor"
-    expected = {"websocket": "good", "stun": "bad", "turn-udp": "bad", "turn-tcp": "good", "call": "poor"}
+    expected = {
+        "ipv6": "none",
+        "websocket": "good",
+        "stun": "bad",
+        "turn-udp": "bad",
+        "turn-tcp": "good",
+        "call": "poor",
+    }
     assert {check: found["outcomes"][check] for check in expected} == expected
     assert found["details"]["call"].startswith("Through the relay, over T")
     await both_themes(ada, "diag-no-udp-phone")

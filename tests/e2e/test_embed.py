@@ -13,11 +13,11 @@ from tests.e2e.browsers import Chromium
 from tests.e2e.call import until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
-from tests.e2e.page import HOST, PAGE, loopback_daemon, picture
+from tests.e2e.page import HOST, PAGE, PORT, loopback_daemon, picture
 
 pytestmark = pytest.mark.browser
 
-SITE, OTHER_SITE = f"http://{HOST}:25090", f"http://{HOST}:25091"
+SITE, OTHER_SITE = f"http://{HOST}:{PORT + 10}", f"http://{HOST}:{PORT + 11}"
 ROOM = f"{PAGE}/r/embedded-room"
 EMBEDDER = f"""<!doctype html><title>A site of somebody else</title>
 <h1>Our club</h1>

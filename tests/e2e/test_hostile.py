@@ -24,7 +24,7 @@ from wire import stun
 
 HOST = "127.0.0.1"
 # Below the ephemeral ports, so that no client's socket is in the way.
-HTTP, TLS, TURN, TURNS, SFU, METRICS = 26080, 26443, 26478, 26349, 26000, 26641
+HTTP, TLS, TURN, TURNS, SFU, METRICS = 24080, 24443, 24478, 24349, 24000, 24641
 PACKETS = 1500
 PACKETS_PER_SECOND = 250
 
@@ -35,7 +35,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     made = Daemon(
         tmp_path / "daemon",
         http={"listen": f"{HOST}:{HTTP}", "tls_listen": f"{HOST}:{TLS}"},
-        turn={"listen": [HOST], "port": TURN, "tls_port": TURNS, "relay_ports": [26001, 26079]},
+        turn={"listen": [HOST], "port": TURN, "tls_port": TURNS, "relay_ports": [24001, 24079]},
         sfu={"port": SFU},
         metrics={"listen": f"{HOST}:{METRICS}"},
     )

@@ -15,6 +15,7 @@ from tests.e2e.conftest import DAEMON_ADDRESS, Scene
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.alone,
     pytest.mark.netns,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.usefixtures("kept"),

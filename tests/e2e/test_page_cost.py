@@ -16,7 +16,7 @@ from tests.e2e.crowd import crowd
 from tests.e2e.daemon import Daemon
 from tests.e2e.page import PAGE, hide
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 ROOM = f"{PAGE}/r/nine"
 PEOPLE = 9
 SECONDS = 5.0

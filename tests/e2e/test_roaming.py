@@ -16,7 +16,7 @@ from tests.e2e.home import VISITOR_NAT
 from tests.e2e.network import Host, Network
 from tests.e2e.watching import recorded, watch
 
-pytestmark = [pytest.mark.browser, pytest.mark.netns]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.netns]
 SERVER = "203.0.113.7"
 BACK_SECONDS = 2.0
 # Chromium on Linux tells its WebRTC of a new address two seconds after it is there (its network change notifier waits

@@ -13,7 +13,7 @@ from tests.e2e.daemon import Daemon
 from tests.e2e.network import Host, Switch
 from tests.e2e.watching import Timeline, recorded, watch
 
-pytestmark = [pytest.mark.browser, pytest.mark.netns]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.netns]
 ROOM = f"https://{DAEMON_ADDRESS}:8443/r/squeeze"
 LARGE = {"viewport": {"width": 1920, "height": 1200}}  # three tiles in it are larger than 640 pixels: the top layer
 # Of ten frames a second; what is longer where no link is narrow is the machine: encoder and decoder wait.
