@@ -14,7 +14,7 @@ from tests.e2e.conftest import DAEMON_ADDRESS, PersonFactory
 from tests.e2e.daemon import REPOSITORY, Daemon
 from tests.e2e.network import Host
 
-pytestmark = [pytest.mark.browser, pytest.mark.netns]
+pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.alone]
 CLIENTS = Path(__file__).parent / "clients"
 SOCKET = f"wss://{DAEMON_ADDRESS}:8443/r/strangers/ws"
 
@@ -22,16 +22,19 @@ SOCKET = f"wss://{DAEMON_ADDRESS}:8443/r/strangers/ws"
 async def rises(process: asyncio.subprocess.Process, others: int) -> None:
     """Awaits reports in which video and audio rise five times in a row with `others` participants seen."""
     assert process.stdout
-    previous = {"video": 0, "audio": 0}
+    reports = [{"video": 0, "audio": 0}]
     rising = 0
-    async with asyncio.timeout(60):
-        while rising < 5:
-            line = await process.stdout.readline()
-            assert line, "the client ended"
-            report = json.loads(line)
-            up = report["video"] > previous["video"] and report["audio"] > previous["audio"]
-            rising = rising + 1 if up and report["participants"] == others else 0
-            previous = report
+    try:
+        async with asyncio.timeout(60):
+            while rising < 5:
+                line = await process.stdout.readline()
+                assert line, "the client ended"
+                report, previous = json.loads(line), reports[-1]
+                up = report["video"] > previous["video"] and report["audio"] > previous["audio"]
+                rising = rising + 1 if up and report["participants"] == others else 0
+                reports.append(report)
+    except TimeoutError:
+        raise AssertionError(f"no five reports that rise in a row; the last: {reports[-8:]}") from None
 
 
 async def test_aiortc_and_wrtc_join_over_the_documented_protocol(
