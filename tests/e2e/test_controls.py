@@ -12,7 +12,7 @@ from tests.e2e.daemon import Daemon
 from tests.e2e.devices import HEADSET_HZ, device, hears, with_devices
 from tests.e2e.page import PAGE, PHONE, both_themes, picture
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 CALL = "document.querySelector('turnd-call').call"
 STATE = f"{CALL}.store.state"
 # What the page asks of the browser, noted on the way there.

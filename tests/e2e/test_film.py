@@ -14,7 +14,7 @@ from tests.e2e.conftest import SCREENSHOTS, PersonFactory
 from tests.e2e.daemon import Daemon
 from tests.e2e.page import PAGE, PHONE, both_themes, hide
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 ROOM = f"{PAGE}/r/cinema"
 CALL = "document.querySelector('turnd-call').call"
 SECONDS = 20

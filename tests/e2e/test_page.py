@@ -18,7 +18,7 @@ from turnd.ice_servers import turn_urls
 from turnd.state import StateDirectory
 from turnd.turn.credentials import rest_credentials
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 SHARE = ["--auto-select-desktop-capture-source=Entire screen"]
 
 

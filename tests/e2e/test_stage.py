@@ -13,7 +13,7 @@ from tests.e2e.crowd import Crowd, crowd
 from tests.e2e.daemon import Daemon
 from tests.e2e.page import PAGE, PHONE, both_themes
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 ROOM = f"{PAGE}/r/stage"
 # Each tile that is seen: its key, its name, its box where it will come to rest, and how it stands.
 TILES = """[...document.querySelectorAll('turnd-tile:not([hidden])')].map(tile => {
@@ -24,6 +24,17 @@ TILES = """[...document.querySelectorAll('turnd-tile:not([hidden])')].map(tile =
 })"""
 STATE = "document.querySelector('turnd-call').call.store.state"
 Tile = dict[str, Any]
+
+# The least that any tile was opaque in any frame from now on.
+FAINTEST = """() => {
+  window.faintest = 1;
+  const look = () => {
+    for (const tile of document.querySelectorAll("turnd-tile:not([hidden])"))
+      window.faintest = Math.min(window.faintest, Number(getComputedStyle(tile).opacity));
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
 
 
 class Stage:
@@ -114,6 +125,13 @@ async def own_picture(ada: Stage, others: Crowd) -> None:
     [self_view] = [tile for tile in two if tile["floating"]]
     assert self_view["key"] == "self"
     await ada.pictures("stage-2")
+    # A window that is drawn smaller makes nobody vanish, not for a moment.
+    await ada.person.browser.evaluate(FAINTEST)
+    await ada.person.browser.resize(900, 700)
+    await ada.settled()
+    await ada.person.browser.resize(1280, 800)
+    await ada.settled()
+    assert await ada.person.browser.evaluate("faintest") == 1
     await ada.page.focus("turnd-tile.is-floating")
     await ada.page.keyboard.press("ArrowUp")
     raised = await ada.own()

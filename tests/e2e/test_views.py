@@ -19,7 +19,7 @@ from tests.e2e.crowd import Crowd, crowd
 from tests.e2e.daemon import Daemon
 from tests.e2e.page import PAGE, PHONE
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 DEVICES: dict[str, dict[str, Any]] = {"desktop": {}, "phone": PHONE}
 SHARE = ["--auto-select-desktop-capture-source=Entire screen"]

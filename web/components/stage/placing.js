@@ -44,7 +44,10 @@ export class Placing {
       const before = this.#boxes.get(key);
       if (same(box, before)) continue;
       this.#boxes.set(key, box);
-      this.#put(tile, key, box, glide ? before : undefined);
+      this.#put(tile, key, box);
+      if (still.matches) continue;
+      if (!before) tile.animate({ opacity: [0, 1] }, GLIDE);
+      else if (glide) this.#glide(tile, key, before, box);
     }
     for (const key of this.#boxes.keys()) if (!tiles.has(key)) this.#boxes.delete(key);
   }
@@ -56,22 +59,20 @@ export class Placing {
     tile.style.transform = `translate(${box.x}px, ${box.y}px)`;
   }
 
-  /** @param {Tile} tile @param {string} key @param {Box} box @param {Box | undefined} before */
-  #put(tile, key, box, before) {
-    const { style } = tile;
-    const transform = `translate(${box.x}px, ${box.y}px)`;
+  /** @param {Tile} tile @param {string} key @param {Box} box */
+  #put(tile, key, { x, y, width, height }) {
     tile.hidden = false;
-    style.width = `${box.width}px`;
-    style.height = `${box.height}px`;
-    style.transform = transform;
+    tile.style.width = `${width}px`;
+    tile.style.height = `${height}px`;
+    tile.style.transform = `translate(${x}px, ${y}px)`;
     this.#glides.get(key)?.cancel();
     this.#glides.delete(key);
-    if (still.matches) return;
-    if (!before) {
-      tile.animate({ opacity: [0, 1] }, GLIDE);
-      return;
-    }
-    const from = `translate(${before.x}px, ${before.y}px) scale(${before.width / box.width}, ${before.height / box.height})`;
-    this.#glides.set(key, tile.animate({ transform: [from, transform] }, GLIDE));
+  }
+
+  /** @param {Tile} tile @param {string} key @param {Box} from @param {Box} to */
+  #glide(tile, key, from, to) {
+    const scale = `scale(${from.width / to.width}, ${from.height / to.height})`;
+    const transform = [`translate(${from.x}px, ${from.y}px) ${scale}`, tile.style.transform];
+    this.#glides.set(key, tile.animate({ transform }, GLIDE));
   }
 }
