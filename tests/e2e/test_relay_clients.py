@@ -35,7 +35,12 @@ from tests.e2e.relay_clients import (
     meet,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.netns, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.alone,  # werift asks a few times for its way, and never again
+    pytest.mark.netns,
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 NAME, NAME_IPV6 = "turn.test", "six.turn.test"
 SIZES = [*[1200] * 250, 16_384, *[1200] * 250, 16_384, 4, 16_384]
