@@ -104,6 +104,7 @@ class Watched:
             "/usr/bin/chromium",
             *CHROMIUM_ARGUMENTS,
             "--use-fake-device-for-media-stream=fps=20",
+            "--window-size=1280,800",
             f"--user-data-dir={folder}",
             "--remote-debugging-port=0",
             "about:blank",
@@ -141,10 +142,10 @@ class Watched:
         """A context of its own, without cookies or a cache."""
         return str((await self.ask("Target.createBrowserContext"))["browserContextId"])
 
-    async def open(self, who: str, url: str) -> Page:
-        """Begins to load a page, which nothing looks at until it is asked."""
-        window = {"newWindow": True, "width": 1280, "height": 800}
-        target = await self.ask("Target.createTarget", url=url, browserContextId=who, **window)
+    async def open(self, url: str, who: str | None = None) -> Page:
+        """Begins to load a page, which nothing looks at until it is asked; `who` has a window of their own."""
+        window = {"browserContextId": who, "newWindow": True, "width": 1280, "height": 800} if who else {}
+        target = await self.ask("Target.createTarget", url=url, **window)
         return Page(self, target["targetId"])
 
 
@@ -188,9 +189,8 @@ async def load(folder: Path) -> dict[str, Any]:
     """What a visitor's browser loads and when it shows it: the first time, and again."""
     figures = {}
     async with Watched.start(folder) as chromium:
-        bob = await chromium.somebody()
         for visit in ("first visit", "again"):
-            page = await chromium.open(bob, ROOM)
+            page = await chromium.open(ROOM)
             await asyncio.sleep(QUIET_S)
             figures[visit] = await page.evaluate(LOADED)
             await page.close()
@@ -199,11 +199,11 @@ async def load(folder: Path) -> dict[str, Any]:
 
 async def meet(chromium: Watched) -> float:
     """Milliseconds from Bob's link until Ada sees and hears him."""
-    ada = await chromium.open(await chromium.somebody(), f"{ROOM}?name=Ada")
+    ada = await chromium.open(f"{ROOM}?name=Ada", await chromium.somebody())
     await ada.click(JOIN)
     await ada.place(OWN_PICTURE)
     await ada.evaluate(f"() => {{ window.met = ({MET})(); }}")
-    bob = await chromium.open(await chromium.somebody(), f"{ROOM}?name=Bob")
+    bob = await chromium.open(f"{ROOM}?name=Bob", await chromium.somebody())
     await bob.click(JOIN)
     met_at: float = await asyncio.wait_for(ada.evaluate("() => window.met"), 30)
     started_at: float = await bob.evaluate("() => performance.timeOrigin")
@@ -214,11 +214,11 @@ async def meet(chromium: Watched) -> float:
 
 async def watch(chromium: Watched) -> float:
     """Milliseconds from a viewer's link to a webinar until they see the stage."""
-    host = await chromium.open(await chromium.somebody(), f"{WEBINAR}&name=Host")
+    host = await chromium.open(f"{WEBINAR}&name=Host", await chromium.somebody())
     for selector in (JOIN, CAMERA):
         await host.click(selector)
     await host.place(OWN_PICTURE)
-    viewer = await chromium.open(await chromium.somebody(), f"{WEBINAR}&name=Vera")
+    viewer = await chromium.open(f"{WEBINAR}&name=Vera", await chromium.somebody())
     await viewer.click(JOIN)
     seen_at: float = await asyncio.wait_for(viewer.evaluate(SEEN), 30)
     started_at: float = await viewer.evaluate("() => performance.timeOrigin")
