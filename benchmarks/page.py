@@ -33,7 +33,7 @@ from tests.e2e.browsers import CHROMIUM_ARGUMENTS
 
 ROOM = f"http://{HOST}:{HTTP_PORT}/r/benchmark-of-the-page"
 WEBINAR = f"http://{HOST}:{HTTP_PORT}/r/benchmark-of-a-webinar?webinar"
-CAMERA = '[data-action="camera"]:not([disabled])'
+CAMERA = 'turnd-controls [data-action="camera"]'
 JOIN = '[data-action="join"]'
 OWN_PICTURE = 'turnd-call[data-phase="call"] turnd-tile.is-self video'
 NOW = "performance.timeOrigin + performance.now()"
