@@ -69,11 +69,11 @@ class Person:
         self.name = name
         self.browser = browser
 
-    async def join(self, url: str) -> None:
-        """Opens the room, types a name, presses join."""
+    async def join(self, url: str, button: str = "join") -> None:
+        """Opens the room, types a name, presses join; with "join-silently" no device is opened."""
         await self.browser.open(url)
         await self.browser.fill('[data-field="name"]', self.name)
-        await self.browser.click('[data-action="join"]')
+        await self.browser.click(f'[data-action="{button}"]')
 
     async def inbound(self) -> list[dict[str, Any]]:
         """The inbound RTP statistics of what this person receives."""

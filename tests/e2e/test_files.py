@@ -27,9 +27,7 @@ MEGABYTE = 1_000_000
 async def come(person: Person, url: str) -> Any:
     """Joins without devices, which nothing here needs, and opens the chat; the page."""
     page = person.browser.page  # type: ignore[attr-defined]
-    await person.browser.open(url)
-    await person.browser.fill('[data-field="name"]', person.name)
-    await person.browser.click('[data-action="join-silently"]')
+    await person.join(url, "join-silently")
     await page.wait_for_selector('turnd-call[data-phase="call"]')
     await person.browser.click('[data-action="chat"]')
     return page

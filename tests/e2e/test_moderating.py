@@ -39,11 +39,8 @@ async def shows_all(person: Person, view: str) -> None:
 
 async def knock(person: Person, url: str, button: str = "join-silently") -> Page:
     """Opens the room and asks to come in, without devices unless they have been used before."""
-    page = page_of(person)
-    await page.goto(url)
-    await page.fill('[data-field="name"]', person.name)
-    await page.click(f'[data-action="{button}"]')
-    return page
+    await person.join(url, button)
+    return page_of(person)
 
 
 async def enters(person: Person, url: str, button: str = "join-silently") -> Page:

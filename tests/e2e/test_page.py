@@ -157,9 +157,7 @@ async def test_joining_without_devices_never_asks_for_them(
         "window.asked = 0; const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
         "navigator.mediaDevices.getUserMedia = (...options) => { window.asked += 1; return ask(...options); };"
     )
-    await listener.browser.open(room)
-    await listener.browser.fill('[data-field="name"]', "Léa")
-    await listener.browser.click('[data-action="join-silently"]')
+    await listener.join(room, "join-silently")
     await listener.sees_others(2)
     assert await listener.browser.evaluate("window.asked") == 0
     assert await listener.browser.evaluate("document.querySelector('turnd-call').call.publishConnection") is None

@@ -27,9 +27,7 @@ LINES = """[...document.querySelectorAll('.chat-item')].map(item => [
 async def come(person: Person, url: str, *, panel: str = "chat", webinar: bool = False) -> Any:
     """Joins without devices, which nothing here needs, and opens a panel; the page."""
     page = person.browser.page  # type: ignore[attr-defined]
-    await person.browser.open(url)
-    await person.browser.fill('[data-field="name"]', person.name)
-    await person.browser.click('[data-action="join"]' if webinar else '[data-action="join-silently"]')
+    await person.join(url, "join" if webinar else "join-silently")
     await page.wait_for_selector('turnd-call[data-phase="call"]')
     if panel:
         await person.browser.click(f'[data-action="{panel}"]')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -16,8 +15,6 @@ from signalling.files import UNFINISHED_SECONDS
 from signalling.server import SignallingSettings
 from tests.signalling.house import House
 from tests.signalling.tus_client import RawUpload, Tus, stored, until
-
-Open = Callable[..., Awaitable[House]]
 
 
 async def test_what_came_before_the_cut_stays(house: House, tus: Tus) -> None:
@@ -44,8 +41,7 @@ async def test_who_comes_back_ends_the_request_that_hangs(house: House, tus: Tus
         lambda offset: tus.patch(url, ada, offset, b"x"),
     ):
         hanging = RawUpload(house, url, ada, await tus.offset(url), 5)
-        await hanging.begin(b"ab")
-        await until(lambda: bool(house.service.storage.exchange._receiving))
+        await hanging.hang(b"ab")
         response = await again(await tus.offset(url))
         assert response.status in (200, 204)
         assert await hanging.status() == 0
@@ -74,8 +70,7 @@ async def test_who_leaves_with_the_last_byte_finds_the_file_sent_when_they_ask_a
     ada, bob = await house.join("Ada"), await house.join("Bob")
     url = await tus.create(ada, 4)
     raw = RawUpload(house, url, ada, 0, 4)
-    await raw.begin(b"ab")
-    await until(lambda: bool(house.service.storage.exchange._receiving))
+    await raw.hang(b"ab")
     await ada.send(type="leave")
     await ada.close_code()
     raw.writer.write(b"cd")
@@ -116,8 +111,7 @@ async def test_a_body_that_is_no_http_is_no_fault_of_ours(
     assert await raw.status() == 400
     assert await tus.offset(url) in (0, 3)
     later = RawUpload(house, url, ada, await tus.offset(url), None)
-    await later.begin(b"3\r\nabc\r\n")
-    await until(lambda: bool(house.service.storage.exchange._receiving))
+    await later.hang(b"3\r\nabc\r\n")
     later.writer.write(b"zz\r\n")
     assert await later.status() == 408
     assert await tus.offset(url) in (3, 6)
@@ -160,8 +154,7 @@ async def test_a_room_takes_its_files_and_uploads_with_it(house: House, tus: Tus
     file = await tus.upload(ada, b"hello")
     url = await tus.create(ada, 10)
     hanging = RawUpload(house, url, ada, 0, 10)
-    await hanging.begin(b"ab")
-    await until(lambda: bool(house.service.storage.exchange._receiving))
+    await hanging.hang(b"ab")
     await ada.send(type="leave")
     await ada.close_code()
     assert await hanging.status() == 0
@@ -176,8 +169,7 @@ async def test_an_upload_can_be_cancelled_while_it_comes(house: House, tus: Tus)
     ada = await house.join("Ada")
     url = await tus.create(ada, 10)
     hanging = RawUpload(house, url, ada, 0, 10)
-    await hanging.begin(b"ab")
-    await until(lambda: bool(house.service.storage.exchange._receiving))
+    await hanging.hang(b"ab")
     assert (await tus.request("DELETE", url, ada)).status == 204
     assert await hanging.status() == 0
     await until(lambda: not stored(house))

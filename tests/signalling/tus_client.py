@@ -101,6 +101,11 @@ class RawUpload:
         self.writer.write(self._head.encode() + data)
         await self.writer.drain()
 
+    async def hang(self, data: bytes) -> None:
+        """Begins, and is being received when this returns."""
+        await self.begin(data)
+        await until(lambda: bool(self._house.service.storage.exchange._receiving))
+
     async def status(self) -> int:
         """Of the answer; 0 when the connection ends without one."""
         async with asyncio.timeout(5):
