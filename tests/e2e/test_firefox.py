@@ -87,14 +87,14 @@ async def test_a_call_from_firefox(loopback: Daemon, person: PersonFactory, tmp_
     sent.write_bytes(body)
     await page.set_input_files('[data-field="files"]', sent)
     await press(bob, "send")
-    await holds(ada, "document.querySelectorAll('[data-file] [data-action=\"download\"]').length === 2")
+    await holds(ada, "document.querySelectorAll('[data-file] [data-action=\"download\"]').length === 2", 30)
     await ada.browser.click(".chat-item:last-of-type [data-action='download']")
     saved = ada.browser.downloads / sent.name  # type: ignore[attr-defined]
 
     async def came() -> bool:
         return saved.exists() and hashlib.sha256(saved.read_bytes()).digest() == hashlib.sha256(body).digest()
 
-    await until("Firefox has saved the file", came, 10)
+    await until("Firefox has saved the file", came, 30)
     await ada.browser.fill('[data-field="message"]', "Voilà")
     await press(ada, "send")
     await holds(bob, f"{STATE}.chat.at(-1).text === 'Voilà'")

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SLICE_BYTES, UploadPace } from "../../web/js/upload-pace.js";
+import { SLICE_BYTES, UploadPace, roundTripOf } from "../../web/js/upload-pace.js";
 
 /** A line that takes so many bytes a second and queues the rest. Round trips of media are reported once a second, as RTCP does. */
 class Line {
@@ -10,6 +10,8 @@ class Line {
   queues = [];
   #idleAt = 0;
   #reported = 0;
+  /** Seconds by which a report is late because a machine is busy. */
+  busy = () => 0;
 
   constructor(bytesPerSecond, base) {
     this.bytesPerSecond = bytesPerSecond;
@@ -21,7 +23,7 @@ class Line {
     for (const end = this.now + ms; this.now < end; this.now += 10) {
       const queue = Math.max(0, this.#idleAt - this.now) / 1000;
       this.queues.push(queue);
-      if (this.now % 1000 < 10) this.#reported = this.base + queue;
+      if (this.now % 1000 < 10) this.#reported = this.base + queue + this.busy();
     }
   }
 
@@ -72,4 +74,35 @@ test("a network that is slower for good is not taken for a queue for ever", asyn
   const before = line.sent;
   await line.run(20);
   assert.ok(line.sent - before > 20 * 50_000, `${line.sent - before} bytes in 20 s`);
+});
+
+for (const [what, busy] of [["for good", () => 0.2], ["for five seconds at a time", (now) => 0.05 + 0.2 * (Math.floor(now / 5000) % 2)]]) {
+  test(`a machine that is busy ${what} is not taken for a queue`, async () => {
+    const line = new Line(10_000_000, 0.005);
+    await line.run(3);
+    line.busy = () => busy(line.now);
+    await line.run(20);
+    const before = line.sent;
+    await line.run(20);
+    assert.ok(line.sent - before > 20 * 500_000, `${line.sent - before} bytes in 20 s`);
+  });
+}
+
+/** A connection whose streams report these round trips. */
+function connection(...streams) {
+  const stats = new Map();
+  for (const [index, { roundTripTime, active }] of streams.entries()) {
+    stats.set(`out${index}`, { type: "outbound-rtp", active });
+    stats.set(`in${index}`, { type: "remote-inbound-rtp", localId: `out${index}`, roundTripTime });
+  }
+  return { connectionState: "connected", getStats: async () => stats };
+}
+
+test("what a round trip takes is told by the streams that send", async () => {
+  const late = { roundTripTime: 0.224 };
+  assert.equal(await roundTripOf(connection(late, { roundTripTime: 0.013, active: true }, {})), 0.013);
+  assert.equal(await roundTripOf(connection(late, { roundTripTime: 0.002, active: false })), 0.224);
+  assert.equal(await roundTripOf(connection({})), 0);
+  assert.equal(await roundTripOf(connection()), null);
+  assert.equal(await roundTripOf(null), null);
 });

@@ -19,6 +19,8 @@ const LOOK_MS = 250;
 const HOLD_MS = 1500;
 /** Networks change: what was the best once is believed less with each look. */
 const AGEING_SECONDS = 0.0005;
+/** A queue that is still so long, of what it was before we went at half the rate, is not ours: others fill it, or a machine is busy. */
+const UNMOVED = 0.75;
 const GROWTH = 1.1;
 /** The rate rises no further above what was reached than this. */
 const AHEAD = 1.5;
@@ -30,6 +32,8 @@ export class UploadPace {
   #free = true;
   #lookedAt = -Infinity;
   #heldUntil = -Infinity;
+  /** The queue for which the rate was halved last, in seconds. */
+  #queue = Infinity;
 
   /** @param {() => Promise<number | null>} roundTrip seconds that our media takes to the server and back; null: we send none @param {() => number} now ms */
   constructor(roundTrip, now) {
@@ -62,15 +66,29 @@ export class UploadPace {
     this.#free = seconds === null;
     if (seconds === null) return;
     this.#shortest = Math.min(this.#shortest + AGEING_SECONDS, seconds);
-    if (seconds - this.#shortest < QUEUE_SECONDS || this.now() < this.#heldUntil) return;
+    const queue = seconds - this.#shortest;
+    if (queue < QUEUE_SECONDS) this.#queue = Infinity;
+    if (queue < QUEUE_SECONDS || this.now() < this.#heldUntil) return;
+    if (queue > this.#queue * UNMOVED) {
+      this.#shortest = seconds;
+      this.#queue = Infinity;
+      return;
+    }
     this.#rate = Math.max(LEAST_RATE, this.#rate / 2);
+    this.#queue = queue;
     this.#heldUntil = this.now() + HOLD_MS;
   }
 }
 
-/** The longest of what is known of our media's round trips. @param {RTCPeerConnection | null} connection @returns {Promise<number | null>} */
+/**
+ * What a round trip of our media takes, in seconds. All streams share one line, so a queue shows in each of them: the least counts.
+ * A single one can be wrong for five seconds, when a busy machine was late with its last sender report; a layer at rest sends none.
+ * @param {RTCPeerConnection | null} connection @returns {Promise<number | null>}
+ */
 export async function roundTripOf(connection) {
   if (connection?.connectionState !== "connected") return null;
-  const times = [...(await connection.getStats()).values()].filter(({ type }) => type === "remote-inbound-rtp").map(({ roundTripTime }) => roundTripTime ?? 0);
-  return times.length > 0 ? Math.max(...times) : null;
+  const stats = await connection.getStats();
+  const reports = [...stats.values()].filter(({ type, localId }) => type === "remote-inbound-rtp" && stats.get(localId)?.active !== false);
+  const times = reports.map(({ roundTripTime }) => roundTripTime ?? 0).filter((seconds) => seconds > 0);
+  return times.length > 0 ? Math.min(...times) : reports.length > 0 ? 0 : null;
 }
