@@ -19,5 +19,6 @@ setup(
             "cdivision": True,
             "initializedcheck": False,
         },
-    )
+    ),
+    options={"build_ext": {"parallel": len(MODULES)}},
 )

@@ -19,6 +19,15 @@ from turnd.state import StateDirectory
 from turnd.turn.credentials import rest_credentials
 
 pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+# More guesses of a room's password than one address has.
+GUESS = """async (url) => {
+  for (let guess = 0; guess < 12; guess += 1) {
+    const socket = new WebSocket(url.replace("http", "ws") + "/ws");
+    await new Promise((opened) => { socket.onopen = opened; });
+    socket.send(JSON.stringify({ type: "join", version: 1, name: "Guess", password: String(guess) }));
+    await new Promise((closed) => { socket.onclose = closed; });
+  }
+}"""
 SHARE = ["--auto-select-desktop-capture-source=Entire screen"]
 
 
@@ -223,6 +232,16 @@ async def test_a_room_password_is_asked_for(room: str, visitor: PersonFactory) -
     await guest.browser.fill('[data-field="room-password"]', "sésame")
     await guest.browser.click('[data-action="password-join"]')
     await asyncio.gather(host.sees_others(1), guest.sees_others(1))
+
+    # Where too many guess, who knows it waits too, and is told why.
+    page = guest.browser.page  # type: ignore[attr-defined]
+    await guest.browser.click('[data-action="leave"]')
+    await guest.browser.click('[data-action="rejoin"]')
+    await page.evaluate(GUESS, room)
+    await guest.browser.click('[data-action="join"]')
+    waiting = await page.wait_for_selector('[data-banner="waiting"]', state="visible")
+    assert "tentatives" in await waiting.inner_text()
+    await picture(guest, "crowded-fr-light")
 
 
 async def test_nothing_is_loaded_from_elsewhere(room: str, visitor: PersonFactory) -> None:

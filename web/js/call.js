@@ -104,7 +104,7 @@ export class Call {
   join({ name, password = this.#password }) {
     this.#password = password;
     remember({ name });
-    this.store.set({ phase: "joining", name, refused: "", ended: "", problem: null, passwordTried: password !== "" });
+    this.store.set({ phase: "joining", name, refused: "", crowded: false, ended: "", problem: null, passwordTried: password !== "" });
     this.signalling.join({ name, password, settings: this.settings, resume: this.seat.value, ...this.entry.pass });
     this.#lookAtHealth();
   }
@@ -222,6 +222,7 @@ export class Call {
     signalling.on("error", ({ code, message }) => {
       console.warn("turnd: the server says", code, message);
       if (code === "sdp") this.subscriber.watch.expectHealth();
+      if (code === "rate" && store.state.phase === "joining") store.set({ crowded: true });
     });
     signalling.on("refused", ({ code }) => {
       this.publisher.close();

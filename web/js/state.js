@@ -65,6 +65,7 @@ import { DEFAULT_CHOICES } from "./preferences.js";
  * @property {boolean} online the signalling socket stands
  * @property {boolean} mediaHealthy
  * @property {boolean} reconnecting broken for long enough to say so
+ * @property {boolean} crowded who wants in waits because others of the same address do; it is tried again by itself
  * @property {boolean} stuck media has not come through for long although the server answers: the network may forbid it
  * @property {boolean} soundBlocked the browser wants a press before it plays sound
  * @property {Capture} microphone
@@ -123,6 +124,7 @@ export function initialState() {
     online: false,
     mediaHealthy: true,
     reconnecting: false,
+    crowded: false,
     stuck: false,
     soundBlocked: false,
     microphone: "off",

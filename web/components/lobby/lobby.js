@@ -75,7 +75,7 @@ class Lobby extends View {
     this.#refused.hidden = state.refused === "" || state.refused === "password";
     if (state.refused) setText(this.#refused, this.#reason(state.refused));
     this.#waiting.hidden = !(joining && state.reconnecting);
-    setText(this.#waiting, "lobby.unreachable");
+    setText(this.#waiting, state.crowded ? "lobby.crowded" : "lobby.unreachable");
   }
 
   /** @param {string} code */
