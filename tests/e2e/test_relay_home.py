@@ -20,7 +20,7 @@ from tests.e2e.home import Home
 from tests.e2e.network import Network
 from tests.e2e.relay_clients import RELAY_TO_KERNEL, Authority, UnderNode, by, credentials, dropped, meet
 
-pytestmark = [pytest.mark.browser, pytest.mark.netns]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.netns]
 
 PUBLIC, INSIDE = "9.9.9.7", "192.168.1.10"  # miniupnpd tells no address of a documentation range
 TURN_PORTS = {"tcp": "3478, 5349", "udp": "3478, 5349, 40001-40100"}
