@@ -14,6 +14,7 @@ from tests.e2e.daemon import total
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.alone,
     pytest.mark.netns,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.usefixtures("kept"),

@@ -19,7 +19,7 @@ from tests.e2e.daemon import Daemon
 from tests.e2e.home import BOX_PUBLIC, Home
 from tests.e2e.network import Network
 
-pytestmark = [pytest.mark.browser, pytest.mark.netns]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.netns]
 
 ONLY_HTTPS = """
 table ip firewall {
