@@ -106,12 +106,14 @@ export class Call {
     remember({ name });
     this.store.set({ phase: "joining", name, refused: "", crowded: false, ended: "", problem: null, passwordTried: password !== "" });
     this.signalling.join({ name, password, settings: this.settings, resume: this.seat.value, ...this.entry.pass });
+    this.publisher.prepare();
     this.#lookAtHealth();
   }
 
   /** No longer wants in: stands before the door again, the devices as they are. */
   cancelJoin() {
     this.signalling.leave();
+    this.publisher.close();
     this.store.set({ phase: "lobby", waiting: null, reconnecting: false });
     this.#lookAtHealth();
   }

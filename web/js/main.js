@@ -4,6 +4,7 @@ import { preferredLanguage, useLanguage } from "./language.js";
 import { cleanRoomName } from "./room-name.js";
 import { Embedding, isFramed } from "./embed.js";
 import { Entry } from "./entry.js";
+import { canLayer } from "./codecs.js";
 import { showRememberedTheme } from "./themes.js";
 import "../components/appearance/appearance.js";
 import "../components/level/level.js";
@@ -20,10 +21,12 @@ import "../components/shortcuts/shortcuts.js";
 import { CallPage, makeCall } from "../components/call/call.js";
 
 /** What stands in the call follows once the way in is painted; elements become what they are when it is there. */
-function loadTheRest() {
+async function loadTheRest() {
   const later = document.querySelector("#later");
   if (later instanceof HTMLTemplateElement) document.head.append(later.content);
-  import("./call-parts.js");
+  await import("./call-parts.js");
+  // A browser's first connection takes it a while to make: here nobody waits for it.
+  canLayer("L1T3");
 }
 
 showRememberedTheme();

@@ -18,6 +18,8 @@ import { canEncode, canLayer, describe, preferCodec } from "./codecs.js";
 const RETRY_MS = 1500;
 /** A browser that sent into the void for longer believes in a few kbit/s and sends thumbnails; a new connection starts afresh. */
 const REBUILD_AFTER_MS = 4000;
+/** An offer that was made before the server let us in is good for so long; later the network may be another one. */
+const AHEAD_MS = 5000;
 
 /** @typedef {{transceiver: RTCRtpTransceiver, tuning: SenderTuning}} Sending */
 
@@ -25,6 +27,11 @@ const REBUILD_AFTER_MS = 4000;
 function longerSide(track) {
   const { width = 0, height = 0 } = track?.getSettings() ?? {};
   return Math.max(width, height);
+}
+
+/** @param {RTCPeerConnection} connection @param {boolean} iceRestart */
+async function offer(connection, iceRestart) {
+  await describe(connection, await connection.createOffer({ iceRestart }));
 }
 
 export class Publisher {
@@ -40,6 +47,8 @@ export class Publisher {
   #tracks = new Map();
   /** Offers of the present connection: what the next one must do, and whether one is under way. */
   #negotiation = { wanted: /** @type {{restart: boolean} | null} */ (null), busy: false };
+  /** The offer that waits for us to be in the room, and the codec it prefers. @type {{codec: VideoCodec, until_ms: number, described: Promise<void>} | null} */
+  #ahead = null;
 
   /**
    * @param {SignallingClient} signalling
@@ -60,7 +69,8 @@ export class Publisher {
   async setTrack(source, track) {
     this.#tracks.set(source, track);
     const sending = this.#sending.get(source);
-    if (sending) {
+    if (this.#ahead) this.close();
+    else if (sending) {
       await sending.transceiver.sender.replaceTrack(track);
       if (track) await sending.tuning.apply();
     } else if (track && this.connection) {
@@ -85,10 +95,22 @@ export class Publisher {
     for (const { tuning } of this.#sending.values()) tuning.apply();
   }
 
+  /** Makes the connection and its first offer while the server still lets us in; but relays are known only then. */
+  prepare() {
+    this.close();
+    const connection = this.relays.direct && this.#connect();
+    if (!connection) return;
+    const described = offer(connection, false);
+    described.catch(() => {}); // whoever uses it hears of it
+    this.#ahead = { codec: this.codec, until_ms: performance.now() + AHEAD_MS, described };
+  }
+
   /** We are in the room, for the first time or again. @param {boolean} resumed whether the server still knows our connections */
   joined(resumed) {
+    const ahead = this.#ahead;
+    if (ahead?.codec === this.codec && performance.now() < ahead.until_ms) this.#start();
     // What broke the socket may have changed our address, which ICE would notice seconds later.
-    if (resumed && this.connection && this.watch.broken_ms <= REBUILD_AFTER_MS) this.restart();
+    else if (!ahead && resumed && this.connection && this.watch.broken_ms <= REBUILD_AFTER_MS) this.restart();
     else this.rebuild();
   }
 
@@ -103,9 +125,18 @@ export class Publisher {
   /** A new connection with everything that is on now. Nothing is made before there is something to send. */
   rebuild() {
     this.close();
-    if (![...this.#tracks.values()].some(Boolean) || this.signalling.status !== "joined") return;
+    if (this.signalling.status === "joined" && this.#connect()) this.#start();
+  }
+
+  /** A connection for what is on now; null: nothing is. */
+  #connect() {
+    if (![...this.#tracks.values()].some(Boolean)) return null;
     this.connection = new RTCPeerConnection(this.relays.configuration());
     for (const [source, track] of this.#tracks) if (track) this.#addTransceiver(source, track);
+    return this.connection;
+  }
+
+  #start() {
     this.watch.attach(this.connection);
     this.#negotiate({ restart: false });
   }
@@ -115,6 +146,7 @@ export class Publisher {
     this.watch.close();
     this.connection?.close();
     this.connection = null;
+    this.#ahead = null;
     this.#sending.clear();
     this.#wanted = [];
     // What the old connection still waits for may never come: its loop ends with it.
@@ -181,7 +213,9 @@ export class Publisher {
   /** @param {RTCPeerConnection} connection @param {boolean} iceRestart */
   async #negotiateOnce(connection, iceRestart) {
     try {
-      await describe(connection, await connection.createOffer({ iceRestart }));
+      const described = this.#ahead?.described ?? offer(connection, iceRestart);
+      this.#ahead = null;
+      await described;
       // One added since the offer was made has no mid yet; the next offer, already wished for, has it.
       const known = [...this.#sending].filter(([, { transceiver }]) => transceiver.mid !== null);
       const tracks = known.map(([source, { transceiver }]) => ({ mid: transceiver.mid, source }));
