@@ -39,7 +39,7 @@ JOIN = '[data-action="join"]'
 OWN_PICTURE = 'turnd-call[data-phase="call"] turnd-tile.is-self video'
 NOW = "performance.timeOrigin + performance.now()"
 
-# In this time a browser or a window has started, or a page is loaded with all of its parts.
+# In this time a browser or a window has started, a page is loaded whole, or who came in stands in the room.
 QUIET_S = 3.0
 
 # What came over the network until now, in kB as sent, and when the first words or lines were painted: the form's, since
@@ -213,6 +213,7 @@ async def meet(chromium: Watched) -> float:
     await ada.go(f"{ROOM}?name=Ada")
     await ada.click(JOIN)
     await ada.place(OWN_PICTURE)
+    await asyncio.sleep(QUIET_S)
     await ada.evaluate(f"() => {{ window.met = ({MET})(); }}")
     await bob.go(f"{ROOM}?name=Bob")
     await bob.click(JOIN)
