@@ -154,7 +154,11 @@ class UnderNode:
 
 
 async def meet(left: Stack, left_peer: str, right: Stack, right_peer: str) -> list[dict[str, Any]]:
-    """Carries descriptions and candidates between two peers until their channel is open; the pair each selected."""
+    """Carries descriptions and candidates between two peers until their channel is open; the pair each selected.
+
+    Both ends of it are relays. The other's check may come before word of its candidate (RFC 8445 §7.3.1.3): it is
+    peer-reflexive then, and a relay for its own side.
+    """
 
     async def carry(source: Stack, source_peer: str, target: Stack, target_peer: str) -> None:
         while (candidate := await source.call(source_peer, "candidate")) is not None:
@@ -165,7 +169,11 @@ async def meet(left: Stack, left_peer: str, right: Stack, right_peer: str) -> li
     ends = (left, left_peer), (right, right_peer)
     carriers = [asyncio.create_task(carry(*source, *target)) for source, target in (ends, ends[::-1])]
     try:
-        return list(await asyncio.gather(*(stack.call(peer, "pair") for stack, peer in ends)))
+        pairs = await asyncio.gather(*(stack.call(peer, "pair") for stack, peer in ends))
+        for pair in pairs:
+            assert pair["local"] == "relay"
+            assert pair["remote"] in ("relay", "prflx")
+        return pairs
     finally:
         for carrier in carriers:
             carrier.cancel()
