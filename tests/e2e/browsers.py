@@ -63,6 +63,10 @@ FIREFOX_PREFERENCES = {
 }
 
 
+# What Firefox has not done by then it never does; a page waits for a minute at most.
+ANSWER_SECONDS = 90
+
+
 class Browser(Protocol):
     """One browser with one page."""
 
@@ -232,7 +236,7 @@ class Firefox:
         number = next(self._numbers)
         future = self._replies[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": params})
-        return await future
+        return await asyncio.wait_for(future, ANSWER_SECONDS)
 
     async def open(self, url: str) -> None:
         """Loads a page."""

@@ -9,11 +9,17 @@ from typing import Any
 
 from tests.e2e.browsers import Browser
 
+# Firefox never answers for a connection that is closed meanwhile, as it is when a call heals.
 STATS = """(async () => {
   const call = document.querySelector('turnd-call')?.call;
   const connection = call?.subscribeConnection;
   if (!connection) return [];
-  const report = [...(await connection.getStats()).values()];
+  let timer;
+  const closed = new Promise((done) => {
+    timer = setInterval(() => connection.connectionState === 'closed' && done(new Map()), 200);
+  });
+  const report = [...(await Promise.race([connection.getStats(), closed])).values()];
+  clearInterval(timer);
   return report.filter(s => s.type === 'inbound-rtp').map(s => ({
     kind: s.kind, mid: s.mid ?? '', packets: s.packetsReceived ?? 0, frames: s.framesDecoded ?? 0,
     samples: s.totalSamplesReceived ?? 0, freezes: s.freezeCount ?? 0, frozen: s.totalFreezesDuration ?? 0,

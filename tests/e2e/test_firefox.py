@@ -26,6 +26,14 @@ DROP = """() => {
   for (const type of ["dragenter", "drop"])
     document.body.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
 }"""
+# Firefox leaves who asks a connection that closes without an answer: what moves files and draws bars must go on.
+STATS_OF_WHAT_CLOSES = """async () => {
+  const { statsOf } = await import(document.querySelector('link[rel="modulepreload"][href*="/stats."]').href);
+  const connection = document.querySelector("turnd-call").call.publishConnection;
+  const stats = statsOf(connection);
+  connection.close();
+  return await stats;
+}"""
 ROWS = """() => ({
   over: document.querySelector("[data-verdict]").dataset.verdict !== "",
   ...Object.fromEntries([...document.querySelectorAll("[data-check]")].map((row) =>
@@ -123,6 +131,7 @@ async def test_a_call_from_firefox(loopback: Daemon, person: PersonFactory, tmp_
     await holds(ada, f"!{STATE}.reconnecting && {STATE}.chat.length === 3", 15)
     await until("Firefox is seen and heard again", lambda: bob.moving(1), 15)
     await until("it sees again", ada.sees, 15)
+    assert await ada.browser.evaluate(STATS_OF_WHAT_CLOSES) is None
     await press(ada, "leave")
     await holds(ada, f"{STATE}.phase === 'ended' && {STATE}.camera === 'off'")
     await holds(bob, f"{STATE}.participants.length === 0")

@@ -4,6 +4,7 @@
  */
 
 import { pathKey, pathOf } from "./path.js";
+import { statsOf } from "./stats.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./protocol.js").Limit} Limit */
@@ -48,7 +49,7 @@ export function emptySample(at) {
 
 /** @param {(RTCPeerConnection | null)[]} connections @returns {Promise<Sample>} */
 export async function sampleTraffic(connections) {
-  const reports = await Promise.all(connections.map((connection) => connection?.getStats()));
+  const reports = await Promise.all(connections.map((connection) => connection && statsOf(connection)));
   /** @type {Sample} */
   const sample = emptySample(performance.now());
   for (const report of reports) report?.forEach((entry) => count(sample, entry));

@@ -3,6 +3,8 @@
  * "disconnected" when an address is gone. Silence proves nothing, since people stop sending; it is a reason to ask the server.
  */
 
+import { statsOf } from "./stats.js";
+
 const LOOK_MS = 300;
 const SILENT_MS = 600;
 /** Still silent although the server answers and we send: the way of the media is broken, not that of the signalling. */
@@ -50,12 +52,13 @@ export class Flow {
 /** @param {RTCPeerConnection} connection */
 async function bytesOf(connection) {
   const bytes = { sent: 0, received: 0 };
-  (await connection.getStats()).forEach((entry) => {
+  const report = await statsOf(connection);
+  report?.forEach((entry) => {
     if (entry.type !== "candidate-pair") return;
     bytes.sent += entry.bytesSent ?? 0;
     bytes.received += entry.bytesReceived ?? 0;
   });
-  return bytes;
+  return report && bytes;
 }
 
 export class SilenceWatch {

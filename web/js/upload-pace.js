@@ -4,6 +4,8 @@
  * round trip of our media takes is asked for, and `now` is a parameter; without media of ours there is nothing to spare.
  */
 
+import { statsOf } from "./stats.js";
+
 /** More at a time is of no use, and lost when a connection breaks. */
 export const SLICE_BYTES = 4 * 1024 * 1024;
 /** What goes first, to see how fast the line is; and what goes at least. */
@@ -87,7 +89,8 @@ export class UploadPace {
  */
 export async function roundTripOf(connection) {
   if (connection?.connectionState !== "connected") return null;
-  const stats = await connection.getStats();
+  const stats = await statsOf(connection);
+  if (!stats) return null;
   const reports = [...stats.values()].filter(({ type, localId }) => type === "remote-inbound-rtp" && stats.get(localId)?.active !== false);
   const times = reports.map(({ roundTripTime }) => roundTripTime ?? 0).filter((seconds) => seconds > 0);
   return times.length > 0 ? Math.min(...times) : reports.length > 0 ? 0 : null;

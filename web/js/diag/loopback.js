@@ -8,6 +8,7 @@ import { Publisher } from "../publisher.js";
 import { Subscriber } from "../subscriber.js";
 import { Relays } from "../ice-servers.js";
 import { pathOf } from "../path.js";
+import { statsOf } from "../stats.js";
 
 /** @typedef {import("../protocol.js").Joined} Joined */
 /** @typedef {{first_ms: number, loss: number, rtt_ms: number, path: import("../path.js").Path | null}} CallFigures */
@@ -138,7 +139,8 @@ export class LoopbackCall {
   }
 
   async #report() {
-    const report = await this.subscriber.connection?.getStats().catch(() => null);
+    const { connection } = this.subscriber;
+    const report = connection && (await statsOf(connection).catch(() => null));
     return report ? { ...arrived(report), path: pathOf(report) } : null;
   }
 
