@@ -167,9 +167,9 @@ class Reports:
         self.next_feedback_at = now + TRANSPORT_FEEDBACK_SECONDS
         self._sender_reports: dict[int, tuple[int, float]] = {}  # ssrc -> (middle of its NTP time, arrival)
 
-    def sender_report(self, report: SenderReport, now: float) -> None:
+    def sender_report(self, report: SenderReport, arrived_at: float) -> None:
         """Kept for the next receiver report's LSR and DLSR."""
-        self._sender_reports[report.ssrc] = (report.ntp >> 16 & NTP_MIDDLE, now)
+        self._sender_reports[report.ssrc] = (report.ntp >> 16 & NTP_MIDDLE, arrived_at)
 
     def forget(self, ssrc: int) -> None:
         """The stream is gone."""

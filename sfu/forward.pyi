@@ -33,7 +33,7 @@ class Event(IntEnum):
     DTLS = 1
     """(DTLS, transport or None, data, source, local, socket)"""
     RTCP = 2
-    """(RTCP, transport, decrypted compound packet)"""
+    """(RTCP, transport, decrypted compound packet, when the kernel had it)"""
     UNKNOWN_SSRC = 3
     """(UNKNOWN_SSRC, transport, ssrc, payload_type, mid, rid, repaired_rid): authenticated; names are str or None.
     Again every 200 ms while it stays unknown, every 20 ms when the packet names itself."""

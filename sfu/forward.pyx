@@ -216,6 +216,7 @@ cdef class Forwarder(Receiver):
         self.f.object = <void *>self
         self.f.seed = int.from_bytes(os.urandom(8), "little")
         self.receive = receive_datagrams
+        self.timed = True
         self.context = <void *>self.f
 
     def __init__(self, on_events, clock=None):
@@ -348,7 +349,7 @@ cdef class Forwarder(Receiver):
     cdef object dispatch(self):
         cdef list events = []
         cdef int i
-        for tag, data, source, local in self.take():
+        for tag, data, source, local, arrived_at in self.take():
             if tag == EVENT_STUN:
                 events.append((Event.STUN, self.socket_at(local), data, source, local))
             elif tag == EVENT_DTLS:
@@ -356,7 +357,7 @@ cdef class Forwarder(Receiver):
             else:
                 t = self.find(source, local)
                 if t is not None:
-                    events.append((Event.RTCP, t, data))
+                    events.append((Event.RTCP, t, data, arrived_at))
         for i in range(self.f.event_count):
             event = event_to_python(&self.f.events[i])
             if event is not None:

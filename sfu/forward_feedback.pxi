@@ -336,7 +336,7 @@ cdef void apply_feedback(forwarder_t *f, transport_t *t, path_t *path, feedback_
         seen += n
     path.feedbacks += 1
     if newest:
-        note_rtt(path, <int64_t>(f.now_us - newest))
+        note_rtt(path, max(<int64_t>0, <int64_t>(f.arrived_us - newest)))
     if least < (<int64_t>1) << 62:
         note_queue(f, path, least)
     sample(f, path)

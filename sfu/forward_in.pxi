@@ -16,6 +16,9 @@ cdef void receive_datagrams(void *context, packet_t *packets, int count) noexcep
         if p.length == 0:
             drop(f, DROP_GARBAGE)
             continue
+        if f.own_clock or not 0 < p.arrived_us < f.now_us:
+            p.arrived_us = f.now_us
+        f.arrived_us = p.arrived_us
         first = p.data[0]
         if first < 2:
             (<Receiver>f.object).keep(p, EVENT_STUN)
@@ -157,7 +160,7 @@ cdef void receive_packet(forwarder_t *f, transport_t *t, stream_t *s, rtp_t *p, 
         s.repaired_us = f.now_us
     else:
         s.received += 1
-        measure_jitter(s, p.timestamp, f.now_us)
+        measure_jitter(s, p.timestamp, f.arrived_us)
     if s.audio:
         e = find_extension(p, EXT_AUDIO_LEVEL)
         if e != NULL and e.length >= 1 and s.levels < 0x100000:
@@ -275,9 +278,9 @@ cdef void interrupt(stream_t *s) noexcept nogil:
             s.followers[i].resync = True
 
 
-cdef void measure_jitter(stream_t *s, uint32_t timestamp, uint64_t now_us) noexcept nogil:
+cdef void measure_jitter(stream_t *s, uint32_t timestamp, uint64_t arrived_us) noexcept nogil:
     """RFC 3550 A.8."""
-    cdef uint32_t transit = <uint32_t>(now_us * s.clock // 1000000) - timestamp
+    cdef uint32_t transit = <uint32_t>(arrived_us * s.clock // 1000000) - timestamp
     cdef int64_t d
     if s.has_transit:
         d = <int32_t>(transit - s.transit)
@@ -301,7 +304,7 @@ cdef void record_arrival(forwarder_t *f, transport_t *t, uint16_t number) noexce
     t.last_number += <int16_t>(number - <uint16_t>(t.last_number & 0xFFFF))
     a = &t.arrivals[t.arrival_count]
     a.number = t.last_number
-    a.at_us = f.now_us
+    a.at_us = f.arrived_us
     t.arrival_count += 1
 
 

@@ -407,6 +407,7 @@ cdef struct forwarder_t:
     void *object
     bint own_clock
     uint64_t now_us                 # of the batch being handled
+    uint64_t arrived_us             # of the packet being handled: how long it waited for us is not the path's doing
     uint64_t seed
     route_t *routes                 # open addressing, linear probing
     uint32_t route_room             # power of two

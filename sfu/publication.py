@@ -274,14 +274,14 @@ class PublishConnection(Timed):
         if state is State.FAILED:
             self._owner.connection_failed(self)
 
-    def rtcp_received(self, packets: Sequence[RtcpPacket], now: float) -> None:
+    def rtcp_received(self, packets: Sequence[RtcpPacket], now: float, arrived_at: float) -> None:
         """See TransportOwner. Goodbyes are not acted on: a stream that ends falls silent."""
         for packet in packets:
             if isinstance(packet, SenderReport):
                 for stream in self._layers:
                     if stream.ssrc == packet.ssrc:
-                        stream.sender_report(packet.ntp, packet.rtp_timestamp, now)
-                        self._reports.sender_report(packet, now)
+                        stream.sender_report(packet.ntp, packet.rtp_timestamp, arrived_at)
+                        self._reports.sender_report(packet, arrived_at)
 
     def handle_timer(self, now: float) -> None:
         """All that is due; sets `wake_at`."""

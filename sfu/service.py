@@ -255,7 +255,7 @@ class SfuService:
     def _on_rtcp(self, event: tuple[object, ...], now: float) -> None:
         owner = cast("Transport", event[1]).owner
         if isinstance(owner, PeerTransport):
-            owner.receive_rtcp(cast("bytes", event[2]), now)
+            owner.receive_rtcp(cast("bytes", event[2]), now, cast("float", event[3]))
 
     def _on_unknown_ssrc(self, event: tuple[object, ...], now: float) -> None:
         _, path, ssrc, payload_type, mid, rid, repaired = cast(

@@ -297,7 +297,7 @@ class SubscribeConnection(Timed):
         elif state is State.FAILED:
             self._owner.connection_failed(self)
 
-    def rtcp_received(self, packets: Sequence[RtcpPacket], now: float) -> None:
+    def rtcp_received(self, packets: Sequence[RtcpPacket], now: float, arrived_at: float) -> None:
         """See TransportOwner."""
         self.downlink.rtcp(packets, now)
         nacked = 0
@@ -314,7 +314,7 @@ class SubscribeConnection(Timed):
                     for ssrc, _number in requests:
                         self._request_keyframe(ssrc, now)
                 case ReceiverReport() | SenderReport():
-                    self._reports(packet, now)
+                    self._reports(packet, arrived_at)
 
     def _request_keyframe(self, ssrc: int, now: float) -> None:
         slot = self._by_ssrc.get(ssrc)
@@ -323,7 +323,7 @@ class SubscribeConnection(Timed):
         if stream is not None and connection is not None:
             connection.request_keyframe(stream, now)
 
-    def _reports(self, packet: ReceiverReport | SenderReport, now: float) -> None:
+    def _reports(self, packet: ReceiverReport | SenderReport, arrived_at: float) -> None:
         for report in packet.reports:
             slot = self._by_ssrc.get(report.ssrc)
             if slot is None:
@@ -334,7 +334,7 @@ class SubscribeConnection(Timed):
             self._counters.jitter_seconds.observe(report.jitter / (48000 if slot.line.audio else 90000))
             middle, sent_at = self._reported
             if middle and report.last_sr == middle:
-                self._counters.rtt_seconds.observe(max(0.0, now - sent_at - report.delay / 65536))
+                self._counters.rtt_seconds.observe(max(0.0, arrived_at - sent_at - report.delay / 65536))
 
     def feedback_received(self, now: float) -> None:
         """There is something new in the path's report."""

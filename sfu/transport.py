@@ -60,8 +60,8 @@ class TransportOwner(Protocol):
     def transport_changed(self, state: State, now: float) -> None:
         """The state is now this."""
 
-    def rtcp_received(self, packets: Sequence[RtcpPacket], now: float) -> None:
-        """One compound, decrypted and parsed."""
+    def rtcp_received(self, packets: Sequence[RtcpPacket], now: float, arrived_at: float) -> None:
+        """One compound, decrypted and parsed; `arrived_at` is when the kernel had it, before it waited for us."""
 
 
 class PeerTransport:
@@ -220,7 +220,7 @@ class PeerTransport:
         if self.owner is not None:
             self.owner.transport_changed(state, now)
 
-    def receive_rtcp(self, compound: bytes, now: float) -> None:
+    def receive_rtcp(self, compound: bytes, now: float, arrived_at: float) -> None:
         """A decrypted compound; what is not RTCP is counted and dropped."""
         try:
             packets = rtcp.parse_compound(compound)
@@ -230,7 +230,7 @@ class PeerTransport:
         for packet in packets:
             self.counters.rtcp_in[RTCP_NAMES[type(packet)]] += 1
         if self.owner is not None and self.state is not State.CLOSED:
-            self.owner.rtcp_received(packets, now)
+            self.owner.rtcp_received(packets, now, arrived_at)
 
     def send_rtcp(self, packets: Sequence[RtcpPacket]) -> None:
         """One compound."""

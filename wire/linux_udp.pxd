@@ -54,6 +54,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_RXQ_OVFL
         SO_SNDBUF
         SO_SNDBUFFORCE
+        SO_TIMESTAMPNS
 
 cdef extern from "<netinet/in.h>" nogil:
     cdef struct in_addr:

@@ -23,6 +23,7 @@ cdef struct packet_t:
     uint32_t length
     endpoint_t source
     endpoint_t local                # the address of ours it was sent to, with our port
+    uint64_t arrived_us             # by `monotonic_us`: when it was taken, or (`timed`) when the kernel had it
 
 
 cdef enum:
@@ -58,11 +59,12 @@ cdef class Receiver:
     cdef icmp_fn receive_icmp       # may be NULL: its sockets then hear no ICMP
     cdef void *context
     cdef bint any_local             # packets need not tell which address of ours they were sent to
+    cdef bint timed                 # packets tell since when they waited for us, at some 4 % of what receiving costs
     cdef queue_t *kept              # private: datagrams kept for Python
     cdef bint touched               # private: dispatch is due
     cdef void *next_touched         # private
     cdef bint keep(self, const packet_t *packet, int tag) noexcept nogil      # False: the bound was reached, counted
-    cdef list take(self)            # [(tag, data: bytes, source: (host, port), local: (host, port)), ...]
+    cdef list take(self)            # [(tag, data: bytes, source: (host, port), local: (host, port), arrived: s), ...]
     # Gives the same to respond(list), and sends what it returns: for each datagram, in order, bytes (no more than a
     # datagram holds) to where it came from, or None. Only in `dispatch`.
     cdef object answer(self, socket_t *handle, respond)

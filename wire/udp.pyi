@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 Address = tuple[str, int]
-Datagram = tuple[int, bytes, Address, Address]
+Datagram = tuple[int, bytes, Address, Address, float]
 
 COUNTER_NAMES: tuple[str, ...]
 
@@ -12,7 +12,10 @@ class Receiver:
     """Compiled base of what handles a socket's datagrams. It may serve several sockets."""
 
 class CallbackReceiver(Receiver):
-    """Hands every datagram to `callback`, in lists of (0, data, source, local address of ours): for tests and tools."""
+    """Hands every datagram to `callback`: for tests and tools.
+
+    In lists of (0, data, source, local address of ours, when the kernel had it by the clock of `loop.time()`).
+    """
 
     def __init__(self, callback: Callable[[list[Datagram]], object]) -> None: ...
 

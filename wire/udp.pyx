@@ -20,7 +20,7 @@ from libc.errno cimport (
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, clockid_t
 from posix.time cimport timespec as timespec_t
 
 from wire.linux_udp cimport *
@@ -91,7 +91,8 @@ cdef list datagrams_to_python(const queue_t *queue):
         if previous == NULL or not endpoint_equal(&d.local, &previous.local):   # mostly it is the same for all
             local = endpoint_to_python(&d.local)
         result.append((
-            d.tag, PyBytes_FromStringAndSize(<const char *>d.data, d.length), endpoint_to_python(&d.remote), local))
+            d.tag, PyBytes_FromStringAndSize(<const char *>d.data, d.length), endpoint_to_python(&d.remote), local,
+            d.arrived_us / 1e6))
         previous = d
         d = d.next
     return result
@@ -131,6 +132,7 @@ cdef class Receiver:
             return False
         d.remote = packet.source
         d.local = packet.local
+        d.arrived_us = packet.arrived_us
         d.tag = tag
         append(self.kept, d)
         self.wake()
@@ -186,6 +188,7 @@ cdef class CallbackReceiver(Receiver):
     def __cinit__(self):
         self.receive = keep_all
         self.context = <void *>self
+        self.timed = True
 
     def __init__(self, callback):
         self._callback = callback
@@ -226,7 +229,7 @@ cdef class UdpSocket:
         s.context = receiver.context
         s.receiver = <void *>receiver
         self.receiver = receiver
-        open_socket(s, receive_buffer_bytes, s.wildcard and not receiver.any_local)
+        open_socket(s, receive_buffer_bytes, s.wildcard and not receiver.any_local, receiver.timed)
         poller = poller_of(loop)
         poller.enter(s)
         self._poller = poller
@@ -305,7 +308,7 @@ cdef void unlink_socket(socket_t *s) noexcept:
     s.fd = -1
 
 
-cdef object open_socket(socket_t *s, int receive_buffer_bytes, bint tell_local):
+cdef object open_socket(socket_t *s, int receive_buffer_bytes, bint tell_local, bint timed):
     """Opens and binds, non-blocking, with the options of this module. OSError when it cannot be bound.
 
     A datagram too large for the path has to be fragmented rather than lost, since few clients would act on the error:
@@ -329,6 +332,7 @@ cdef object open_socket(socket_t *s, int receive_buffer_bytes, bint tell_local):
     if s.receive_icmp != NULL:
         set_option(s.fd, IPPROTO_IPV6 if s.v6 else IPPROTO_IP, IPV6_RECVERR if s.v6 else IP_RECVERR, 1)
     set_option(s.fd, SOL_SOCKET, SO_RXQ_OVFL, 1)
+    s.timed = timed and set_option(s.fd, SOL_SOCKET, SO_TIMESTAMPNS, 1)
     set_buffer(s.fd, SO_RCVBUFFORCE, SO_RCVBUF, receive_buffer_bytes)
     set_buffer(s.fd, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER_BYTES)
     set_option(s.fd, SOL_UDP, UDP_GRO, 1)       # a kernel before 5.0 has none: every datagram comes alone

@@ -51,9 +51,11 @@ cdef void deliver_in_memory() noexcept nogil:
     cdef datagram_t *d
     cdef socket_t *s
     cdef int _turn, number
+    cdef uint64_t now_us
     for _turn in range(MAX_ROUNDS):
         if in_memory.head == NULL:
             return
+        now_us = monotonic_us()
         batch = in_memory
         memset(&in_memory, 0, sizeof(queue_t))
         while batch.head != NULL:
@@ -65,6 +67,7 @@ cdef void deliver_in_memory() noexcept nogil:
                 packets[number].length = d.length
                 packets[number].source = d.remote
                 packets[number].local = d.local
+                packets[number].arrived_us = now_us
                 number += 1
                 d = d.next
             count(s, MEMORY_IN, number)

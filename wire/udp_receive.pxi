@@ -8,8 +8,8 @@ cdef void hand_over(socket_t *s, int number) noexcept nogil:
     receiving = NULL
 
 
-cdef uint32_t read_controls(socket_t *s, msghdr *header, endpoint_t *local) noexcept nogil:
-    """Sets `local`, counts overflow; returns the segment size of a GRO run or 0."""
+cdef uint32_t read_controls(socket_t *s, msghdr *header, endpoint_t *local, uint64_t *arrived_us) noexcept nogil:
+    """Sets `local` and `arrived_us` (wall clock), counts overflow; returns the segment size of a GRO run or 0."""
     cdef cmsghdr *control = CMSG_FIRSTHDR(header)
     cdef uint32_t overflow
     cdef int segment = 0
@@ -25,6 +25,8 @@ cdef uint32_t read_controls(socket_t *s, msghdr *header, endpoint_t *local) noex
             memcpy(&overflow, CMSG_DATA(control), sizeof(uint32_t))
             count(s, OVERFLOW, <uint32_t>(overflow - s.overflow_seen))
             s.overflow_seen = overflow
+        elif control.cmsg_level == SOL_SOCKET and control.cmsg_type == SO_TIMESTAMPNS:
+            arrived_us[0] = to_microseconds(<timespec_t *>CMSG_DATA(control))
         control = CMSG_NXTHDR(header, control)
     return segment if segment > 0 else 0
 
@@ -39,13 +41,20 @@ cdef inline void name_to_endpoint(socket_t *s, int index, endpoint_t *endpoint) 
         endpoint_from_bytes(endpoint, &name4.sin_addr, False, ntohs(name4.sin_port))
 
 
-cdef int split_run(socket_t *s, int index, int number) noexcept nogil:
+cdef inline uint64_t on_monotonic_clock(uint64_t arrived_us, uint64_t now_us, uint64_t wall_us) noexcept nogil:
+    """When a datagram arrived by the clock that nobody sets; both clocks were read after it."""
+    return now_us - (wall_us - arrived_us) if arrived_us < wall_us <= arrived_us + MAX_WAIT_US else now_us
+
+
+cdef int split_run(socket_t *s, int index, int number, uint64_t now_us, uint64_t wall_us) noexcept nogil:
     """Appends the datagrams of one received message to the `number` packets there are; returns how many are left."""
     cdef msghdr *header = &in_headers[index].msg_hdr
     cdef uint8_t *data = <uint8_t *>in_vectors[index].iov_base
     cdef uint32_t left = in_headers[index].msg_len
     cdef endpoint_t source, local
-    cdef uint32_t segment = read_controls(s, header, &local)
+    cdef uint64_t arrived_us = 0
+    cdef uint32_t segment = read_controls(s, header, &local, &arrived_us)
+    arrived_us = on_monotonic_clock(arrived_us, now_us, wall_us)
     if header.msg_flags & MSG_TRUNC:
         count(s, DROPPED_TRUNCATED, 1)
         return number
@@ -64,6 +73,7 @@ cdef int split_run(socket_t *s, int index, int number) noexcept nogil:
         packets[number].length = min(segment, left)
         packets[number].source = source
         packets[number].local = local
+        packets[number].arrived_us = arrived_us
         count(s, DATAGRAMS_IN, 1)
         data += packets[number].length
         left -= packets[number].length
@@ -82,20 +92,22 @@ cdef bint receive_batch(socket_t *s) noexcept nogil:
     """Receives and handles one batch; whether there may be more."""
     cdef int i, number = 0, asked = s.batch
     cdef int received = recvmmsg(s.fd, in_headers, asked, MSG_DONTWAIT, NULL)
-    cdef uint64_t began_us
+    cdef uint64_t now_us, wall_us = 0
     if received < 0:
         if errno == EINTR:
             return True
         if errno != EAGAIN and s.receive_icmp == NULL:      # what ICMP brought stands in the error queue as well
             count(s, RECEIVE_ERRORS, 1)
         return False
+    now_us = monotonic_us()
+    if s.timed:
+        wall_us = clock_us(CLOCK_REALTIME)
     for i in range(received):
-        number = split_run(s, i, number)
+        number = split_run(s, i, number, now_us, wall_us)
         reset_header(i)
     if number > 0:
-        began_us = monotonic_us()
         hand_over(s, number)
-        fit_batch(s, received, monotonic_us() - began_us)
+        fit_batch(s, received, monotonic_us() - now_us)
     return received == asked
 
 

@@ -22,8 +22,9 @@ cdef enum:
     MAX_KEPT_BYTES = 2 * 1024 * 1024
     MAX_OWN_ADDRESSES = 256
     SEND_BUFFER_BYTES = 2 * 1024 * 1024
-    CONTROL_WORDS = 16                  # uint64_t, for their alignment
-    CONTROL_BYTES = 128
+    CONTROL_WORDS = 20                  # uint64_t, for their alignment
+    CONTROL_BYTES = 160
+    MAX_WAIT_US = 2_000_000             # of a datagram in a socket's buffer; beyond that the wall clock was set
     MAX_ICMP_AT_ONCE = 16               # read of one socket before its datagrams
 
 cdef enum:
@@ -71,6 +72,7 @@ cdef struct datagram_t:
     uint32_t charged_bytes              # to the queue it is in
     int tag
     uint64_t queued_at_us
+    uint64_t arrived_us                 # when kept
     endpoint_t remote                   # where to; where from, when in memory or kept
     endpoint_t local
 
@@ -84,6 +86,7 @@ cdef struct socket_t:
     int fd                              # -1: closed
     bint v6
     bint wildcard
+    bint timed                          # the kernel tells when it had each
     uint32_t gso_limit                  # longest segment believed to pass with GSO, 0: none
     endpoint_t bound
     endpoint_t announced                # zero: none
@@ -148,10 +151,18 @@ cdef inline void count(socket_t *s, int counter, uint64_t number) noexcept nogil
     s.component_counters[counter] += number
 
 
-cdef uint64_t monotonic_us() noexcept nogil:
+cdef uint64_t clock_us(clockid_t clock) noexcept nogil:
     cdef timespec_t now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <uint64_t>now.tv_sec * 1_000_000 + now.tv_nsec // 1000
+    clock_gettime(clock, &now)
+    return to_microseconds(&now)
+
+
+cdef inline uint64_t to_microseconds(const timespec_t *time) noexcept nogil:
+    return <uint64_t>time.tv_sec * 1_000_000 + time.tv_nsec // 1000
+
+
+cdef uint64_t monotonic_us() noexcept nogil:
+    return clock_us(CLOCK_MONOTONIC)
 
 
 cdef inline void endpoint_from_bytes(endpoint_t *e, const void *address, bint v6, uint16_t port) noexcept nogil:

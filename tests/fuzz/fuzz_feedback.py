@@ -63,7 +63,7 @@ def check(exchange: Exchange, subscriber: Peer, compound: bytes, fates: dict[int
     exchange.forwarder.feed([(data, subscriber.address, exchange.local)])
     if exchange.forwarder.counters()["feedbacks"] - before != len(taken):
         raise AssertionError("the compiled parser and the reference disagree")
-    if exchange.take(Event.RTCP) != ([(subscriber.transport, kept)] if kept else []):
+    if exchange.take(Event.RTCP) != ([(subscriber.transport, kept, exchange.now)] if kept else []):
         raise AssertionError("another remainder")
     received = missed = 0
     for each in taken:

@@ -96,14 +96,14 @@ class Peer:
 
 
 class Exchange:
-    """A forwarder with a socket, a settable clock, and its events."""
+    """A forwarder with a socket, a settable clock (or the real one), and its events."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, real_time: bool = False) -> None:
         self.loop = loop
         self.now = 1000.0
         self.events: list[tuple[object, ...]] = []
         self.passing = 0.0  # with each look at the clock
-        self.forwarder = Forwarder(self.events.extend, self._read_clock)
+        self.forwarder = Forwarder(self.events.extend, None if real_time else self._read_clock)
         self.socket = UdpSocket(loop, ("127.0.0.1", 0), self.forwarder, component="sfu")
         self.forwarder.attach(self.socket)
         self.local = self.socket.local_address
@@ -141,9 +141,9 @@ class Exchange:
 
 
 @contextmanager
-def opened() -> Iterator[Exchange]:
+def opened(*, real_time: bool = False) -> Iterator[Exchange]:
     loop = asyncio.new_event_loop()
-    exchange = Exchange(loop)
+    exchange = Exchange(loop, real_time=real_time)
     try:
         yield exchange
     finally:

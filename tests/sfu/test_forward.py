@@ -328,7 +328,7 @@ def test_rtcp_comes_decrypted(exchange: Exchange) -> None:
     peer = exchange.peer()
     compound = build_compound([PictureLoss(1, 2)])
     exchange.forwarder.feed([(peer.outbound.protect_rtcp(compound), peer.address, exchange.local)])
-    assert exchange.take(Event.RTCP) == [(peer.transport, compound)]
+    assert exchange.take(Event.RTCP) == [(peer.transport, compound, exchange.now)]
 
 
 def test_rtcp_is_sent_protected(exchange: Exchange) -> None:

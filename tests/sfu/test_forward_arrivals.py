@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 
 import pytest
 
 from sfu import rtcp
+from sfu.forward import Event
 from sfu.rtcp import ReceiverReport, SourceDescription, TransportFeedback
 from tests.sfu.exchange import Exchange, Peer, opened, video
 from tests.sfu.transport_feedback import transport_feedback
@@ -44,6 +46,27 @@ def test_numbers_go_up_without_wrap_and_each_is_told_once() -> None:
         assert peer.transport.send_feedback(1, 2, b"") == 0
         (data,) = answers(peer)
         assert rtcp.parse_compound(data) == [TransportFeedback(1, 2, 0xFFFE, 0, 15625, (0, 8, None, -4))]
+
+
+def test_what_lay_unread_arrived_when_it_came() -> None:
+    with opened(real_time=True) as exchange:
+        peer = publisher_of(exchange)
+        report = peer.outbound.protect_rtcp(rtcp.build_compound([rtcp.SenderReport(1, 1, 1, 1, 1)]))
+        began_at = exchange.loop.time()
+        for number in range(3):
+            packet = video(number, extensions=((3, number.to_bytes(2, "big")),))
+            peer.socket.sendto(peer.datagram(packet)[0], exchange.local)
+            peer.socket.sendto(report, exchange.local)
+            time.sleep(0.05)
+        while peer.transport.packets_in < 3:
+            exchange.turn()
+        peer.transport.send_feedback(1, 2, b"")
+        ((_, _, arrived_at),) = exchange.take(Event.RTCP)  # the others are replays
+        feedback = next(packet for data in answers(peer) for packet in rtcp.parse_compound(data))
+        assert isinstance(feedback, TransportFeedback)
+        first, *later = [at for _, at in feedback.arrivals() if at is not None]
+        assert began_at <= arrived_at < began_at + 0.04
+        assert [each - first for each in later] == pytest.approx([50_000, 100_000], abs=40_000)
 
 
 def test_each_goes_on_where_the_last_ended_and_what_comes_late_is_told() -> None:

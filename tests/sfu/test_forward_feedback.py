@@ -44,7 +44,7 @@ def test_what_stands_beside_feedback_reaches_python(call: Call) -> None:
     exchange, _, _, subscriber, _ = call
     others = (ReceiverReport(1), PictureLoss(1, 100))
     feed(exchange, subscriber, others[0], feedback(0, 1), others[1], feedback(3))
-    assert exchange.take(Event.RTCP) == [(subscriber.transport, build_compound(others))]
+    assert exchange.take(Event.RTCP) == [(subscriber.transport, build_compound(others), exchange.now)]
     assert exchange.forwarder.counters()["feedbacks"] == 2
 
 
@@ -52,7 +52,7 @@ def test_what_is_no_compound_reaches_python_as_it_is(call: Call) -> None:
     exchange, _, _, subscriber, _ = call
     compound = build_compound([feedback(0, 1)]) + b"\x80\xc9\x00\x05abcd"
     exchange.forwarder.feed([(subscriber.outbound.protect_rtcp(compound), subscriber.address, exchange.local)])
-    assert exchange.take(Event.RTCP) == [(subscriber.transport, compound)]
+    assert exchange.take(Event.RTCP) == [(subscriber.transport, compound, exchange.now)]
     assert exchange.forwarder.counters()["feedbacks"] == 0
 
 

@@ -262,14 +262,14 @@ def test_an_answer_with_too_few_mlines_is_refused() -> None:
 def test_a_nack_is_answered_by_its_slot() -> None:
     endpoint, connection = agreed()
     ssrc = path_of(connection).slots[1].ssrc
-    connection.rtcp_received([rtcp.Nack(1, ssrc, (5, 6)), rtcp.Nack(1, 999, (7,))], endpoint.clock)
+    connection.rtcp_received([rtcp.Nack(1, ssrc, (5, 6)), rtcp.Nack(1, 999, (7,))], endpoint.clock, endpoint.clock)
     assert path_of(connection).slots[1].retransmitted == [5, 6]
 
 
 def test_a_flood_of_nacks_is_cut() -> None:
     endpoint, connection = agreed()
     ssrc = path_of(connection).slots[1].ssrc
-    connection.rtcp_received([rtcp.Nack(1, ssrc, tuple(range(1000)))] * 5, endpoint.clock)
+    connection.rtcp_received([rtcp.Nack(1, ssrc, tuple(range(1000)))] * 5, endpoint.clock, endpoint.clock)
     assert len(path_of(connection).slots[1].retransmitted) == 2000
 
 
@@ -280,7 +280,9 @@ def test_picture_loss_and_fir_reach_the_publisher() -> None:
     publisher: Any = Publisher()
     endpoint.streams[track.layers[""].stream] = publisher
     ssrc = path_of(connection).slots[1].ssrc
-    connection.rtcp_received([rtcp.PictureLoss(1, ssrc), rtcp.FullIntraRequest(1, ((ssrc, 3),))], endpoint.clock)
+    connection.rtcp_received(
+        [rtcp.PictureLoss(1, ssrc), rtcp.FullIntraRequest(1, ((ssrc, 3),))], endpoint.clock, endpoint.clock
+    )
     assert publisher.requested == [track.layers[""].stream] * 2
 
 
@@ -303,7 +305,7 @@ def test_loss_that_subscribers_report_is_counted_once() -> None:
     ssrc = path_of(connection).slots[1].ssrc
     for lost in (3, 3, 5):
         report = rtcp.ReceiverReport(1, (rtcp.ReportBlock(ssrc, 0, lost, 0, 0),))
-        connection.rtcp_received([report], endpoint.clock)
+        connection.rtcp_received([report], endpoint.clock, endpoint.clock)
     assert endpoint.counters.lost["out", "video"] == 5
 
 
@@ -323,6 +325,8 @@ def test_round_trips_are_measured_from_our_sender_reports() -> None:
     path_of(connection).report = (0x2222_3333, 1)
     endpoint.advance(1.02)
     block = rtcp.ReportBlock(slot.ssrc, 0, 0, 0, 900, 0x2222_3333, 0)
-    connection.rtcp_received([rtcp.ReceiverReport(1, (block,))], endpoint.clock + 0.03)
+    connection.rtcp_received(
+        [rtcp.ReceiverReport(1, (block,))], endpoint.clock + 0.5, endpoint.clock + 0.03
+    )  # it lay unread
     assert endpoint.counters.rtt_seconds.sum == pytest.approx(0.04, abs=0.03)
     assert endpoint.counters.jitter_seconds.sum == pytest.approx(0.01)

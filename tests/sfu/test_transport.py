@@ -18,7 +18,7 @@ class Owner:
     def transport_changed(self, state: State, now: float) -> None:
         self.states.append(state)
 
-    def rtcp_received(self, packets: Any, now: float) -> None:
+    def rtcp_received(self, packets: Any, now: float, arrived_at: float) -> None:
         self.packets += packets
 
 
@@ -152,8 +152,8 @@ def test_closing_gives_everything_back() -> None:
 
 def test_garbage_rtcp_is_counted_and_the_rest_passed_on() -> None:
     endpoint, transport, owner = made()
-    transport.receive_rtcp(b"\x00\x01", endpoint.clock)
-    transport.receive_rtcp(rtcp.build_compound([rtcp.PictureLoss(1, 2)]), endpoint.clock)
+    transport.receive_rtcp(b"\x00\x01", endpoint.clock, endpoint.clock)
+    transport.receive_rtcp(rtcp.build_compound([rtcp.PictureLoss(1, 2)]), endpoint.clock, endpoint.clock)
     assert owner.packets == [rtcp.PictureLoss(1, 2)]
     assert endpoint.counters.rtcp_in == {"malformed": 1, "pli": 1}
 

@@ -149,7 +149,7 @@ def test_keyframes_that_a_viewer_asks_for_are_asked_of_the_publisher() -> None:
     connection = connection_of(viewer)
     connect(connection.transport, endpoint.clock)
     ssrc = next(line.ssrc for line, _ in connection.agreement.sent if not line.audio)
-    connection.rtcp_received([PictureLoss(1, ssrc)], endpoint.clock)
+    connection.rtcp_received([PictureLoss(1, ssrc)], endpoint.clock, endpoint.clock)
     endpoint.advance(0.1)
     assert any(isinstance(packet, PictureLoss) for packet in path_of(ada.peer.published).sent_rtcp)
 

@@ -148,7 +148,7 @@ async def test_sockets_come_and_go_under_traffic(seed: int) -> None:
 
     def react(datagrams: list[Any]) -> None:
         dispatched["datagrams"] += len(datagrams)
-        for _tag, data, source, local in datagrams:
+        for _tag, data, source, local, _arrived in datagrams:
             if len(sockets) > 2 and rng.random() < 0.1:
                 gone.append(sockets.pop(rng.randrange(len(sockets))))
                 gone[-1].close()

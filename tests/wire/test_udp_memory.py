@@ -20,10 +20,10 @@ async def test_own_address_never_reaches_the_kernel(open_udp: Open, host: str, w
     relay_port, sfu_port = relay.local_address[1], sfu.local_address[1]
     relay.send(b"question", (host, sfu_port))
     await sfu_inbox.get(1)
-    assert sfu_inbox.datagrams == [(0, b"question", (host, relay_port), (host, sfu_port))]
+    assert sfu_inbox.datagrams[0][:4] == (0, b"question", (host, relay_port), (host, sfu_port))
     sfu.send(b"answer", (host, relay_port), sfu_inbox.datagrams[0][3])
     await relay_inbox.get(1)
-    assert relay_inbox.datagrams == [(0, b"answer", (host, sfu_port), (host, relay_port))]
+    assert relay_inbox.datagrams[0][:4] == (0, b"answer", (host, sfu_port), (host, relay_port))
     assert relay.counters()["memory_out"] == sfu.counters()["memory_in"] == 1
     assert relay.counters()["datagrams_out"] == sfu.counters()["datagrams_in"] == 0
 
@@ -137,7 +137,7 @@ async def test_answers_in_memory_do_not_starve_the_loop(open_udp: Open) -> None:
     seen = collections.Counter[str]()
 
     def bounce(datagrams: list[Any]) -> None:
-        for _tag, data, source, _local in datagrams:
+        for _tag, data, source, *_ in datagrams:
             seen["bounces"] += 1
             udp.send(data, source)
 
@@ -185,7 +185,7 @@ async def test_random_traffic_like_the_model(open_udp: Open, seed: int) -> None:
     for (_, inbox), per_sender in zip(opened, expected, strict=True):
         await inbox.get(sum(map(len, per_sender.values())))
         got: dict[int, list[bytes]] = collections.defaultdict(list)
-        for _tag, data, source, _local in inbox.datagrams:
+        for _tag, data, source, *_ in inbox.datagrams:
             got[source[1]].append(data)
         assert {port: sorted(sent) for port, sent in got.items()} == {
             port: sorted(sent) for port, sent in per_sender.items()

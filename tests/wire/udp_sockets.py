@@ -17,7 +17,7 @@ class Inbox:
     """Collects what a socket receives."""
 
     def __init__(self) -> None:
-        self.datagrams: list[tuple[int, bytes, tuple[str, int], tuple[str, int]]] = []
+        self.datagrams: list[tuple[int, bytes, tuple[str, int], tuple[str, int], float]] = []
         self.batches: list[int] = []
         self._arrived = asyncio.Event()
         self.receiver = CallbackReceiver(self._receive)
@@ -33,7 +33,7 @@ class Inbox:
             while len(self.datagrams) < number:
                 self._arrived.clear()
                 await self._arrived.wait()
-        return [data for _tag, data, _source, _local in self.datagrams]
+        return [data for _tag, data, *_ in self.datagrams]
 
 
 Open = Callable[..., tuple[UdpSocket, Inbox]]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Datagrams = list[tuple[int, bytes, Address, Address]]
+Datagrams = list[tuple[int, bytes, Address, Address, float]]
 Pem = tuple[bytes, bytes]
 
 ALPN = b"stun.turn"  # RFC 7443
@@ -149,7 +149,7 @@ class DtlsLeg:
         udp: UdpSocket
 
         def receive(datagrams: Datagrams) -> None:
-            for _, data, client, local in datagrams:
+            for _, data, client, local, _ in datagrams:
                 self._receive(data, Flow("dtls", client, local), udp)
 
         try:

@@ -34,7 +34,9 @@ class ClientReceiver(Receiver):
     """Receives on one UDP listening socket: forwards ChannelData, gives STUN to `on_messages` as one list a batch."""
 
     def __init__(
-        self, path: RelayPath, on_messages: Callable[[list[tuple[int, bytes, Address, Address]]], list[bytes | None]]
+        self,
+        path: RelayPath,
+        on_messages: Callable[[list[tuple[int, bytes, Address, Address, float]]], list[bytes | None]],
     ) -> None:
         """`on_messages` gets (0, message, client, local) and returns an answer or None for each, in order.
 

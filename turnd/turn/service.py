@@ -36,7 +36,7 @@ from wire.udp import UdpSocket
 
 log = logging.getLogger(__name__)
 
-Datagrams = list[tuple[int, bytes, Address, Address]]
+Datagrams = list[tuple[int, bytes, Address, Address, float]]
 
 HANDSHAKE_SECONDS = 10.0
 SHUTDOWN_SECONDS = 2.0
@@ -264,7 +264,7 @@ class TurnService:
 
     def _datagrams(self, messages: Datagrams) -> list[bytes | None]:
         answers: list[bytes | None] = []
-        for _, data, client, local in messages:
+        for _, data, client, local, _ in messages:
             flow = Flow("udp", client, local)
             if is_channel_data(data):
                 self.arrived(flow, [data])

@@ -149,8 +149,8 @@ async def kernel_peer(server: Address) -> DtlsPeer:
 def far_peer(server: Address, host: str) -> DtlsPeer:
     """A peer at `host`, one of the addresses that are said to be ours, so that nothing leaves the process."""
 
-    def received(datagrams: list[tuple[int, bytes, Address, Address]]) -> None:
-        for _, data, _, _ in datagrams:
+    def received(datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+        for _, data, *_ in datagrams:
             peer.datagram_received(data)
 
     loop = asyncio.get_running_loop()

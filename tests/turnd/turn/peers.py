@@ -16,8 +16,8 @@ from wire.udp import CallbackReceiver, UdpSocket
 async def echo(host: str = HOST) -> AsyncIterator[Address]:
     """A peer that sends everything back where it came from: in memory, where the address is one of ours."""
 
-    def answer(datagrams: list[tuple[int, bytes, Address, Address]]) -> None:
-        for _, data, source, local in datagrams:
+    def answer(datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+        for _, data, source, local, _ in datagrams:
             peer.send(data, source, local)
 
     peer = UdpSocket(asyncio.get_running_loop(), (host, 0), CallbackReceiver(answer), component="sfu")

@@ -96,8 +96,8 @@ class Echo:
         self.socket = UdpSocket(loop, ("0.0.0.0", 0), CallbackReceiver(self._answer), component="sfu")
         self.address = HOST, self.socket.local_address[1]
 
-    def _answer(self, datagrams: list[tuple[int, bytes, Address, Address]]) -> None:
-        for _, data, source, local in datagrams:
+    def _answer(self, datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+        for _, data, source, local, _ in datagrams:
             self.socket.send(data + bytes(self.extra), source, local)
 
 

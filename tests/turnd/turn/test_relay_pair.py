@@ -134,7 +134,7 @@ async def test_channel_data_of_an_expected_client_is_told_in_order() -> None:
         for each in sent:
             bench.from_client(each)
         await until(lambda: len(bench.stun) == 3)
-        assert [each[1:] for each in bench.stun] == [(each, client, bench.listener.local_address) for each in sent]
+        assert [each[1:4] for each in bench.stun] == [(each, client, bench.listener.local_address) for each in sent]
         expected.close()
         bench.relay.serve_datagrams(bench.receiver, bench.listener, client, bench.listener.local_address)
         bench.relay.forward(sent[:1])

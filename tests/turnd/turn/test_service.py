@@ -90,8 +90,8 @@ class Sfu:
         )
         self.address = (HOST, self.socket.local_address[1])
 
-    def _answer(self, datagrams: list[tuple[int, bytes, Address, Address]]) -> None:
-        for _, data, source, local in datagrams:
+    def _answer(self, datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+        for _, data, source, local, _ in datagrams:
             self.seen.append((data, source, local))
             self.socket.send(data, source, local)
 

@@ -40,8 +40,8 @@ class Peer:
         self.socket = UdpSocket(loop, (host, 0), CallbackReceiver(self._received), component="sfu")
         self.address = self.socket.local_address
 
-    def _received(self, datagrams: list[tuple[int, bytes, Address, Address]]) -> None:
-        for _, data, source, _ in datagrams:
+    def _received(self, datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+        for _, data, source, *_ in datagrams:
             self.datagrams.put_nowait((source, data))
 
     async def next(self) -> tuple[Address, bytes]:
