@@ -43,7 +43,7 @@ install_project() {
     [ -n "${1:-}" ] && target=".[$1]"
     [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
     stamp=".venv/installed${1:+-$1}"
-    if [ -e "$stamp" ] && [ -z "$(find pyproject.toml setup.py wire sfu turnd -name '*.p[yx][xd]' -newer "$stamp" -o \
+    if [ -e "$stamp" ] && [ -z "$(find pyproject.toml setup.py wire sfu turnd -name '*.p[yx][xdi]' -newer "$stamp" -o \
         \( -name pyproject.toml -o -name setup.py \) -newer "$stamp")" ]; then
         return 0
     fi
