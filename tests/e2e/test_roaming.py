@@ -86,12 +86,10 @@ async def back(person: Person, key: str, since: float) -> tuple[float, float]:
 
     async def probe() -> tuple[float, float] | None:
         timeline = await recorded(person)
-        heard = timeline.heard_at(since)
-        shown = [at for at, _ in timeline.frames.get(key, []) if at > since + 0.3]
-        if heard is None or not shown or timeline.now < shown[0] + 1.5:
+        heard, moves = timeline.heard_at(since), timeline.moves_since(key, since + 0.3)
+        if heard is None or moves is None or timeline.now < moves + 1.5:
             return None
-        still = timeline.longest_gap(key, shown[0], timeline.now) > 1.0
-        return None if still else (heard - since, shown[0] - since)
+        return heard - since, moves - since
 
     try:
         return await until(f"{person.name} sees {key} move", probe, 12)

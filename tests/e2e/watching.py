@@ -80,6 +80,13 @@ class Timeline:
         shown = [at for at, _ in self.frames.get(key, []) if since <= at <= until]
         return max(after - before for before, after in pairwise([since, *shown, until]))
 
+    def moves_since(self, key: str, since: float) -> float | None:
+        """When the picture began to move, after the last second in which it stood; None if it stands."""
+        shown = [at for at, _ in self.frames.get(key, []) if at > since]
+        if not shown or self.now - shown[-1] > 1.0:
+            return None
+        return next((after for before, after in reversed([*pairwise(shown)]) if after - before > 1.0), shown[0])
+
     def width_at(self, key: str, when: float) -> int:
         """The width of the picture shown then, 0 when there was none yet."""
         return next((width for at, width in reversed(self.frames.get(key, [])) if at <= when), 0)
