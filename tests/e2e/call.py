@@ -9,32 +9,33 @@ from typing import Any
 
 from tests.e2e.browsers import Browser
 
-# Firefox never answers for a connection that is closed meanwhile, as it is when a call heals.
-STATS = """(async () => {
-  const call = document.querySelector('turnd-call')?.call;
-  const connection = call?.subscribeConnection;
+# The page's own: a connection may be closed before it has answered, and then Firefox never does.
+STATS_OF = """const { statsOf } = await import(
+    document.querySelector('link[rel="modulepreload"][href*="/stats."]').href);"""
+
+STATS = f"""(async () => {{
+  const connection = document.querySelector('turnd-call')?.call?.subscribeConnection;
   if (!connection) return [];
-  let timer;
-  const closed = new Promise((done) => {
-    timer = setInterval(() => connection.connectionState === 'closed' && done(new Map()), 200);
-  });
-  const report = [...(await Promise.race([connection.getStats(), closed])).values()];
-  clearInterval(timer);
-  return report.filter(s => s.type === 'inbound-rtp').map(s => ({
+  {STATS_OF}
+  const report = await statsOf(connection);
+  if (!report) return [];
+  return [...report.values()].filter(s => s.type === 'inbound-rtp').map(s => ({{
     kind: s.kind, mid: s.mid ?? '', packets: s.packetsReceived ?? 0, frames: s.framesDecoded ?? 0,
     samples: s.totalSamplesReceived ?? 0, freezes: s.freezeCount ?? 0, frozen: s.totalFreezesDuration ?? 0,
     lost: s.packetsLost ?? 0, retransmitted: s.retransmittedPacketsReceived ?? 0, nacks: s.nackCount ?? 0,
-    plis: s.pliCount ?? 0, width: s.frameWidth ?? 0}));
-})()"""
+    plis: s.pliCount ?? 0, width: s.frameWidth ?? 0}}));
+}})()"""
 
-SENT = """(async () => {
+SENT = f"""(async () => {{
   const connection = document.querySelector('turnd-call').call.publishConnection;
   if (!connection) return [];
-  const report = await connection.getStats();
-  return [...report.values()].filter(s => s.type === 'outbound-rtp').map(s => ({
+  {STATS_OF}
+  const report = await statsOf(connection);
+  if (!report) return [];
+  return [...report.values()].filter(s => s.type === 'outbound-rtp').map(s => ({{
     kind: s.kind, rid: s.rid ?? '', active: s.active ?? null, bytes: s.bytesSent ?? 0, width: s.frameWidth ?? 0,
-    frames: s.framesEncoded ?? 0, codec: report.get(s.codecId)?.mimeType ?? '', mode: s.scalabilityMode ?? ''}));
-})()"""
+    frames: s.framesEncoded ?? 0, codec: report.get(s.codecId)?.mimeType ?? '', mode: s.scalabilityMode ?? ''}}));
+}})()"""
 
 VIDEOS = """[...document.querySelectorAll('video[data-participant]')]
   .filter(v => v.dataset.participant !== document.querySelector('turnd-call').dataset.self)
@@ -44,7 +45,9 @@ VIDEOS = """[...document.querySelectorAll('video[data-participant]')]
 
 PAIR = """(async () => {
   const connection = document.querySelector('turnd-call').call.%sConnection;
-  const report = await connection.getStats();
+  %s
+  const report = await statsOf(connection);
+  if (!report) return null;
   const values = [...report.values()];
   const transport = values.find(s => s.type === 'transport' && s.selectedCandidatePairId);
   const pair = transport ? report.get(transport.selectedCandidatePairId)
@@ -95,7 +98,7 @@ class Person:
 
     async def pair(self, connection: str = "publish") -> dict[str, Any] | None:
         """The selected candidate pair of the publish or subscribe connection."""
-        return await self.browser.evaluate(PAIR % connection)
+        return await self.browser.evaluate(PAIR % (connection, STATS_OF))
 
     async def progress(self) -> tuple[list[int], list[int]]:
         """(frames decoded of each video, samples received of each audio) of the streams that have any."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.axe import nothing_serious
 from tests.e2e.browsers import Chromium, Firefox
-from tests.e2e.call import Person, until
+from tests.e2e.call import STATS_OF, Person, until
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.daemon import Daemon
 from tests.e2e.page import PAGE, picture
@@ -27,13 +27,13 @@ DROP = """() => {
     document.body.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
 }"""
 # Firefox leaves who asks a connection that closes without an answer: what moves files and draws bars must go on.
-STATS_OF_WHAT_CLOSES = """async () => {
-  const { statsOf } = await import(document.querySelector('link[rel="modulepreload"][href*="/stats."]').href);
+STATS_OF_WHAT_CLOSES = f"""async () => {{
+  {STATS_OF}
   const connection = document.querySelector("turnd-call").call.publishConnection;
   const stats = statsOf(connection);
   connection.close();
   return await stats;
-}"""
+}}"""
 ROWS = """() => ({
   over: document.querySelector("[data-verdict]").dataset.verdict !== "",
   ...Object.fromEntries([...document.querySelectorAll("[data-check]")].map((row) =>
