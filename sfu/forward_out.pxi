@@ -399,13 +399,18 @@ cdef bint has_budget(forwarder_t *f, transport_t *t) noexcept nogil:
 
 
 cdef epoch_t *find_epoch(slot_t *slot, int64_t extended) noexcept nogil:
-    """The epoch that a packet sent with this number belongs to; NULL when it is forgotten."""
+    """The epoch that a packet sent with this number belongs to; NULL: forgotten, or a picture before the last switch.
+
+    A switch begins with a keyframe, which needs nothing of before: to repeat that would only keep it waiting.
+    """
     cdef epoch_t *e
     cdef uint32_t age
     for age in range(min(slot.epoch_count, slot.epoch_room)):
         e = &slot.epochs[(slot.epoch_count - 1 - age) & (slot.epoch_room - 1)]
         if extended >= e.first_out:
             return e
+        if not (e.continues or slot.audio):
+            return NULL
     return NULL
 
 

@@ -408,11 +408,20 @@ class SlotModel:
             result.append((self.send[meaning], value))
         return tuple(result)
 
+    def _sent_in(self, out: int) -> Epoch | None:
+        """None: forgotten, or a picture of before the last switch."""
+        for epoch in reversed(self.epochs):
+            if epoch.first_out <= out:
+                return epoch
+            if not (epoch.continues or self.audio):
+                return None
+        return None
+
     def retransmit(self, number: int, now_us: int) -> tuple[bool, RtpPacket | None]:
         """(found, what is sent)."""
         out = self.highest + (number - self.highest + 0x8000) % 0x10000 - 0x8000
-        epoch = next((epoch for epoch in reversed(self.epochs) if epoch.first_out <= out), None)
-        if not self.epochs or out > self.highest or epoch is None:
+        epoch = self._sent_in(out)
+        if epoch is None or out > self.highest:
             return False, None
         source = out - epoch.offset
         extended, packet, marks = epoch.stream.cache.get(source % CACHE_ENTRIES, (0, None, LayerMarks()))

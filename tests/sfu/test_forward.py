@@ -240,6 +240,30 @@ def test_a_nack_is_answered_by_rtx_at_most_every_twenty_milliseconds(call: Call)
     assert slot.retransmitted == 2
 
 
+def test_no_picture_of_before_a_switch_is_repeated(call: Call) -> None:
+    _, publisher, _, subscriber, slot = call
+    publisher.send(video(0, KEYFRAME), video(1))
+    slot.follow(publisher.transport.add_stream(7, audio=False))
+    publisher.send(video(50, ssrc=7))
+    assert slot.retransmit([1]) == 1
+    publisher.send(video(51, KEYFRAME, ssrc=7), video(52, ssrc=7))
+    subscriber.raw()
+    assert slot.retransmit([0, 1]) == 0
+    assert slot.retransmit([2, 3]) == 2
+    assert len(subscriber.raw()) == 2
+
+
+def test_sound_of_before_a_switch_is_repeated(exchange: Exchange) -> None:
+    publisher, subscriber = exchange.peer(), exchange.peer()
+    slot = slot_of(subscriber, is_audio=True, rtx=False)
+    slot.follow(publisher.transport.add_stream(2, audio=True))
+    publisher.send(audio(1))
+    slot.follow(publisher.transport.add_stream(8, audio=True))
+    publisher.send(audio(40, ssrc=8))
+    (first, second) = (packet.sequence_number for packet in subscriber.received())
+    assert slot.retransmit([first, second]) == 2
+
+
 def test_asking_round_and_round_repeats_no_packet_sooner(call: Call) -> None:
     _, publisher, _, _, slot = call
     publisher.send(video(0, KEYFRAME), *(video(number) for number in range(1, 1000)))
