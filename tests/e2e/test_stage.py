@@ -80,11 +80,12 @@ class Stage:
         return next((tile for tile in await self.tiles() if tile["key"] == "self"), None)
 
     async def settled(self) -> None:
-        """Awaits that nothing glides any more."""
-        await self.page.evaluate(
-            "Promise.allSettled([...document.querySelectorAll('turnd-tile')]"
-            ".flatMap(tile => tile.getAnimations()).map(each => each.finished))"
-        )
+        """Awaits that nothing glides any more; a glide may give way to another."""
+        await self.page.evaluate("""async () => {
+            const gliding = () => [...document.querySelectorAll('turnd-tile')].flatMap(tile => tile.getAnimations());
+            for (let each = gliding(); each.length; each = gliding())
+                await Promise.allSettled(each.map(one => one.finished));
+        }""")
 
     async def pictures(self, name: str) -> None:
         """What they see, to look at."""
