@@ -383,7 +383,7 @@ class Slot:
     def retransmit(self, sequence_numbers: Sequence[int]) -> int:
         """Answers a NACK from the cache (RTX when negotiated, else verbatim); returns how many were found.
 
-        The same packet at most once per 20 ms and round trip; at most MAX_NACK numbers a call; all together at most
-        the bytes that the transport's slots sent for the first time, 16 KB a second and RESEND_BURST_BYTES (past it:
-        `resend_budget`).
+        No video of before the last switch, whose keyframe needs none of it. The same packet at most once per 20 ms and
+        round trip; at most MAX_NACK numbers a call; all together at most the bytes that the transport's slots sent for
+        the first time, 16 KB a second and RESEND_BURST_BYTES (past it: `resend_budget`).
         """
