@@ -43,8 +43,8 @@ install_project() {
     [ -n "${1:-}" ] && target=".[$1]"
     [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
     stamp=".venv/installed${1:+-$1}"
-    if [ -e "$stamp" ] && [ -z "$(find pyproject.toml setup.py wire sfu turnd -name '*.p[yx][xdi]' -newer "$stamp" -o \
-        \( -name pyproject.toml -o -name setup.py \) -newer "$stamp")" ]; then
+    if [ -e "$stamp" ] && [ -z "$(find pyproject.toml setup.py wire sfu turnd -newer "$stamp" \
+        \( -name '*.pyx' -o -name '*.px[di]' -o -name pyproject.toml -o -name setup.py \))" ]; then
         return 0
     fi
     echo "Installing the project into .venv …" >&2
