@@ -302,6 +302,7 @@ cdef class Forwarder(Receiver):
             for i in range(count):
                 packets[i].data = <uint8_t *><char *><bytearray>copies[i]
                 packets[i].length = len(datagrams[i][0])
+                packets[i].arrived_us = monotonic_us()
                 endpoint_from_python(datagrams[i][1], &packets[i].source)
                 endpoint_from_python(datagrams[i][2], &packets[i].local)
             with nogil:

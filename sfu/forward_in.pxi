@@ -16,7 +16,7 @@ cdef void receive_datagrams(void *context, packet_t *packets, int count) noexcep
         if p.length == 0:
             drop(f, DROP_GARBAGE)
             continue
-        if f.own_clock or not 0 < p.arrived_us < f.now_us:
+        if f.own_clock:
             p.arrived_us = f.now_us
         f.arrived_us = p.arrived_us
         first = p.data[0]
