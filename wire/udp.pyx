@@ -486,5 +486,8 @@ cdef void prepare_headers() noexcept:
         out_headers[i].msg_hdr.msg_name = &out_names[i]
 
 
+Address = tuple[str, int]
+Datagram = tuple[int, bytes, Address, Address, float]
+
 assert len(COUNTER_NAMES) == COUNTERS
 prepare_headers()

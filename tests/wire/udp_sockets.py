@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from wire.udp import CallbackReceiver, UdpSocket
+from wire.udp import CallbackReceiver, Datagram, UdpSocket
 
 ADDRESS = "127.0.0.1"
 SO_NO_CHECK = 11  # asm/socket.h; a socket with it may not use GSO (EINVAL)
@@ -17,7 +17,7 @@ class Inbox:
     """Collects what a socket receives."""
 
     def __init__(self) -> None:
-        self.datagrams: list[tuple[int, bytes, tuple[str, int], tuple[str, int], float]] = []
+        self.datagrams: list[Datagram] = []
         self.batches: list[int] = []
         self._arrived = asyncio.Event()
         self.receiver = CallbackReceiver(self._receive)

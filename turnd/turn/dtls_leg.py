@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from turnd.turn.allocation import Address, Flow
+from turnd.turn.allocation import Flow
 from turnd.turn.connection import TurnClient
 from turnd.turn.stream import is_channel_data
 from wire.dtls import MAX_SEND_BYTES, Drop, DtlsConnection, DtlsContext, DtlsError
 from wire.dtls_listener import DtlsListener, hello_random
 from wire.measure import Measure
-from wire.udp import CallbackReceiver, UdpSocket
+from wire.udp import CallbackReceiver, Datagram, UdpSocket
 
 if TYPE_CHECKING:
     from turnd.turn.relay import Relay
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Datagrams = list[tuple[int, bytes, Address, Address, float]]
 Pem = tuple[bytes, bytes]
 
 ALPN = b"stun.turn"  # RFC 7443
@@ -148,7 +147,7 @@ class DtlsLeg:
         """Opens the socket of one address; raises OSError."""
         udp: UdpSocket
 
-        def receive(datagrams: Datagrams) -> None:
+        def receive(datagrams: list[Datagram]) -> None:
             for _, data, client, local, _ in datagrams:
                 self._receive(data, Flow("dtls", client, local), udp)
 

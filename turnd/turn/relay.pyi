@@ -6,7 +6,7 @@ packet code itself.
 
 from collections.abc import Callable
 
-from wire.udp import Receiver, UdpSocket
+from wire.udp import Datagram, Receiver, UdpSocket
 
 Address = tuple[str, int]
 
@@ -36,7 +36,7 @@ class ClientReceiver(Receiver):
     def __init__(
         self,
         path: RelayPath,
-        on_messages: Callable[[list[tuple[int, bytes, Address, Address, float]]], list[bytes | None]],
+        on_messages: Callable[[list[Datagram]], list[bytes | None]],
     ) -> None:
         """`on_messages` gets (0, message, client, local) and returns an answer or None for each, in order.
 

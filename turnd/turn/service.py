@@ -32,11 +32,10 @@ from turnd.turn.server import TurnServer
 from turnd.turn.stream import is_channel_data
 from turnd.turn.tcp_listener import WILDCARDS, TcpListener
 from wire.measure import Measure
-from wire.udp import UdpSocket
+from wire.udp import Datagram, UdpSocket
 
 log = logging.getLogger(__name__)
 
-Datagrams = list[tuple[int, bytes, Address, Address, float]]
 
 HANDSHAKE_SECONDS = 10.0
 SHUTDOWN_SECONDS = 2.0
@@ -262,7 +261,7 @@ class TurnService:
 
     # Datagrams and streams.
 
-    def _datagrams(self, messages: Datagrams) -> list[bytes | None]:
+    def _datagrams(self, messages: list[Datagram]) -> list[bytes | None]:
         answers: list[bytes | None] = []
         for _, data, client, local, _ in messages:
             flow = Flow("udp", client, local)

@@ -12,7 +12,7 @@ from typing import Any
 from wire import stun
 from wire.dtls import DtlsConnection, DtlsContext
 from wire.stun import MessageClass, Method
-from wire.udp import CallbackReceiver, UdpSocket
+from wire.udp import CallbackReceiver, Datagram, UdpSocket
 
 Address = tuple[str, int]
 
@@ -149,7 +149,7 @@ async def kernel_peer(server: Address) -> DtlsPeer:
 def far_peer(server: Address, host: str) -> DtlsPeer:
     """A peer at `host`, one of the addresses that are said to be ours, so that nothing leaves the process."""
 
-    def received(datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+    def received(datagrams: list[Datagram]) -> None:
         for _, data, *_ in datagrams:
             peer.datagram_received(data)
 

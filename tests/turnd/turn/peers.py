@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tests.turnd.turn.turn_client import HOST, SECONDS, Address, StreamClient
-from wire.udp import CallbackReceiver, UdpSocket
+from wire.udp import CallbackReceiver, Datagram, UdpSocket
 
 
 @asynccontextmanager
 async def echo(host: str = HOST) -> AsyncIterator[Address]:
     """A peer that sends everything back where it came from: in memory, where the address is one of ours."""
 
-    def answer(datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+    def answer(datagrams: list[Datagram]) -> None:
         for _, data, source, local, _ in datagrams:
             peer.send(data, source, local)
 

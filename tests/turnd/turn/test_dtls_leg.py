@@ -21,7 +21,7 @@ from turnd.turn.service import TurnService
 from wire import stun
 from wire.dtls import MAX_SEND_BYTES, Drop, DtlsContext
 from wire.stun import Method
-from wire.udp import CallbackReceiver, UdpSocket
+from wire.udp import CallbackReceiver, Datagram, UdpSocket
 
 Address = tuple[str, int]
 Pair = tuple[Path, Path]
@@ -96,7 +96,7 @@ class Echo:
         self.socket = UdpSocket(loop, ("0.0.0.0", 0), CallbackReceiver(self._answer), component="sfu")
         self.address = HOST, self.socket.local_address[1]
 
-    def _answer(self, datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+    def _answer(self, datagrams: list[Datagram]) -> None:
         for _, data, source, local, _ in datagrams:
             self.socket.send(data + bytes(self.extra), source, local)
 

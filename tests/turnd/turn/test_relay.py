@@ -17,7 +17,7 @@ from tests.turnd.turn.relay_model import ModelPath, ModelRelay
 from tests.turnd.turn.served import until
 from turnd.turn.relay import DROP_REASONS, MAX_RELAY_PEERS, ClientReceiver, Relay, RelayPath
 from wire import stun, udp
-from wire.udp import UdpSocket
+from wire.udp import Datagram, UdpSocket
 
 Address = tuple[str, int]
 SENTINEL = b"the end"
@@ -32,7 +32,7 @@ class Bench:
         self.loop = loop or asyncio.get_running_loop()
         self.family = family
         self.path = RelayPath(b"seedseed")
-        self.stun: list[tuple[int, bytes, Address, Address, float]] = []
+        self.stun: list[Datagram] = []
         self.receiver = ClientReceiver(self.path, self._keep)
         host = LOOPBACK[family][0]
         self.listener = UdpSocket(self.loop, (host, 0), self.receiver, component="turn")
@@ -56,7 +56,7 @@ class Bench:
             relay.permit(self.addresses[4][0], self.at(live=True), False)
             relay.bind_channel(SENTINEL_CHANNEL, self.addresses[4], self.at(live=True))
 
-    def _keep(self, messages: list[tuple[int, bytes, Address, Address, float]]) -> list[bytes | None]:
+    def _keep(self, messages: list[Datagram]) -> list[bytes | None]:
         self.stun += messages
         return [None] * len(messages)
 

@@ -18,7 +18,7 @@ from turnd.turn.connection import TurnConnection
 from turnd.turn.service import TurnService
 from wire import stun
 from wire.measure import Histogram
-from wire.udp import CallbackReceiver, UdpSocket
+from wire.udp import CallbackReceiver, Datagram, UdpSocket
 
 Address = tuple[str, int]
 HOST = "127.0.0.1"
@@ -90,7 +90,7 @@ class Sfu:
         )
         self.address = (HOST, self.socket.local_address[1])
 
-    def _answer(self, datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+    def _answer(self, datagrams: list[Datagram]) -> None:
         for _, data, source, local, _ in datagrams:
             self.seen.append((data, source, local))
             self.socket.send(data, source, local)

@@ -20,7 +20,7 @@ from tests.turnd.turn.served import Options, served
 from tests.turnd.turn.turn_client import Address, TurnClient, turn_client
 from wire import stun
 from wire.stun import Attribute
-from wire.udp import CallbackReceiver, UdpSocket
+from wire.udp import CallbackReceiver, Datagram, UdpSocket
 
 OPTIONS = Options(own=("127.0.0.1",), allow_peers=("127.0.0.0/8", "::1/128"))
 BOTH = (Attribute.ADDITIONAL_ADDRESS_FAMILY, stun.encode_family(stun.Family.IPV6))
@@ -40,7 +40,7 @@ class Peer:
         self.socket = UdpSocket(loop, (host, 0), CallbackReceiver(self._received), component="sfu")
         self.address = self.socket.local_address
 
-    def _received(self, datagrams: list[tuple[int, bytes, Address, Address, float]]) -> None:
+    def _received(self, datagrams: list[Datagram]) -> None:
         for _, data, source, *_ in datagrams:
             self.datagrams.put_nowait((source, data))
 
