@@ -72,11 +72,14 @@ class Looker:
         self._looks = [(language, "dark" if language == dark else "light") for language in ("ar", "fr")]
         self.faults: list[str] = []
 
-    async def look(self, view: str) -> None:
-        """Pictures of what is shown now, and what no picture tells."""
+    async def look(self, view: str, menu: str = "") -> None:
+        """Pictures of what is shown now, and what no picture tells. A `menu` has its words from when it is opened."""
         for language, scheme in self._looks:
             await self.page.emulate_media(color_scheme=scheme)
             await self.page.evaluate(SPEAK, language)
+            if menu:
+                await self.page.keyboard.press("Escape")
+                await self.press(menu)
             await self.person.browser.screenshot(VIEWS / f"{view}-{self.device}-{language}-{scheme}.png")
             for faults in (TOO_WIDE, COVERED):
                 self.faults += [f"{view}, {language}: {each}" for each in await self.page.evaluate(faults)]
@@ -95,6 +98,12 @@ class Looker:
         """Looks at what opens there, and closes it."""
         await self.press(action)
         await self.look(view)
+        await self.page.keyboard.press("Escape")
+
+    async def unfolded(self, menu: str) -> None:
+        """The same of a menu."""
+        await self.press(menu)
+        await self.look(menu, menu)
         await self.page.keyboard.press("Escape")
 
     async def chosen(self, action: str, view: str) -> None:
@@ -151,9 +160,9 @@ async def test_every_view_of_a_meeting(looker: Looker) -> None:
         await page.keyboard.press("Escape")
         await looker.press("people")
         await looker.look("people")
-        await looker.opened("person-menu", "person-menu")
+        await looker.unfolded("person-menu")
         await looker.press("people")
-        await looker.opened("more", "more")
+        await looker.unfolded("more")
         await looker.chosen("rules", "rules")
         if looker.device == "desktop":  # where there are keys
             await looker.chosen("shortcuts", "shortcuts")
